@@ -1,0 +1,1 @@
+export { type ErrorBody, type ErrorReason, errorCodes } from './protocol/index.ts';

@@ -1,0 +1,9 @@
+export {
+  type ErrorDetails,
+  IpeError,
+  isIpeError,
+  type Reason,
+  type ReasonEntry,
+  reasons,
+  type StateEffect,
+} from './errors.ts';

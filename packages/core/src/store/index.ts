@@ -1,0 +1,1 @@
+export type { Kv, KvEntry, KvOperation, KvRange, KvRead, KvSnapshot } from './kv.ts';

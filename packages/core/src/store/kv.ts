@@ -1,0 +1,68 @@
+/**
+ * The ordered key-value store that both the policy tree and the facts are kept in.
+ *
+ * Backends are dumb on purpose: families of byte keys in byte order, one atomic batch over any of them, snapshots,
+ * and durability as a step of its own, so that the callers decide what gathers behind one sync.
+ * Every backend passes `runKvConformance` of `@ipe/core/testkit`.
+ */
+export interface Kv<Family extends string = string> extends KvRead<Family> {
+  /** The families named at open; touching another is a TypeError. */
+  readonly families: readonly Family[];
+
+  /**
+   * Applies all operations, or none, in order, and makes them visible to reads that start afterwards.
+   * Not durable until a later `sync` resolves. Batches take effect in the order of the calls.
+   * @throws IpeError `unavailable` when the disk is full or the store is fenced after a failed sync; nothing is applied.
+   */
+  write(operations: readonly KvOperation<Family>[]): Promise<void>;
+
+  /**
+   * Makes every batch whose `write` has resolved before this call durable (fdatasync of the write-ahead log; nothing to
+   * do in memory). Concurrent calls may share one sync.
+   * @throws IpeError `unavailable`; the store then refuses writes until reopened (state `unknown` for unsynced batches).
+   */
+  sync(): Promise<void>;
+
+  /** A consistent view of all families as of now. The caller closes it. */
+  snapshot(): KvSnapshot<Family>;
+
+  /** Approximate bytes on disk (or in memory), by family where the backend can tell. */
+  size(): Promise<{ readonly totalBytes: number; readonly families?: Readonly<Partial<Record<Family, number>>> }>;
+
+  /** Asks the backend to reclaim space in a family or range; may do nothing. */
+  compact(family: Family, range?: KvRange): Promise<void>;
+
+  /** Waits for writes under way and releases the store. Idempotent. Use after close is an `unavailable` error. */
+  close(): Promise<void>;
+}
+
+/** Reads, on the live store or on a snapshot. Returned arrays belong to the caller. */
+export interface KvRead<Family extends string = string> {
+  get(family: Family, key: Uint8Array): Promise<Uint8Array | undefined>;
+  /** Values in the order of `keys`; one trip to the backend. */
+  getMany(family: Family, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
+  /** Entries of a range in byte order (or reversed), as of the call; safe to write meanwhile. */
+  entries(family: Family, range?: KvRange): AsyncIterable<KvEntry>;
+}
+
+export interface KvSnapshot<Family extends string = string> extends KvRead<Family> {
+  /** Releases the view. Idempotent. */
+  close(): Promise<void>;
+}
+
+export type KvEntry = readonly [key: Uint8Array, value: Uint8Array];
+
+/** Bounds on byte keys; absent bounds are open. */
+export interface KvRange {
+  readonly gt?: Uint8Array;
+  readonly gte?: Uint8Array;
+  readonly lt?: Uint8Array;
+  readonly lte?: Uint8Array;
+  readonly reverse?: boolean;
+  /** At most this many entries. */
+  readonly limit?: number;
+}
+
+export type KvOperation<Family extends string = string> =
+  | { readonly type: 'put'; readonly family: Family; readonly key: Uint8Array; readonly value: Uint8Array }
+  | { readonly type: 'delete'; readonly family: Family; readonly key: Uint8Array };

@@ -1,3 +1,5 @@
+export { canonicalJson } from './canonical-json.ts';
+
 /**
  * What the core needs from its runtime and must not reach for itself: hashing and text encoding.
  * Node hands in `node:crypto`, a browser a JavaScript SHA-256; results must be identical.

@@ -41,7 +41,10 @@ function canonicalObject(object: Readonly<Record<string, unknown>>): string {
   return `${text}}`;
 }
 
+/** With the `u` flag a pair is one code point, so this matches lone surrogates only. */
+const loneSurrogate = /\p{Surrogate}/u;
+
 function canonicalString(text: string): string {
-  if (!text.isWellFormed()) throw new TypeError('a string with a lone surrogate has no canonical JSON');
+  if (loneSurrogate.test(text)) throw new TypeError('a string with a lone surrogate has no canonical JSON');
   return JSON.stringify(text);
 }

@@ -31,7 +31,12 @@ const ipeForbidden = {
   telemetry: ['control', 'data', 'evaluation', 'cli', 'gitops'],
 };
 
-const packageArrows = { client: [], core: [], ipe: ['@ipe/client', '@ipe/core'], console: ['@ipe/client', '@ipe/core', 'ipe'] };
+const packageArrows = {
+  client: [],
+  core: [],
+  ipe: ['@ipe/client', '@ipe/core'],
+  console: ['@ipe/client', '@ipe/core', 'ipe'],
+};
 
 const problems = [];
 for (const pkg of Object.keys(packageArrows)) {
@@ -64,7 +69,8 @@ function check(pkg, file, declared) {
     const line = text.slice(0, index).split('\n').length;
     problems.push(`${relative(root, file)}:${line}: ${message}`);
   };
-  const importPattern = /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]|\bimport\s*\(\s*['"]([^'"]+)['"]|(?:^|\n)\s*import\s+['"]([^'"]+)['"]/g;
+  const importPattern =
+    /(?:^|\n)\s*(?:import|export)\b[^'"`;]*?from\s*['"]([^'"]+)['"]|\bimport\s*\(\s*['"]([^'"]+)['"]|(?:^|\n)\s*import\s+['"]([^'"]+)['"]/g;
   for (const match of text.matchAll(importPattern)) {
     const target = match[1] ?? match[2] ?? match[3];
     if (target.startsWith('.')) {
@@ -82,13 +88,17 @@ function check(pkg, file, declared) {
   }
   if (pkg === 'core' && !isTest) {
     const code = text.replace(/\/\*[\s\S]*?\*\/|\/\/[^\n]*/g, (comment) => comment.replace(/[^\n]/g, ' '));
-    for (const match of code.matchAll(/\b(?:Date\.now|new Date\(\)|Math\.random|performance\.now|setTimeout|setInterval|queueMicrotask|process\.)/g))
+    for (const match of code.matchAll(
+      /\b(?:Date\.now|new Date\(\)|Math\.random|performance\.now|setTimeout|setInterval|queueMicrotask|process\.)/g,
+    ))
       say(match.index, `core has no clock, randomness or process: \`${match[0]}\``);
   }
 }
 
 function checkFolders(pkg, from, to, index, say) {
   if (from.length < 2 || to.length < 2 || from[0] === to[0]) return;
-  if (pkg === 'core' && !(coreStrata[from[0]] ?? []).includes(to[0])) say(index, `core/${from[0]} may not import core/${to[0]}`);
-  if (pkg === 'ipe' && (ipeForbidden[from[0]] ?? []).includes(to[0])) say(index, `ipe/${from[0]} may not import ipe/${to[0]}`);
+  if (pkg === 'core' && !(coreStrata[from[0]] ?? []).includes(to[0]))
+    say(index, `core/${from[0]} may not import core/${to[0]}`);
+  if (pkg === 'ipe' && (ipeForbidden[from[0]] ?? []).includes(to[0]))
+    say(index, `ipe/${from[0]} may not import ipe/${to[0]}`);
 }

@@ -154,8 +154,14 @@ export class PeerLink {
       signal?.addEventListener('abort', cancel, { once: true });
       this.#pending.set(id, {
         chunk,
-        resolve: (value) => (settle(), resolve(value)),
-        reject: (error) => (settle(), reject(error)),
+        resolve: (value) => {
+          settle();
+          resolve(value);
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
       });
       this.#write({ kind: frameKinds.request, id, name, body });
     });

@@ -7,3 +7,4 @@ export {
   reasons,
   type StateEffect,
 } from './errors.ts';
+export { nearest } from './nearest.ts';

@@ -1,1 +1,35 @@
-export {};
+export {
+  type Commit,
+  composeMessage,
+  decodeCommit,
+  encodeCommit,
+  type Ident,
+  isIdentText,
+  parseMessage,
+  type Trailer,
+} from './commit.ts';
+export {
+  framedId,
+  frameObject,
+  type GitObject,
+  isObjectId,
+  malformed,
+  type ObjectType,
+  objectId,
+  unframeObject,
+} from './object.ts';
+export {
+  checkTree,
+  compareEntries,
+  countEntries,
+  decodeTree,
+  type EntryKind,
+  type EntryPosition,
+  editTree,
+  encodeTree,
+  findEntry,
+  idAt,
+  isEntryName,
+  type TreeEdit,
+  type TreeEntry,
+} from './tree.ts';

@@ -1,1 +1,12 @@
-export {};
+export type {
+  CallContext,
+  Caller,
+  Handler,
+  Handlers,
+  PlaneService,
+  Route,
+  RouteRequest,
+  RouteResponse,
+  Session,
+} from './api/method.ts';
+export * from './config/index.ts';

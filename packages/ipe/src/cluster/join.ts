@@ -1,0 +1,183 @@
+import { connect } from 'node:tls';
+import { IpeError, isIpeError } from '@ipe/core';
+import { parseAddress } from './address.ts';
+import type { Identity, SigningKey } from './identity.ts';
+import { decodeJoinToken, type Invites } from './invites.ts';
+import type { ClusterKeys } from './keys.ts';
+import { type LinkHandler, PeerLink } from './link.ts';
+import { type MemberDirectory, type MemberRecord, type SignedMember, signMember } from './members.ts';
+import { peerFingerprint } from './peers.ts';
+
+/** Name of the one request that a certificate without a record may send. */
+export const joinRequest = 'join';
+
+interface JoinBody {
+  readonly secret: string;
+  readonly id: string;
+  readonly origin: string;
+  readonly signingKey: string;
+  readonly address: string | null;
+}
+
+/** What a joiner comes home with. */
+export interface Joined {
+  readonly keys: ClusterKeys;
+  readonly record: SignedMember;
+  readonly members: readonly SignedMember[];
+}
+
+/** The part of joining that only the holder of the cluster key can do: sign a record for a proven certificate. */
+export function admit(
+  clusterKey: SigningKey,
+  directory: MemberDirectory,
+  candidate: Omit<MemberRecord, 'v' | 'state' | 'sequence' | 'issuedAtMs' | 'lastAccepted'>,
+  nowMs: number,
+): SignedMember {
+  const held = directory.byOrigin(candidate.origin);
+  if (held?.state === 'active' && held.fingerprint !== candidate.fingerprint) {
+    // Two directories with one origin would mint the same dots for different writes, which no vector can tell apart.
+    throw new IpeError(
+      'conflict',
+      `origin \`${candidate.origin}\` belongs to \`${held.id}\` already: a copied state directory cannot join; start with an empty one`,
+      { details: { origin: candidate.origin, member: held.id } },
+    );
+  }
+  const record: MemberRecord = {
+    v: 1,
+    origin: candidate.origin,
+    id: candidate.id,
+    fingerprint: candidate.fingerprint,
+    signingKey: candidate.signingKey,
+    address: candidate.address,
+    state: 'active',
+    sequence: (held?.sequence ?? 0) + 1,
+    issuedAtMs: nowMs,
+  };
+  const signed = signMember(clusterKey, record);
+  directory.put(signed);
+  return signed;
+}
+
+/**
+ * Answers join requests: checks the single-use secret, has the record signed, hands over keys and members.
+ * `sign` is `admit` on the holder of the cluster key, and a request to that holder on other members.
+ */
+export function joinHandler(options: {
+  readonly invites: Invites;
+  readonly keys: ClusterKeys;
+  readonly directory: MemberDirectory;
+  readonly sign: (candidate: Parameters<typeof admit>[2]) => SignedMember | Promise<SignedMember>;
+}): LinkHandler {
+  return async (body, { fingerprint }) => {
+    const request = readJoinBody(body);
+    await options.invites.redeem(request.secret);
+    const { id, origin, signingKey, address } = request;
+    const record = await options.sign({ id, origin, signingKey, address, fingerprint });
+    const answer = {
+      record,
+      members: options.directory.list(),
+      clusterPublicKey: options.keys.publicKey,
+      clusterSecret: Buffer.from(options.keys.secret).toString('base64url'),
+    };
+    return Buffer.from(JSON.stringify(answer));
+  };
+}
+
+/**
+ * Joins the cluster of the member at `address` (default: the one in the token).
+ * @throws IpeError `unauthenticated` when the token is not accepted or another certificate answers; `unavailable` when
+ *   nobody does. Nothing is stored either way: the caller keeps what is returned.
+ */
+export async function joinCluster(options: {
+  readonly token: string;
+  readonly address?: string;
+  readonly identity: Identity;
+  /** Where this instance's own peer listener will answer; null when it only dials. */
+  readonly listenAddress: string | null;
+  readonly timeoutMs?: number;
+}): Promise<Joined> {
+  const token = decodeJoinToken(options.token);
+  const address = options.address ?? token.address;
+  if (address === null) {
+    throw new IpeError('invalid_params', 'the join token names no address; give one with `--join HOST:PORT`');
+  }
+  const { identity } = options;
+  const link = await dialPinned(address, token.fingerprint, identity, options.timeoutMs ?? 10_000);
+  try {
+    const body: JoinBody = {
+      secret: token.secret,
+      id: identity.id,
+      origin: identity.origin,
+      signingKey: identity.signing.publicKey,
+      address: options.listenAddress,
+    };
+    const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
+    const answer = await link.request(joinRequest, Buffer.from(JSON.stringify(body)), signal);
+    const { record, members, clusterPublicKey, clusterSecret } = JSON.parse(Buffer.from(answer).toString());
+    return { record, members, keys: { publicKey: clusterPublicKey, secret: Buffer.from(clusterSecret, 'base64url') } };
+  } finally {
+    link.close();
+  }
+}
+
+function dialPinned(address: string, pinned: string, identity: Identity, timeoutMs: number): Promise<PeerLink> {
+  const { host, port } = parseAddress(address);
+  return new Promise((resolve, reject) => {
+    const fail = (error: Error) => {
+      socket.destroy();
+      reject(
+        isIpeError(error)
+          ? error
+          : new IpeError('unavailable', `no member answers at \`${address}\`: ${error.message}`, { cause: error }),
+      );
+    };
+    const socket = connect({
+      host,
+      port,
+      cert: identity.certificatePem,
+      key: identity.privateKeyPem,
+      minVersion: 'TLSv1.3',
+      rejectUnauthorized: false,
+      checkServerIdentity: () => undefined,
+    });
+    const timer = setTimeout(() => fail(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    socket.once('error', fail);
+    socket.once('secureConnect', () => {
+      clearTimeout(timer);
+      socket.off('error', fail);
+      if (peerFingerprint(socket) !== pinned) {
+        fail(
+          new IpeError(
+            'unauthenticated',
+            `the instance at \`${address}\` is not the one that issued the join token: its certificate differs`,
+          ),
+        );
+        return;
+      }
+      resolve(new PeerLink(socket, { fingerprint: pinned, handlers: new Map() }));
+    });
+    socket.once('close', () => clearTimeout(timer));
+  });
+}
+
+function readJoinBody(body: Uint8Array): JoinBody {
+  let value: Partial<JoinBody> | null;
+  try {
+    value = JSON.parse(Buffer.from(body).toString('utf8'));
+  } catch (cause) {
+    throw new IpeError('parse_error', 'the join request is not JSON', { cause });
+  }
+  const { secret, id, origin, signingKey, address } = value ?? {};
+  if (
+    typeof secret !== 'string' ||
+    typeof id !== 'string' ||
+    id.length > 253 ||
+    typeof origin !== 'string' ||
+    !/^[0-9a-f]{16}$/.test(origin) ||
+    typeof signingKey !== 'string' ||
+    (address !== null && typeof address !== 'string')
+  ) {
+    throw new IpeError('invalid_params', 'a join request holds `secret`, `id`, `origin`, `signingKey` and `address`');
+  }
+  return { secret, id, origin, signingKey, address };
+}

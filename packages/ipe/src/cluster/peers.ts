@@ -1,0 +1,317 @@
+import { EventEmitter } from 'node:events';
+import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import { IpeError } from '@ipe/core';
+import { parseAddress } from './address.ts';
+import { fingerprintOf, type Identity } from './identity.ts';
+import { type LinkHandler, PeerLink } from './link.ts';
+import type { MemberDirectory, MemberRecord } from './members.ts';
+
+/** Time and chance, handed in so that tests and the simulator can own them. */
+export interface PeerTimers {
+  setTimeout(callback: () => void, delayMs: number): unknown;
+  clearTimeout(timer: unknown): void;
+  /** Uniform in [0, 1). */
+  random(): number;
+}
+
+export interface PeersOptions {
+  readonly identity: Identity;
+  readonly directory: MemberDirectory;
+  /** `host:port` of the peer listener; absent: this instance only dials. */
+  readonly listen?: string;
+  /** Addresses tried for ever besides those of the member records. */
+  readonly seeds?: readonly string[];
+  readonly heartbeatIntervalMs?: number;
+  readonly connectTimeoutMs?: number;
+  readonly timers?: PeerTimers;
+  /** Handlers that a certificate without a record may call: joining, and nothing else. */
+  readonly strangers?: ReadonlyMap<string, LinkHandler>;
+}
+
+/** What `Peers` tells its owner. `refused` names why, for the log and the metric. */
+export interface PeerEvents {
+  up: [link: PeerLink, member: MemberRecord];
+  down: [link: PeerLink, member: MemberRecord];
+  refused: [fingerprint: string, why: string];
+}
+
+const missedHeartbeatsMax = 3;
+const dialDelayMinMs = 100;
+/** Short, because the time to the next attempt is the time a healed partition stays unhealed. */
+const dialDelayMaxMs = 500;
+/** A stranger has a join request to send, nothing larger, and not for long. */
+const strangerFrameBytesMax = 64 * 1024;
+const strangerTimeMs = 10_000;
+
+const wallTimers: PeerTimers = {
+  setTimeout: (callback, delayMs) => setTimeout(callback, delayMs).unref(),
+  clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout),
+  random: Math.random,
+};
+
+/**
+ * The links to all other members: listens, dials for ever, authenticates by certificate fingerprint, watches heartbeats.
+ * At most one link a member is handed out; `handle` registers what peers may ask before `start`.
+ */
+export class Peers extends EventEmitter<PeerEvents> {
+  readonly #options: PeersOptions;
+  readonly #timers: PeerTimers;
+  readonly #handlers = new Map<string, LinkHandler>();
+  readonly #links = new Map<string, Held>();
+  readonly #dialers = new Map<string, Dialer>();
+  readonly #strangers = new Set<PeerLink>();
+  #server: Server | undefined;
+  #stopWatching: (() => void) | undefined;
+  #heartbeat: unknown;
+  #closed = false;
+
+  constructor(options: PeersOptions) {
+    super();
+    this.#options = options;
+    this.#timers = options.timers ?? wallTimers;
+  }
+
+  /** Registers what answers a peer's request or message `name`. */
+  handle(name: string, handler: LinkHandler): void {
+    this.#handlers.set(name, handler);
+  }
+
+  /** Listens and starts dialling. @returns the address that is listened on, if any. @throws when it is taken. */
+  async start(): Promise<{ address: string | undefined }> {
+    const address = this.#options.listen === undefined ? undefined : await this.#listen(this.#options.listen);
+    for (const seed of this.#options.seeds ?? []) this.#dial(seed);
+    for (const { body } of this.#options.directory.list()) this.#follow(body);
+    this.#stopWatching = this.#options.directory.onChange((record) => this.#follow(record));
+    this.#beat();
+    return { address };
+  }
+
+  /** Live links, one a member. */
+  links(): PeerLink[] {
+    return [...this.#links.values()].map((held) => held.link);
+  }
+
+  /** The live link to the member with this certificate. */
+  link(fingerprint: string): PeerLink | undefined {
+    return this.#links.get(fingerprint)?.link;
+  }
+
+  /** Stops dialling and listening, and closes every link. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#stopWatching?.();
+    this.#timers.clearTimeout(this.#heartbeat);
+    for (const dialer of this.#dialers.values()) this.#stopDialer(dialer);
+    this.#dialers.clear();
+    for (const held of [...this.#links.values()]) held.link.close();
+    for (const link of this.#strangers) link.close();
+    const server = this.#server;
+    if (server) await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+
+  async #listen(text: string): Promise<string> {
+    const { host, port } = parseAddress(text);
+    const server = createServer({ ...this.#tlsOptions(), requestCert: true }, (socket) => this.#accept(socket));
+    server.on('tlsClientError', () => {});
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', (cause: NodeJS.ErrnoException) =>
+        reject(
+          new IpeError('unavailable', `cannot listen for peers on \`${text}\`: ${cause.message}`, {
+            details: { address: text, code: cause.code },
+            cause,
+          }),
+        ),
+      );
+      server.listen(port, host, resolve);
+    });
+    this.#server = server;
+    const bound = server.address() as { port: number };
+    return `${host.includes(':') ? `[${host}]` : host}:${bound.port}`;
+  }
+
+  #tlsOptions() {
+    const { certificatePem: cert, privateKeyPem: key } = this.#options.identity;
+    // Trust is by fingerprint on a signed record, checked before a byte is read; a chain would say nothing more.
+    return { cert, key, minVersion: 'TLSv1.3' as const, rejectUnauthorized: false };
+  }
+
+  #accept(socket: TLSSocket): void {
+    socket.setNoDelay(true);
+    const fingerprint = peerFingerprint(socket);
+    if (fingerprint === undefined) {
+      this.emit('refused', 'none', 'no certificate');
+      socket.destroy();
+      return;
+    }
+    const member = this.#options.directory.active(fingerprint);
+    if (member) this.#adopt(socket, member, member.fingerprint);
+    else this.#acceptStranger(socket, fingerprint);
+  }
+
+  #acceptStranger(socket: TLSSocket, fingerprint: string): void {
+    const handlers = this.#options.strangers;
+    if (!handlers || handlers.size === 0) {
+      this.emit('refused', fingerprint, 'not on record');
+      socket.destroy();
+      return;
+    }
+    const link = new PeerLink(socket, { fingerprint, handlers, frameBytesMax: strangerFrameBytesMax });
+    const timer = this.#timers.setTimeout(() => link.close(), strangerTimeMs);
+    this.#strangers.add(link);
+    socket.once('close', () => {
+      this.#timers.clearTimeout(timer);
+      this.#strangers.delete(link);
+    });
+  }
+
+  /** Takes over an authenticated socket. Of two that crossed, the one dialled by the smaller fingerprint stays. */
+  #adopt(socket: TLSSocket, member: MemberRecord, dialledBy: string): void {
+    const held = this.#links.get(member.fingerprint);
+    if (held && !held.link.closed) {
+      const [smaller] = [member.fingerprint, this.#options.identity.fingerprint].sort();
+      if (held.dialledBy === smaller || dialledBy !== smaller) {
+        socket.destroy();
+        return;
+      }
+      held.link.close();
+    }
+    const link = new PeerLink(socket, {
+      fingerprint: member.fingerprint,
+      handlers: this.#handlers,
+      onClose: () => this.#dropped(link, member),
+    });
+    this.#links.set(member.fingerprint, { link, dialledBy });
+    this.emit('up', link, member);
+  }
+
+  #dropped(link: PeerLink, member: MemberRecord): void {
+    if (this.#links.get(member.fingerprint)?.link !== link) return;
+    this.#links.delete(member.fingerprint);
+    this.emit('down', link, member);
+    const dialer = member.address === null ? undefined : this.#dialers.get(member.address);
+    if (dialer) {
+      dialer.attempt = 0;
+      this.#retry(dialer);
+    }
+  }
+
+  /** Reacts to a member record: dials a new active member, cuts an evicted one. */
+  #follow(record: MemberRecord): void {
+    if (this.#closed || record.fingerprint === this.#options.identity.fingerprint) return;
+    if (record.state === 'evicted') {
+      this.#links.get(record.fingerprint)?.link.close();
+      if (record.address !== null) this.#forget(record.address);
+      return;
+    }
+    if (record.address !== null) this.#dial(record.address);
+  }
+
+  #forget(address: string): void {
+    const dialer = this.#dialers.get(address);
+    if (dialer) this.#stopDialer(dialer);
+    this.#dialers.delete(address);
+  }
+
+  #dial(address: string): void {
+    if (this.#closed || this.#dialers.has(address)) return;
+    const dialer: Dialer = { address, attempt: 0, timer: undefined, socket: undefined, fingerprint: undefined };
+    this.#dialers.set(address, dialer);
+    this.#attempt(dialer);
+  }
+
+  #attempt(dialer: Dialer): void {
+    const { host, port } = parseAddress(dialer.address);
+    const socket = connect({ ...this.#tlsOptions(), host, port, checkServerIdentity: () => undefined });
+    dialer.socket = socket;
+    const timeout = this.#timers.setTimeout(
+      () => socket.destroy(new Error('connect timeout')),
+      this.#options.connectTimeoutMs ?? 500,
+    );
+    const failed = () => {
+      this.#timers.clearTimeout(timeout);
+      this.#retry(dialer);
+    };
+    socket.once('error', () => {});
+    socket.once('close', failed);
+    socket.once('secureConnect', () => {
+      this.#timers.clearTimeout(timeout);
+      const fingerprint = peerFingerprint(socket);
+      if (fingerprint === this.#options.identity.fingerprint) {
+        // A seed list is often the same on every member, so it names this instance too: not an error, not a peer.
+        socket.off('close', failed);
+        socket.destroy();
+        this.#dialers.delete(dialer.address);
+        return;
+      }
+      const member = fingerprint === undefined ? undefined : this.#options.directory.active(fingerprint);
+      if (!member) {
+        this.emit('refused', fingerprint ?? 'none', `\`${dialer.address}\` answers with a certificate not on record`);
+        socket.destroy();
+        return;
+      }
+      socket.setNoDelay(true);
+      dialer.attempt = 0;
+      dialer.socket = undefined;
+      dialer.fingerprint = member.fingerprint;
+      this.#adopt(socket, member, this.#options.identity.fingerprint);
+    });
+  }
+
+  /** Full jitter, so that members that lost a broker or a switch together do not come back together. */
+  #retry(dialer: Dialer): void {
+    if (this.#closed || this.#dialers.get(dialer.address) !== dialer) return;
+    const ceiling = Math.min(dialDelayMaxMs, dialDelayMinMs * 2 ** Math.min(dialer.attempt++, 10));
+    const delayMs = dialDelayMinMs + this.#timers.random() * (ceiling - dialDelayMinMs);
+    this.#timers.clearTimeout(dialer.timer);
+    dialer.timer = this.#timers.setTimeout(() => {
+      if (this.#isLinked(dialer)) this.#retry(dialer);
+      else this.#attempt(dialer);
+    }, delayMs);
+  }
+
+  /** Whether the member that answers at the dialler's address has a link already, by whoever's dialling. */
+  #isLinked(dialer: Dialer): boolean {
+    if (dialer.fingerprint !== undefined && this.#links.has(dialer.fingerprint)) return true;
+    for (const fingerprint of this.#links.keys()) {
+      if (this.#options.directory.active(fingerprint)?.address === dialer.address) return true;
+    }
+    return false;
+  }
+
+  #stopDialer(dialer: Dialer): void {
+    this.#timers.clearTimeout(dialer.timer);
+    dialer.socket?.destroy();
+  }
+
+  #beat(): void {
+    if (this.#closed) return;
+    for (const held of [...this.#links.values()]) {
+      if (held.link.ping() >= missedHeartbeatsMax) {
+        held.link.close(new IpeError('unavailable', 'the peer stopped answering heartbeats'));
+      }
+    }
+    this.#heartbeat = this.#timers.setTimeout(() => this.#beat(), this.#options.heartbeatIntervalMs ?? 500);
+  }
+}
+
+interface Held {
+  readonly link: PeerLink;
+  /** Fingerprint of the side that opened the connection. */
+  readonly dialledBy: string;
+}
+
+interface Dialer {
+  readonly address: string;
+  attempt: number;
+  timer: unknown;
+  /** The connection being opened; none once a link has taken it over. */
+  socket: TLSSocket | undefined;
+  /** Who answered here last: a member may be known under several addresses. */
+  fingerprint: string | undefined;
+}
+
+/** Fingerprint of the certificate that the other side proved in the handshake. */
+export function peerFingerprint(socket: TLSSocket): string | undefined {
+  const raw = socket.getPeerCertificate(false).raw;
+  return raw === undefined ? undefined : fingerprintOf(raw);
+}

@@ -194,9 +194,9 @@ describe('links', () => {
     const first = await founder();
     for (const [name, handler] of Object.entries(handlers)) first.peers.handle(name, handler);
     const second = await joiner(first);
-    const up = once(second.peers, 'up');
+    const both = Promise.all([once(second.peers, 'up'), once(first.peers, 'up')]);
     await second.peers.start();
-    const [link] = (await up) as [PeerLink];
+    const [[link]] = (await both) as [[PeerLink], unknown];
     return { first, second, link };
   }
 

@@ -43,7 +43,7 @@ export async function loadPolicies(
     for (const file of testFile === undefined ? [sourceFile] : [sourceFile, testFile]) {
       const size = sizes.get(file) ?? 0;
       if (size > limits.fileMaxBytes)
-        problems.push({ file, message: `has ${size} bytes, at most ${limits.fileMaxBytes} are taken` });
+        problems.push(badContent(file, `has ${size} bytes, at most ${limits.fileMaxBytes} are taken`));
       else wanted.push(file);
       totalBytes += size;
     }
@@ -60,7 +60,7 @@ export async function loadPolicies(
     try {
       texts.set(file, decoder.decode(bytes[index]));
     } catch {
-      problems.push({ file, message: 'is not UTF-8 text' });
+      problems.push(badContent(file, 'is not UTF-8 text'));
     }
   const policies: SourcePolicy[] = [];
   for (const mapped of mapping.policies) {
@@ -177,6 +177,10 @@ export function commitSource(
       );
     },
   };
+}
+
+function badContent(file: string, message: string): FileProblem {
+  return { file, severity: 'error', code: 'file_content', message };
 }
 
 function unreadable(path: string, error: unknown): IpeError {

@@ -61,7 +61,7 @@ describe('policies of a directory', () => {
       { path: 'p/link.policy.yaml', kind: 'symlink' },
       { path: 'module', kind: 'submodule' },
     ]);
-    expect(mapping.problems.map(({ file, suggestion }) => [file, suggestion])).toEqual([
+    expect(mapping.problems.map(({ file, hint }) => [file, hint])).toEqual([
       ['My Team/x.policy.yaml', 'my-team'],
       ['module', undefined],
       ['p/Upper.policy.yaml', 'upper'],

@@ -7,18 +7,23 @@ export interface ListedFile {
   readonly kind: 'file' | 'symlink' | 'submodule' | 'other';
 }
 
-/** Something that keeps a directory from being taken; where it can be shown, down to the column. */
+/** Something wrong in a file of policies or tests; where it can be shown, down to the column. */
 export interface FileProblem {
   readonly file: string;
+  readonly severity: 'error' | 'warning';
+  /** Stable name for machines: `file_name`, `file_kind`, `file_content`, or the compiler's own. */
+  readonly code: string;
   readonly message: string;
-  /** 1-based. */
+  /** 1-based, as are the columns. */
   readonly line?: number;
   readonly column?: number;
-  /** The CEL expression at fault, and where in it the fault begins (0-based). */
+  /** Column after the last character concerned. */
+  readonly endColumn?: number;
+  /** Line of the CEL expression at fault, and carets that stand under the fault. */
   readonly expression?: string;
-  readonly expressionOffset?: number;
-  /** File name that was probably meant. */
-  readonly suggestion?: string;
+  readonly underline?: string;
+  /** What to write instead. */
+  readonly hint?: string;
 }
 
 /** Where one policy's texts are. */
@@ -73,7 +78,7 @@ export function mapNames(files: readonly ListedFile[]): Mapping {
       continue;
     }
     if (kind !== 'file') {
-      problems.push({ file, message: refusedKind[kind] });
+      problems.push(wrong(file, refusedKind[kind], 'file_kind'));
       continue;
     }
     const lower = base.toLowerCase();
@@ -83,21 +88,21 @@ export function mapNames(files: readonly ListedFile[]): Mapping {
       else {
         const meant = misspelt(base);
         if (meant === undefined) otherYaml.push(file);
-        else problems.push({ file, message: `did you mean \`${meant}\`?`, suggestion: meant });
+        else problems.push({ ...wrong(file, `did you mean \`${meant}\`?`), hint: meant });
       }
       continue;
     }
     foldersWithPolicies.add(segments.slice(0, -1).join('/'));
     const name = base.slice(0, -(type === 'policy' ? policySuffix : testSuffix).length);
     const parts = [...segments.slice(0, -1), name];
-    const wrong = checkSegments(parts, base, type);
-    if (wrong !== undefined) {
-      problems.push({ file, ...wrong });
+    const bad = checkSegments(parts, base, type);
+    if (bad !== undefined) {
+      problems.push({ ...wrong(file, bad.message), ...bad });
       continue;
     }
     const path = parts.join('.');
     const already = type === 'policy' ? policies.get(path)?.sourceFile : tests.get(path);
-    if (already !== undefined) problems.push({ file, message: `is \`${path}\` a second time, after \`${already}\`` });
+    if (already !== undefined) problems.push(wrong(file, `is \`${path}\` a second time, after \`${already}\``));
     else if (type === 'policy') policies.set(path, { sourceFile: file });
     else tests.set(path, file);
   }
@@ -109,12 +114,15 @@ export function mapNames(files: readonly ListedFile[]): Mapping {
       continue;
     }
     const meant = file.slice(file.lastIndexOf('/') + 1).replace(/\.ya?ml$/i, policySuffix);
-    problems.push({ file, message: `is not a policy by its name; did you mean \`${meant}\`?`, suggestion: meant });
+    problems.push({ ...wrong(file, `is not a policy by its name; did you mean \`${meant}\`?`), hint: meant });
   }
   for (const [path, file] of tests) {
     const policy = policies.get(path);
     if (policy !== undefined) policy.testFile = file;
-    else problems.push({ file, ...orphan(file, policies) });
+    else {
+      const bad = orphan(file, policies);
+      problems.push({ ...wrong(file, bad.message), ...bad });
+    }
   }
   problems.push(...policiesThatAreFolders(policies));
 
@@ -123,6 +131,10 @@ export function mapNames(files: readonly ListedFile[]): Mapping {
     problems: problems.sort((a, b) => order(a.file, b.file)),
     ignored: ignored.sort(order),
   };
+}
+
+function wrong(file: string, message: string, code = 'file_name'): FileProblem {
+  return { file, severity: 'error', code, message };
 }
 
 const refusedKind = {
@@ -135,11 +147,11 @@ function checkSegments(
   parts: readonly string[],
   base: string,
   type: 'policy' | 'test',
-): Pick<FileProblem, 'message' | 'suggestion'> | undefined {
+): Pick<FileProblem, 'message' | 'hint'> | undefined {
   const suffix = type === 'policy' ? policySuffix : testSuffix;
   if (!base.endsWith(suffix)) {
     const meant = base.slice(0, -suffix.length) + suffix;
-    return { message: `must end in \`${suffix}\`; did you mean \`${meant}\`?`, suggestion: meant };
+    return { message: `must end in \`${suffix}\`; did you mean \`${meant}\`?`, hint: meant };
   }
   for (const [index, part] of parts.entries()) {
     if (validName.test(part)) continue;
@@ -148,7 +160,7 @@ function checkSegments(
     const hint = meant === undefined ? '' : `; did you mean \`${meant}\`?`;
     return {
       message: `\`${part}\` is not a valid ${what} name: ${nameRule}${hint}`,
-      ...(meant !== undefined && { suggestion: meant }),
+      ...(meant !== undefined && { hint: meant }),
     };
   }
   if (parts.length > segmentsMax)
@@ -178,7 +190,7 @@ function misspelt(base: string): string | undefined {
 function orphan(
   file: string,
   policies: ReadonlyMap<string, { readonly sourceFile: string }>,
-): Pick<FileProblem, 'message' | 'suggestion'> {
+): Pick<FileProblem, 'message' | 'hint'> {
   const folder = file.slice(0, file.lastIndexOf('/') + 1);
   const base = file.slice(folder.length);
   const beside: string[] = [];
@@ -191,7 +203,7 @@ function orphan(
     message: `tests a policy that is not there: no \`${name}${policySuffix}\` beside it${
       close === undefined ? '' : `; did you mean \`${close}${testSuffix}\`?`
     }`,
-    ...(close !== undefined && { suggestion: close + testSuffix }),
+    ...(close !== undefined && { hint: close + testSuffix }),
   };
 }
 
@@ -204,10 +216,9 @@ function policiesThatAreFolders(policies: ReadonlyMap<string, { readonly sourceF
   for (const [path, { sourceFile }] of policies) {
     const inside = folders.get(path);
     if (inside !== undefined)
-      problems.push({
-        file: sourceFile,
-        message: `\`${path}\` is a policy here and a folder of \`${inside}\`; a name is one or the other`,
-      });
+      problems.push(
+        wrong(sourceFile, `\`${path}\` is a policy here and a folder of \`${inside}\`; a name is one or the other`),
+      );
   }
   return problems;
 }

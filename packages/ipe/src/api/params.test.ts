@@ -61,13 +61,18 @@ test.each([
 });
 
 test('limits on numbers, text and arrays hold, and items are named by place', () => {
-  const fields = readParams({ n: 11, text: 'ééé', list: [{}, { y: 1 }], order: 'bsf' }, ['n', 'text', 'list', 'order']);
+  const fields = readParams({ n: 11, text: 'ééé', list: [{}, { other: 1 }], order: 'bsf' }, [
+    'n',
+    'text',
+    'list',
+    'order',
+  ]);
   expect(failure(() => fields.integer('n', { max: 10 }))).toMatchObject({ message: '`n` must be at most 10' });
   expect(failure(() => fields.string('text', { maxBytes: 5 }))).toMatchObject({ reason: 'too_large' });
   expect(fields.string('text', { maxBytes: 6 })).toBe('ééé');
   expect(failure(() => fields.array('list', 1, () => 0))).toMatchObject({ reason: 'too_large' });
   expect(failure(() => fields.array('list', 5, (item, where) => readParams(item, ['x'], where)))).toMatchObject({
-    message: 'unknown parameter `list[1].y`; known are `x`',
+    message: 'unknown parameter `list[1].other`; known are `x`',
   });
   expect(failure(() => fields.oneOf('order', ['dfs', 'bfs']))).toMatchObject({ details: { nearest: 'bfs' } });
 });

@@ -1,1 +1,8 @@
-export {};
+export type {
+  MessagePlane,
+  PlaneDelivery,
+  PlaneInterest,
+  PlaneMessage,
+  PlaneStatus,
+  PlaneSubscription,
+} from './plane.ts';

@@ -12,6 +12,7 @@ export interface Kv<Family extends string = string> extends KvRead<Family> {
   /**
    * Applies all operations, or none, in order, and makes them visible to reads that start afterwards.
    * Not durable until a later `sync` resolves. Batches take effect in the order of the calls.
+   * The keys and values stay the caller's, who leaves them as they are until the promise settles.
    * @throws IpeError `unavailable` when the disk is full or the store is fenced after a failed sync; nothing is applied.
    */
   write(operations: readonly KvOperation<Family>[]): Promise<void>;
@@ -41,7 +42,11 @@ export interface KvRead<Family extends string = string> {
   get(family: Family, key: Uint8Array): Promise<Uint8Array | undefined>;
   /** Values in the order of `keys`; one trip to the backend. */
   getMany(family: Family, keys: readonly Uint8Array[]): Promise<(Uint8Array | undefined)[]>;
-  /** Entries of a range in byte order (or reversed), as of the call; safe to write meanwhile. */
+  /**
+   * Entries of a range in byte order (or reversed), as of the first step: batches whose `write` resolved before it are
+   * seen, ones written after the first entry arrived are not. Safe to write meanwhile.
+   * A step after the store or snapshot was closed is an `unavailable` error.
+   */
   entries(family: Family, range?: KvRange): AsyncIterable<KvEntry>;
 }
 

@@ -172,7 +172,8 @@ class MemoryKv<Family extends string> implements Kv<Family> {
   }
 
   entries(family: Family, range: KvRange = {}): AsyncIterable<KvEntry> {
-    return readRange(this.#state(family).freeze().map, range, this.#assertOpen);
+    const state = this.#state(family);
+    return readRange(() => state.freeze().map, range, this.#assertOpen);
   }
 
   async write(operations: readonly KvOperation<Family>[]): Promise<void> {
@@ -269,7 +270,8 @@ class MemorySnapshot<Family extends string> implements KvSnapshot<Family> {
   }
 
   entries(family: Family, range: KvRange = {}): AsyncIterable<KvEntry> {
-    return readRange(this.#map(family), range, this.#assertOpen);
+    const map = this.#map(family);
+    return readRange(() => map, range, this.#assertOpen);
   }
 
   async close(): Promise<void> {
@@ -290,17 +292,19 @@ class MemorySnapshot<Family extends string> implements KvSnapshot<Family> {
 }
 
 async function* readRange(
-  map: SortedMap<Uint8Array>,
+  take: () => SortedMap<Uint8Array>,
   range: KvRange,
   assertOpen: () => void,
 ): AsyncGenerator<KvEntry, void, undefined> {
+  assertOpen();
   let left = range.limit ?? Number.POSITIVE_INFINITY;
   if (left <= 0) return;
-  for (const [key, value] of mapEntries(map, lowerText(range), upperText(range), range.reverse === true)) {
+  for (const [key, value] of mapEntries(take(), lowerText(range), upperText(range), range.reverse === true)) {
     assertOpen();
     yield [toBytes(key), new Uint8Array(value)];
     if (--left <= 0) return;
   }
+  assertOpen();
 }
 
 /** The inclusive lower bound of a range; the successor of a key is that key with a zero byte. */

@@ -1,1 +1,2 @@
-export {};
+export { assertDeepEqual, assertRejects, assertTrue } from './assert.ts';
+export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';

@@ -1,0 +1,2 @@
+export type { RocksTuning } from './options.ts';
+export { openRocksKv, type RocksKvOptions } from './rocksdb.ts';

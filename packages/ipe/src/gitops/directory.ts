@@ -1,8 +1,9 @@
 import { lstat, readdir, readFile, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { IpeError } from '@ipe/core';
+import type { FileProblem } from '../policies/types.ts';
 import { listTree, type Mirror, type ReadLimits, readBlobs, readLimits, type SourceEntry } from './git/index.ts';
-import { type FileProblem, type ListedFile, type MappedPolicy, mapNames } from './names.ts';
+import { type ListedFile, type MappedPolicy, mapNames } from './names.ts';
 
 /** One policy of a directory, with its texts. */
 export interface SourcePolicy extends MappedPolicy {

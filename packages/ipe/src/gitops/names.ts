@@ -1,29 +1,11 @@
 import { nearest } from '@ipe/core';
+import type { FileProblem } from '../policies/types.ts';
 
 /** What a listing says about one name of a policy directory. `other` is a device, socket or pipe. */
 export interface ListedFile {
   /** Below the directory, segments joined by `/`. */
   readonly path: string;
   readonly kind: 'file' | 'symlink' | 'submodule' | 'other';
-}
-
-/** Something wrong in a file of policies or tests; where it can be shown, down to the column. */
-export interface FileProblem {
-  readonly file: string;
-  readonly severity: 'error' | 'warning';
-  /** Stable name for machines: `file_name`, `file_kind`, `file_content`, or the compiler's own. */
-  readonly code: string;
-  readonly message: string;
-  /** 1-based, as are the columns. */
-  readonly line?: number;
-  readonly column?: number;
-  /** Column after the last character concerned. */
-  readonly endColumn?: number;
-  /** Line of the CEL expression at fault, and carets that stand under the fault. */
-  readonly expression?: string;
-  readonly underline?: string;
-  /** What to write instead. */
-  readonly hint?: string;
 }
 
 /** Where one policy's texts are. */

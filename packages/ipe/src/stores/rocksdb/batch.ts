@@ -6,8 +6,8 @@ import type RocksDB from 'rocksdb-native';
  *
  * rocksdb-native makes a batch for one family, but each of its native operations carries its own family, taken from
  * the batch's session when the operation is added. Pointing the private `_db` at another family's session between
- * operations therefore gives one write batch, one log record, over all of them. `batch.test.ts` kills a process in the
- * middle of such batches and compares the families; the version of rocksdb-native is pinned because of this file.
+ * operations therefore gives one write batch, one log record, over all of them. `test/kv-faults.test.ts` kills processes
+ * in the middle of such batches and compares the families; rocksdb-native is pinned because of this file.
  *
  * Keys and values must stay unchanged until the promise settles.
  */

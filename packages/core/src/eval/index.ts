@@ -1,1 +1,27 @@
-export {};
+export {
+  type AppliedPolicy,
+  type DecideInput,
+  decide,
+  decideOnce,
+  type Finding,
+  type Outcome,
+  type PolicyAt,
+  type PolicyFault,
+  passesMax,
+} from './decide.ts';
+export { type FactKey, type FactLookup, type Facts, factsFromMap, type RecordedLookup } from './facts.ts';
+export { evaluationErrorReason, type Fault, type PolicyVerdict, type Violation } from './policy-outcome.ts';
+export {
+  essence,
+  type FactRead,
+  hashJson,
+  makeReceipt,
+  type Receipt,
+  type ReceiptInput,
+  type ReceiptKind,
+  type ReceiptSignature,
+  type ReceiptSigner,
+  receiptBytes,
+  receiptKinds,
+  sameReceipt,
+} from './receipt.ts';

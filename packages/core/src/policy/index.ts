@@ -1,4 +1,13 @@
 export {
+  Activation,
+  CelError,
+  type FactReader,
+  type Observer,
+  type Program,
+  Timestamp,
+  Unknowns,
+} from './cel/index.ts';
+export {
   type FailurePolicy,
   failurePolicies,
   type MatchCondition,
@@ -10,5 +19,33 @@ export {
   validationActions,
 } from './document.ts';
 export { isJsonObject, type Json, type JsonObject } from './json.ts';
+export { languageVersion } from './language.ts';
+export { bothTests, hasLiteralTest, literalTests, noLiteralTests } from './literal-tests.ts';
+export {
+  type LiteralTests,
+  type PlannedCondition,
+  type PlannedPolicy,
+  type PlannedValidation,
+  passesLiteralTests,
+} from './planned.ts';
 export { hasErrors, type Problem, renderProblem, sortProblems } from './problem.ts';
+export {
+  type Action,
+  type Entity,
+  type EvaluationRequest,
+  type ReadRequest,
+  type RequestLimits,
+  type RequestProblem,
+  readRequest,
+  requestLimits,
+} from './request.ts';
+export {
+  type Decision,
+  decisions,
+  type Expectation,
+  type PolicyTest,
+  parseTestDocument,
+  type TestDocument,
+} from './test-document.ts';
+export { formatTimestamp, parseTimestamp } from './timestamp.ts';
 export { yamlLimits } from './yaml-source.ts';

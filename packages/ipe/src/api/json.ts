@@ -1,0 +1,55 @@
+import { isUtf8 } from 'node:buffer';
+import { IpeError } from '@ipe/core';
+
+/**
+ * JSON from a client. Depth is checked on the bytes before anything is built, so that no code behind the door meets a
+ * nesting it could overflow on. Of members named twice the last one counts, as everywhere in JavaScript; a member named
+ * `__proto__` is refused, because copying such an object would change its prototype.
+ *
+ * @throws IpeError `parse_error` (not UTF-8, not JSON), `too_large` (deeper than `maxDepth`), `invalid_request`.
+ */
+export function parseJson(bytes: Uint8Array, maxDepth: number): unknown {
+  if (!isUtf8(bytes)) throw new IpeError('parse_error', 'the body is not UTF-8');
+  checkDepth(bytes, maxDepth);
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    const said = error instanceof Error ? error.message : String(error);
+    throw new IpeError('parse_error', text.trim() === '' ? 'the body is empty, expected JSON' : `not JSON: ${said}`);
+  }
+  if (text.includes('__proto__') || text.includes('\\u')) refuseProto(value);
+  return value;
+}
+
+const quote = 0x22;
+const backslash = 0x5c;
+
+function checkDepth(bytes: Uint8Array, maxDepth: number): void {
+  let depth = 0;
+  for (let i = 0; i < bytes.length; i++) {
+    const byte = bytes[i]!;
+    if (byte === quote) {
+      for (i++; i < bytes.length && bytes[i] !== quote; i++) if (bytes[i] === backslash) i++;
+    } else if (byte === 0x5b || byte === 0x7b) {
+      if (++depth > maxDepth) throw tooDeep(maxDepth);
+    } else if (byte === 0x5d || byte === 0x7d) depth--;
+  }
+}
+
+/** The error for input nested deeper than allowed. */
+export function tooDeep(maxDepth: number): IpeError {
+  return new IpeError('too_large', `nested more than ${maxDepth} levels deep`, {
+    details: { limit: maxDepth, unit: 'levels' },
+  });
+}
+
+function refuseProto(value: unknown): void {
+  if (typeof value !== 'object' || value === null) return;
+  const pending: object[] = [value];
+  for (let at = pending.pop(); at !== undefined; at = pending.pop()) {
+    if (Object.hasOwn(at, '__proto__')) throw new IpeError('invalid_request', 'no member may be named `__proto__`');
+    for (const child of Object.values(at)) if (typeof child === 'object' && child !== null) pending.push(child);
+  }
+}

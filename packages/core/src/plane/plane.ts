@@ -31,9 +31,21 @@ export interface MessagePlane {
    * Delivers messages of the interest, own ones possibly included, to `deliver`, one at a time for a cursor: the next
    * waits until the promise resolves, which is the back-pressure. A rejection delivers the message again later.
    * @param cursor as a delivery handed it out; resumes after that message where the plane is durable. A cursor that the
-   *   broker no longer knows (purged, reset, trimmed) resumes at what it still has.
+   *   broker no longer knows (purged, reset, trimmed) resumes at what it still has. None: begins with what is published
+   *   once `ready` has resolved.
    */
-  subscribe(interest: PlaneInterest, deliver: (delivery: PlaneDelivery) => Promise<void>, cursor?: string): PlaneSubscription;
+  subscribe(
+    interest: PlaneInterest,
+    deliver: (delivery: PlaneDelivery) => Promise<void>,
+    cursor?: string,
+  ): PlaneSubscription;
+
+  /**
+   * Publishes a change as the JSON of RFC-005 for other programs, on `data-json.<namespace>`. Nobody's delivery depends
+   * on it. Absent on planes that other programs cannot read.
+   * @throws IpeError `unavailable` while disconnected; the change is then missing from the mirror.
+   */
+  mirror?(namespace: string, json: Uint8Array): Promise<void>;
 
   status(): PlaneStatus;
 
@@ -59,6 +71,8 @@ export interface PlaneDelivery extends PlaneMessage {
 }
 
 export interface PlaneSubscription {
+  /** Resolves once messages published from then on are delivered; waits for a broker that is away. */
+  readonly ready: Promise<void>;
   /** Replaces the interest; messages of namespaces no longer wanted stop soon after. */
   update(interest: PlaneInterest): void;
   /** Stops deliveries; resolves when none is under way. */

@@ -1,0 +1,423 @@
+import { readFileSync } from 'node:fs';
+import { IpeError } from '@ipe/core';
+import type {
+  MessagePlane,
+  PlaneDelivery,
+  PlaneInterest,
+  PlaneMessage,
+  PlaneStatus,
+  PlaneSubscription,
+} from '@ipe/core/plane';
+import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
+import { loadBrokerClient } from '../load.ts';
+
+/** How to reach and use a Redis server. */
+export interface RedisPlaneOptions {
+  /** `redis://` or `rediss://`, user and password in the URL where the server wants them. */
+  readonly url: string;
+  /** Prefix of every key. Default `ipe`. */
+  readonly prefix?: string;
+  /** Batches kept in each stream, approximately. Default 100,000. */
+  readonly streamLengthMax?: number;
+  readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+}
+
+const blockMs = 1_000;
+const readCount = 64;
+
+type Redis = typeof import('redis');
+type Client = ReturnType<typeof createClient>;
+
+/**
+ * The message plane over Redis Streams: one stream a namespace, `<prefix>:data.<namespace>`, and one that lists the
+ * namespaces, so that an interest in all of them needs no scan. Reading blocks and has a connection of its own.
+ */
+export function openRedisPlane(options: RedisPlaneOptions): MessagePlane {
+  return new RedisPlane(options);
+}
+
+function createClient(redis: Redis, options: RedisPlaneOptions) {
+  const { tls } = options;
+  const socket = {
+    connectTimeout: 2_000,
+    reconnectStrategy: (attempt: number) => reconnectDelayMs(attempt),
+    ...(tls && {
+      tls: true as const,
+      ...(tls.caFile && { ca: readFileSync(tls.caFile) }),
+      ...(tls.certFile && { cert: readFileSync(tls.certFile) }),
+      ...(tls.keyFile && { key: readFileSync(tls.keyFile) }),
+    }),
+  };
+  return redis.createClient({
+    url: options.url,
+    RESP: 3,
+    // A batch that waits unseen in the client would look taken: refuse while disconnected, the log is the outbox.
+    disableOfflineQueue: true,
+    socket: socket as object,
+    commandOptions: { typeMapping: { [redis.RESP_TYPES.BLOB_STRING]: Buffer } },
+  });
+}
+
+class RedisPlane implements MessagePlane {
+  readonly kind = 'redis';
+  readonly durable = true;
+  /** Redis takes 512 MB; a batch that large would block it for everybody. */
+  readonly bodyBytesMax = 8 * 1024 * 1024;
+  readonly options: RedisPlaneOptions;
+  readonly #subscriptions = new Set<RedisSubscription>();
+  readonly #announced = new Set<string>();
+  #client: Client | undefined;
+  #redis: Redis | undefined;
+  #starting: Promise<void> | undefined;
+  #problem: string | undefined = 'not started';
+  #published = 0;
+  #reconnects = 0;
+  #closed = false;
+
+  constructor(options: RedisPlaneOptions) {
+    this.options = options;
+  }
+
+  get prefix(): string {
+    return this.options.prefix ?? 'ipe';
+  }
+
+  streamOf(namespace: string): string {
+    return `${this.prefix}:data.${namespace}`;
+  }
+
+  get registry(): string {
+    return `${this.prefix}:namespaces`;
+  }
+
+  async start(): Promise<void> {
+    this.#starting ??= this.#connect();
+    await this.#starting;
+  }
+
+  async publish(message: PlaneMessage): Promise<void> {
+    const client = this.#client;
+    if (!client?.isReady || this.#closed) throw this.#unavailable();
+    if (message.body.length > this.bodyBytesMax) {
+      throw new IpeError(
+        'too_large',
+        `a batch of ${message.body.length} bytes is over the limit of ${this.bodyBytesMax}`,
+      );
+    }
+    const key = this.streamOf(message.namespace);
+    const threshold = String(this.options.streamLengthMax ?? 100_000);
+    try {
+      const body = Buffer.from(message.body.buffer, message.body.byteOffset, message.body.length);
+      await client.sendCommand([
+        'XADD',
+        key,
+        'MAXLEN',
+        '~',
+        threshold,
+        '*',
+        'o',
+        message.origin,
+        'i',
+        message.id,
+        'b',
+        body,
+      ]);
+      if (!this.#announced.has(message.namespace)) {
+        await client.sendCommand(['XADD', this.registry, 'MAXLEN', '~', '10000', '*', 'n', message.namespace]);
+        this.#announced.add(message.namespace);
+      }
+    } catch (cause) {
+      throw new IpeError('unavailable', `Redis did not take a batch: ${(cause as Error).message}`, { cause });
+    }
+    this.#published++;
+  }
+
+  async mirror(namespace: string, json: Uint8Array): Promise<void> {
+    const client = this.#client;
+    if (!client?.isReady || this.#closed) throw this.#unavailable();
+    await client.sendCommand(['PUBLISH', `data-json.${namespace}`, Buffer.from(json)]);
+  }
+
+  subscribe(
+    interest: PlaneInterest,
+    deliver: (delivery: PlaneDelivery) => Promise<void>,
+    cursor?: string,
+  ): PlaneSubscription {
+    const subscription = new RedisSubscription(this, interest, deliver, cursor);
+    this.#subscriptions.add(subscription);
+    if (this.#redis) subscription.begin();
+    return subscription;
+  }
+
+  status(): PlaneStatus {
+    let delivered = 0;
+    for (const subscription of this.#subscriptions) delivered += subscription.delivered;
+    const connected = this.#client?.isReady === true && !this.#closed;
+    return {
+      connected,
+      published: this.#published,
+      delivered,
+      reconnects: this.#reconnects,
+      ...(!connected && { problem: this.#problem ?? 'disconnected' }),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#problem = 'closed';
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await closeClient(this.#client);
+  }
+
+  /** A connection of its own for a blocking reader; resolves when it is ready, for ever trying. */
+  async connectReader(): Promise<Client> {
+    const client = createClient(this.#redis!, this.options);
+    client.on('error', () => {});
+    await client.connect();
+    return client;
+  }
+
+  forget(subscription: RedisSubscription): void {
+    this.#subscriptions.delete(subscription);
+  }
+
+  #unavailable(): IpeError {
+    return new IpeError('unavailable', `the message plane is not connected: ${this.#problem ?? 'disconnected'}`);
+  }
+
+  async #connect(): Promise<void> {
+    this.#redis = await loadBrokerClient(() => import('redis'), 'redis');
+    const client = createClient(this.#redis, this.options);
+    this.#client = client;
+    client.on('error', (error: Error) => {
+      this.#problem = error.message || String(error);
+    });
+    let first = true;
+    client.on('ready', () => {
+      this.#problem = undefined;
+      if (!first) this.#reconnects++;
+      first = false;
+      // The server may have come back empty, without the list of namespaces.
+      this.#announced.clear();
+    });
+    void client.connect().catch((error: Error) => {
+      this.#problem = error.message;
+    });
+    for (const subscription of this.#subscriptions) subscription.begin();
+  }
+}
+
+class RedisSubscription implements PlaneSubscription {
+  readonly #plane: RedisPlane;
+  readonly #deliveries: Deliveries;
+  /** Last id taken of each stream, by namespace. */
+  readonly #positions: Map<string, string>;
+  #resolveReady: () => void = () => {};
+  readonly ready: Promise<void> = new Promise((resolve) => {
+    this.#resolveReady = resolve;
+  });
+  #registryPosition = '0';
+  #discovered = new Set<string>();
+  #interest: PlaneInterest;
+  #running: Promise<void> | undefined;
+  #client: Client | undefined;
+
+  constructor(
+    plane: RedisPlane,
+    interest: PlaneInterest,
+    deliver: (delivery: PlaneDelivery) => Promise<void>,
+    cursor: string | undefined,
+  ) {
+    this.#plane = plane;
+    this.#interest = interest;
+    this.#deliveries = new Deliveries(deliver);
+    this.#positions = new Map(cursor === undefined ? [] : Object.entries(readCursor(cursor)));
+  }
+
+  get delivered(): number {
+    return this.#deliveries.delivered;
+  }
+
+  begin(): void {
+    this.#running ??= this.#run();
+  }
+
+  update(interest: PlaneInterest): void {
+    this.#interest = interest;
+  }
+
+  async close(): Promise<void> {
+    this.#plane.forget(this);
+    const closed = this.#deliveries.close();
+    await closeClient(this.#client, true);
+    await closed;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#deliveries;
+    let first = true;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        this.#client = await this.#plane.connectReader();
+        // Close may have come while the connection was being made, and did not see it.
+        if (signal.aborted) break;
+        await this.#align(first);
+        first = false;
+        this.#resolveReady();
+        while (!signal.aborted && this.#client.isReady) {
+          if (!(await this.#readOnce())) await this.#align(false);
+          attempt = 0;
+        }
+      } catch {
+        // Disconnected; the plane's own connection says why. Begin again from the last positions.
+      }
+      await closeClient(this.#client, true);
+      await pause(reconnectDelayMs(attempt), signal);
+    }
+    await closeClient(this.#client, true);
+  }
+
+  /**
+   * Sets where each stream is read from: behind the last message taken; at the stream's end when the subscription is
+   * new; at its beginning when the stream is not the one the position is of (its last id is lower: purged or replaced).
+   */
+  async #align(first: boolean): Promise<void> {
+    if (this.#interest === 'all') await this.#discover();
+    for (const namespace of this.#wanted()) {
+      const held = this.#positions.get(namespace);
+      const last = await this.#lastId(namespace);
+      if (held === undefined) this.#positions.set(namespace, first ? last : '0');
+      else if (compareIds(held, last) > 0) this.#positions.set(namespace, '0');
+    }
+  }
+
+  async #discover(): Promise<void> {
+    const last = await this.#lastIdOf(this.#plane.registry);
+    if (compareIds(this.#registryPosition, last) > 0) this.#registryPosition = '0';
+    const rows = (await this.#client!.sendCommand([
+      'XRANGE',
+      this.#plane.registry,
+      this.#registryPosition === '0' ? '-' : `(${this.#registryPosition}`,
+      '+',
+    ])) as [Buffer, Buffer[]][];
+    for (const [id, fields] of rows) {
+      this.#discovered.add(fields[1]!.toString());
+      this.#registryPosition = id.toString();
+    }
+  }
+
+  #wanted(): string[] {
+    return this.#interest === 'all' ? [...this.#discovered] : [...this.#interest];
+  }
+
+  #lastId(namespace: string): Promise<string> {
+    return this.#lastIdOf(this.#plane.streamOf(namespace));
+  }
+
+  async #lastIdOf(key: string): Promise<string> {
+    const rows = (await this.#client!.sendCommand(['XREVRANGE', key, '+', '-', 'COUNT', '1'])) as [Buffer, unknown][];
+    // A stream that was trimmed to nothing still knows its last id; one that was deleted does not.
+    if (rows.length > 0) return rows[0]![0].toString();
+    const exists = await this.#client!.sendCommand(['EXISTS', key]);
+    if (Number(exists) === 0) return '0';
+    const info = (await this.#client!.sendCommand(['XINFO', 'STREAM', key])) as unknown;
+    return String(fieldOf(info, 'last-generated-id') ?? '0');
+  }
+
+  /** @returns false when nothing came in a while, which is when a look at the streams themselves is due. */
+  async #readOnce(): Promise<boolean> {
+    const wanted = this.#wanted();
+    for (const namespace of wanted) if (!this.#positions.has(namespace)) this.#positions.set(namespace, '0');
+    const keys = wanted.map((namespace) => this.#plane.streamOf(namespace));
+    const ids = wanted.map((namespace) => this.#positions.get(namespace)!);
+    if (this.#interest === 'all') {
+      keys.push(this.#plane.registry);
+      ids.push(this.#registryPosition);
+    }
+    if (keys.length === 0) {
+      await pause(blockMs, this.#deliveries.signal);
+      return false;
+    }
+    const command = ['XREAD', 'COUNT', String(readCount), 'BLOCK', String(blockMs), 'STREAMS', ...keys, ...ids];
+    const reply = (await this.#client!.sendCommand(command)) as unknown;
+    if (reply === null) return false;
+    for (const [key, rows] of streamsOf(reply)) {
+      if (key === this.#plane.registry) await this.#discover();
+      else if (!(await this.#take(key.slice(this.#plane.streamOf('').length), rows))) return true;
+    }
+    return true;
+  }
+
+  async #take(namespace: string, rows: readonly (readonly [Buffer, readonly Buffer[]])[]): Promise<boolean> {
+    for (const [idBytes, fields] of rows) {
+      const id = idBytes.toString();
+      const cursor = JSON.stringify({ ...Object.fromEntries(this.#positions), [namespace]: id });
+      const taken = await this.#deliveries.push({
+        namespace,
+        origin: field(fields, 'o')?.toString() ?? '',
+        id: field(fields, 'i')?.toString() ?? '',
+        body: field(fields, 'b') ?? new Uint8Array(),
+        cursor,
+      });
+      if (!taken) return false;
+      this.#positions.set(namespace, id);
+    }
+    return true;
+  }
+}
+
+function field(fields: readonly Buffer[], name: string): Buffer | undefined {
+  for (let i = 0; i < fields.length; i += 2) if (fields[i]!.toString() === name) return fields[i + 1];
+  return undefined;
+}
+
+/** RESP 3 answers XREAD with a map, which the client hands over as one of several shapes. */
+function streamsOf(reply: unknown): [string, [Buffer, Buffer[]][]][] {
+  if (reply instanceof Map) return [...reply].map(([key, rows]) => [String(key), rows]);
+  if (Array.isArray(reply)) {
+    return Array.isArray(reply[0])
+      ? reply.map(([key, rows]) => [String(key), rows])
+      : reply.flatMap((key, i) => (i % 2 === 0 ? [[String(key), reply[i + 1]] as [string, [Buffer, Buffer[]][]]] : []));
+  }
+  return Object.entries(reply as Record<string, [Buffer, Buffer[]][]>);
+}
+
+function fieldOf(info: unknown, name: string): unknown {
+  if (info instanceof Map) {
+    for (const [key, value] of info) if (String(key) === name) return value;
+    return undefined;
+  }
+  if (Array.isArray(info)) {
+    const at = info.findIndex((item, i) => i % 2 === 0 && String(item) === name);
+    return at < 0 ? undefined : info[at + 1];
+  }
+  return (info as Record<string, unknown>)[name];
+}
+
+/** Stream ids are `ms-sequence`. */
+function compareIds(a: string, b: string): number {
+  const [aMs = 0, aSequence = 0] = a.split('-').map(Number);
+  const [bMs = 0, bSequence = 0] = b.split('-').map(Number);
+  return aMs - bMs || aSequence - bSequence;
+}
+
+function readCursor(cursor: string): Record<string, string> {
+  try {
+    return JSON.parse(cursor) as Record<string, string>;
+  } catch {
+    // A cursor of another plane: begin with what the broker has.
+    return {};
+  }
+}
+
+async function closeClient(client: Client | undefined, now = false): Promise<void> {
+  if (!client?.isOpen) return;
+  try {
+    if (now) client.destroy();
+    else await client.close();
+  } catch {
+    // It went away by itself.
+  }
+}

@@ -1,0 +1,146 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+/** A broker process that a test started on a port of its own. */
+export interface Broker {
+  readonly url: string;
+  readonly pid: () => number | undefined;
+  /** kill -9. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port with what it had on disk. */
+  restart(): Promise<void>;
+  /** Starts it again on the same port with nothing. */
+  restartEmpty(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Programs that tests of brokers need, and the Debian packages that hold them. */
+export const brokerPrograms = { nats: 'nats-server', redis: 'redis-server', kafka: 'kcat' } as const;
+
+/** Why a broker cannot be started here, or undefined when it can. */
+export function missingBroker(kind: keyof typeof brokerPrograms): string | undefined {
+  try {
+    execFileSync('sh', ['-c', `PATH="$PATH:/usr/sbin:/sbin" command -v ${brokerPrograms[kind]}`], { stdio: 'ignore' });
+    return undefined;
+  } catch {
+    return `${brokerPrograms[kind]} is not installed: apt-get install ${brokerPrograms[kind]}`;
+  }
+}
+
+/** A nats-server with JetStream. */
+export function startNats(): Promise<Broker> {
+  return startBroker({
+    url: (port) => `nats://127.0.0.1:${port}`,
+    command: (port, directory) => ['nats-server', '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', directory],
+    ready: /Server is ready/,
+  });
+}
+
+/** A redis-server that appends every write to its log. */
+export function startRedis(): Promise<Broker> {
+  return startBroker({
+    url: (port) => `redis://127.0.0.1:${port}`,
+    command: (port, directory) => [
+      ...['redis-server', '--bind', '127.0.0.1', '--port', String(port), '--dir', directory],
+      ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--enable-debug-command', 'local'],
+    ],
+    ready: /Ready to accept connections/,
+  });
+}
+
+/** librdkafka's mock cluster of one broker, in memory, on a port that it chooses: it cannot be restarted in place. */
+export async function startKafka(): Promise<Broker> {
+  const child = spawn('kcat', ['-P', '-t', 'boot', '-b', 'mock', '-X', 'test.mock.num.brokers=1', '-d', 'mock'], {
+    stdio: ['pipe', 'ignore', 'pipe'],
+  });
+  const match = await waitForOutput(child, /127\.0\.0\.1:(\d+)|localhost:(\d+)/);
+  const url = `kafka://127.0.0.1:${match[1] ?? match[2]}`;
+  const cannot = () => Promise.reject(new Error('the mock cluster chooses a new port at each start'));
+  const kill = () => end(child);
+  return { url, pid: () => child.pid, kill, restart: cannot, restartEmpty: cannot, close: kill };
+}
+
+async function startBroker(recipe: {
+  url: (port: number) => string;
+  command: (port: number, directory: string) => string[];
+  ready: RegExp;
+}): Promise<Broker> {
+  const port = await freePort();
+  const directories: string[] = [];
+  let child: ChildProcess | undefined;
+  const freshDirectory = async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'ipe-broker-'));
+    directories.push(directory);
+    return directory;
+  };
+  const start = async (directory: string) => {
+    const [program, ...args] = recipe.command(port, directory);
+    child = spawn(program!, args, {
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` },
+    });
+    await waitForOutput(child, recipe.ready);
+  };
+  let current = await freshDirectory();
+  await start(current);
+  return {
+    url: recipe.url(port),
+    pid: () => child?.pid,
+    kill: () => end(child),
+    restart: async () => {
+      await end(child);
+      await start(current);
+    },
+    restartEmpty: async () => {
+      await end(child);
+      current = await freshDirectory();
+      await start(current);
+    },
+    close: async () => {
+      await end(child);
+      for (const directory of directories) await rm(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+async function end(child: ChildProcess | undefined): Promise<void> {
+  if (!child || child.exitCode !== null || child.signalCode !== null) return;
+  const exited = once(child, 'exit');
+  child.kill('SIGKILL');
+  await exited;
+}
+
+/** Resolves with the first match in what a process prints; rejects when it ends first, with what it said. */
+function waitForOutput(child: ChildProcess, pattern: RegExp): Promise<RegExpExecArray> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    const read = (chunk: Buffer) => {
+      text += chunk.toString();
+      const match = pattern.exec(text);
+      if (match) {
+        child.off('exit', ended);
+        resolve(match);
+      }
+    };
+    const ended = () => reject(new Error(`${child.spawnfile} ended before it was ready: ${text.slice(-2_000)}`));
+    child.stdout?.on('data', read);
+    child.stderr?.on('data', read);
+    child.once('error', reject);
+    child.once('exit', ended);
+  });
+}
+
+/** A port that nobody listens on at this moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}

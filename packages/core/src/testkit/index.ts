@@ -1,2 +1,3 @@
 export { assertDeepEqual, assertRejects, assertTrue } from './assert.ts';
 export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';
+export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } from './plane.ts';

@@ -19,13 +19,17 @@ export interface PlaneFixture {
   close(): Promise<void>;
 }
 
-/** How the kit is run: the runner, the fixture, and which tests do not apply, each with the reason. */
+/** What a test may need to do to a broker. */
+export type BrokerAbility = 'kill' | 'restart' | 'restartEmpty' | 'purge';
+
+/** How the kit is run: the runner, the fixture and what it offers. */
 export interface PlaneConformanceOptions {
   readonly test: TestFunction;
   readonly setUp: () => Promise<PlaneFixture>;
-  /** Titles to leave out, with the reason, which is reported in the title of the skipped test. */
-  readonly skip?: Readonly<Record<string, string>>;
-  readonly skipTest?: (title: string) => void;
+  /** What can be done to the fixture's broker; tests that need more are reported as skipped. */
+  readonly offers: readonly BrokerAbility[];
+  /** Reports a test that does not apply, by a title that says why. */
+  readonly skipTest: (title: string) => void;
   /** Lets the runtime's event loop turn (a short timer), so that sockets are served between repeated attempts. */
   readonly turn: () => Promise<void>;
 }
@@ -41,218 +45,216 @@ const utf8 = {
  */
 export function runPlaneConformance(options: PlaneConformanceOptions): void {
   const { turn } = options;
-  const cases: [title: string, run: (fixture: PlaneFixture, use: <T extends Closable>(x: T) => T) => Promise<void>][] =
+  const cases: Case[] = [
     [
-      [
-        'a batch reaches the subscribers of its namespace, byte for byte, with its origin',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, ['approvals']);
-          await inbox.ready;
-          const body = Uint8Array.from({ length: 256 }, (_, i) => i);
-          await publish(sender, 'other', 'not wanted');
-          await publishBytes(sender, 'approvals', body);
-          const [delivery] = await inbox.take(1);
-          equal(delivery!.namespace, 'approvals');
-          equal(delivery!.origin, originA);
-          equal(delivery!.body.join(), body.join());
-        },
-      ],
-      [
-        'an interest in all namespaces receives namespaces that did not exist when it began',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, 'all');
-          await inbox.ready;
-          await publish(sender, 'first', '1');
-          await publish(sender, 'second', '2');
-          equal((await inbox.texts(2)).sort().join(), '1,2');
-        },
-      ],
-      [
-        'batches of one origin and namespace arrive in the order of publication',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, ['orders']);
-          await inbox.ready;
-          const sent = Array.from({ length: 50 }, (_, i) => String(i));
-          for (const text of sent) await publish(sender, 'orders', text);
-          equal(unrepeated(await inbox.texts(50)).join(), sent.join());
-        },
-      ],
-      [
-        'a subscriber gets the next batch only when it has taken the one before',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          let busy = 0;
-          let most = 0;
-          const inbox = new Inbox(receiver, ['slow'], undefined, async () => {
-            most = Math.max(most, ++busy);
-            for (let i = 0; i < 5; i++) await Promise.resolve();
-            busy--;
-          });
-          await inbox.ready;
-          for (let i = 0; i < 20; i++) await publish(sender, 'slow', String(i));
-          await inbox.texts(20);
-          equal(most, 1);
-        },
-      ],
-      [
-        'a batch that the subscriber rejects is delivered again before the ones behind it',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          let refusals = 2;
-          const inbox = new Inbox(receiver, ['retry'], undefined, async () => {
-            if (refusals-- > 0) throw new Error('not yet');
-          });
-          await inbox.ready;
-          await publish(sender, 'retry', 'a');
-          await publish(sender, 'retry', 'b');
-          equal(unrepeated(await inbox.texts(2)).join(), 'a,b');
-        },
-      ],
-      [
-        'a new interest replaces the old one',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, ['before']);
-          await inbox.ready;
-          await publish(sender, 'before', '1');
-          equal((await inbox.texts(1)).join(), '1');
-          inbox.subscription.update(['after', 'before']);
-          // Until the new reader has begun, batches of the new namespace may pass unseen: repeat until one is.
-          await repeatUntil(inbox, 1, turn, (n) => publish(sender, 'after', `after-${n}`));
-        },
-      ],
-      [
-        'a cursor resumes behind the batch it came with, also in another plane instance',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          const first = use(fixture.open());
-          if (!sender.durable) return;
-          await Promise.all([sender.start(), first.start()]);
-          const before = new Inbox(first, ['resumed']);
-          await before.ready;
-          await publish(sender, 'resumed', '1');
-          const [one] = await before.take(1);
-          await first.close();
-          await publish(sender, 'resumed', '2');
-          await publish(sender, 'resumed', '3');
-          const second = use(fixture.open());
-          await second.start();
-          const after = new Inbox(second, ['resumed'], one!.cursor);
-          equal(unrepeated(await after.texts(2)).join(), '2,3');
-        },
-      ],
-      [
-        'a batch over the limit is refused as too_large and changes nothing',
-        async (fixture, use) => {
-          const sender = use(fixture.open());
-          await sender.start();
-          const inbox = new Inbox(sender, ['large']);
-          await inbox.ready;
-          const error = await publishBytes(sender, 'large', new Uint8Array(sender.bodyBytesMax + 1)).catch((e) => e);
-          equal(error?.reason, 'too_large');
-          await publish(sender, 'large', 'small');
-          equal((await inbox.texts(1)).join(), 'small');
-        },
-      ],
-      [
-        'after close, publishing is refused as unavailable, and closing again does nothing',
-        async (fixture, use) => {
-          const plane = use(fixture.open());
-          await plane.start();
-          await plane.close();
-          const error = await publish(plane, 'closed', 'x').catch((e) => e);
-          equal(error?.reason, 'unavailable');
-          equal(plane.status().connected, false);
-          await plane.close();
-        },
-      ],
-      [
-        'a broker that is down at start is waited for, and publishing is refused meanwhile',
-        async (fixture, use) => {
-          if (!fixture.kill || !fixture.restart) return;
-          await fixture.kill();
-          const plane = use(fixture.open());
-          await plane.start();
-          const error = await publish(plane, 'later', 'x').catch((e) => e);
-          equal(error?.reason, 'unavailable');
-          equal(plane.status().connected, false);
-          await fixture.restart();
-          const inbox = new Inbox(plane, ['later']);
-          await inbox.ready;
-          await publishUntilTaken(plane, 'later', 'y', turn);
-          equal((await inbox.texts(1)).join(), 'y');
-        },
-      ],
-      [
-        'deliveries go on after the broker was killed and started again',
-        async (fixture, use) => {
-          if (!fixture.kill || !fixture.restart) return;
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, ['killed']);
-          await inbox.ready;
-          await publish(sender, 'killed', 'before');
-          equal((await inbox.texts(1)).join(), 'before');
-          await fixture.kill();
-          await fixture.restart();
-          await repeatUntil(inbox, 1, turn, (n) => publishUntilTaken(sender, 'killed', `after-${n}`, turn));
-        },
-      ],
-      [
-        'deliveries go on after the broker lost everything it had, its sequence numbers too',
-        async (fixture, use) => {
-          if (!fixture.kill || !fixture.restartEmpty) return;
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, ['emptied']);
-          await inbox.ready;
-          for (let i = 0; i < 5; i++) await publish(sender, 'emptied', `before-${i}`);
-          await inbox.texts(5);
-          await fixture.kill();
-          await fixture.restartEmpty();
-          await repeatUntil(inbox, 1, turn, (n) => publishUntilTaken(sender, 'emptied', `after-${n}`, turn));
-        },
-      ],
-      [
-        'deliveries go on after the messages were purged, and an old cursor is no obstacle',
-        async (fixture, use) => {
-          if (!fixture.purge) return;
-          const sender = use(fixture.open());
-          const receiver = use(fixture.open());
-          await Promise.all([sender.start(), receiver.start()]);
-          const inbox = new Inbox(receiver, ['purged']);
-          await inbox.ready;
-          await publish(sender, 'purged', '1');
-          await publish(sender, 'purged', '2');
-          const [one] = await inbox.take(2);
-          await fixture.purge();
-          await repeatUntil(inbox, 1, turn, (n) => publish(sender, 'purged', `live-${n}`));
-          const later = new Inbox(receiver, ['purged'], one!.cursor);
-          await repeatUntil(later, 1, turn, (n) => publish(sender, 'purged', `resumed-${n}`));
-        },
-      ],
-    ];
-  for (const [title, run] of cases) {
-    const reason = options.skip?.[title];
-    if (reason !== undefined) {
-      options.skipTest?.(`${title} (skipped: ${reason})`);
+      'a batch reaches the subscribers of its namespace, byte for byte, with its origin',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['approvals']);
+        await inbox.ready;
+        const body = Uint8Array.from({ length: 256 }, (_, i) => i);
+        await publish(sender, 'other', 'not wanted');
+        await publishBytes(sender, 'approvals', body);
+        const [delivery] = await inbox.take(1);
+        equal(delivery!.namespace, 'approvals');
+        equal(delivery!.origin, originA);
+        equal(delivery!.body.join(), body.join());
+      },
+    ],
+    [
+      'an interest in all namespaces receives namespaces that did not exist when it began',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, 'all');
+        await inbox.ready;
+        await publish(sender, 'first', '1');
+        await publish(sender, 'second', '2');
+        equal((await inbox.texts(2)).sort().join(), '1,2');
+      },
+    ],
+    [
+      'batches of one origin and namespace arrive in the order of publication',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['orders']);
+        await inbox.ready;
+        const sent = Array.from({ length: 50 }, (_, i) => String(i));
+        for (const text of sent) await publish(sender, 'orders', text);
+        equal(unrepeated(await inbox.texts(50)).join(), sent.join());
+      },
+    ],
+    [
+      'a subscriber gets the next batch only when it has taken the one before',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        let busy = 0;
+        let most = 0;
+        const inbox = new Inbox(receiver, ['slow'], undefined, async () => {
+          most = Math.max(most, ++busy);
+          for (let i = 0; i < 5; i++) await Promise.resolve();
+          busy--;
+        });
+        await inbox.ready;
+        for (let i = 0; i < 20; i++) await publish(sender, 'slow', String(i));
+        await inbox.texts(20);
+        equal(most, 1);
+      },
+    ],
+    [
+      'a batch that the subscriber rejects is delivered again before the ones behind it',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        let refusals = 2;
+        const inbox = new Inbox(receiver, ['retry'], undefined, async () => {
+          if (refusals-- > 0) throw new Error('not yet');
+        });
+        await inbox.ready;
+        await publish(sender, 'retry', 'a');
+        await publish(sender, 'retry', 'b');
+        equal(unrepeated(await inbox.texts(2)).join(), 'a,b');
+      },
+    ],
+    [
+      'a new interest replaces the old one',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['before']);
+        await inbox.ready;
+        await publish(sender, 'before', '1');
+        equal((await inbox.texts(1)).join(), '1');
+        inbox.subscription.update(['after', 'before']);
+        // Until the new reader has begun, batches of the new namespace may pass unseen: repeat until one is.
+        await repeatUntil(inbox, 1, turn, (n) => publish(sender, 'after', `after-${n}`));
+      },
+    ],
+    [
+      'a cursor resumes behind the batch it came with, also in another plane instance',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const first = use(fixture.open());
+        await Promise.all([sender.start(), first.start()]);
+        const before = new Inbox(first, ['resumed']);
+        await before.ready;
+        await publish(sender, 'resumed', '1');
+        const [one] = await before.take(1);
+        await first.close();
+        await publish(sender, 'resumed', '2');
+        await publish(sender, 'resumed', '3');
+        const second = use(fixture.open());
+        await second.start();
+        const after = new Inbox(second, ['resumed'], one!.cursor);
+        equal(unrepeated(await after.texts(2)).join(), '2,3');
+      },
+    ],
+    [
+      'a batch over the limit is refused as too_large and changes nothing',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        await sender.start();
+        const inbox = new Inbox(sender, ['large']);
+        await inbox.ready;
+        const error = await publishBytes(sender, 'large', new Uint8Array(sender.bodyBytesMax + 1)).catch((e) => e);
+        equal(error?.reason, 'too_large');
+        await publish(sender, 'large', 'small');
+        equal((await inbox.texts(1)).join(), 'small');
+      },
+    ],
+    [
+      'after close, publishing is refused as unavailable, and closing again does nothing',
+      async (fixture, use) => {
+        const plane = use(fixture.open());
+        await plane.start();
+        await plane.close();
+        const error = await publish(plane, 'closed', 'x').catch((e) => e);
+        equal(error?.reason, 'unavailable');
+        equal(plane.status().connected, false);
+        await plane.close();
+      },
+    ],
+    [
+      'a broker that is down at start is waited for, and publishing is refused meanwhile',
+      async (fixture, use) => {
+        await fixture.kill!();
+        const plane = use(fixture.open());
+        await plane.start();
+        const error = await publish(plane, 'later', 'x').catch((e) => e);
+        equal(error?.reason, 'unavailable');
+        equal(plane.status().connected, false);
+        await fixture.restart!();
+        const inbox = new Inbox(plane, ['later']);
+        await inbox.ready;
+        await publishUntilTaken(plane, 'later', 'y', turn);
+        equal((await inbox.texts(1)).join(), 'y');
+      },
+      ['kill', 'restart'],
+    ],
+    [
+      'deliveries go on after the broker was killed and started again',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['killed']);
+        await inbox.ready;
+        await publish(sender, 'killed', 'before');
+        equal((await inbox.texts(1)).join(), 'before');
+        await fixture.kill!();
+        await fixture.restart!();
+        await repeatUntil(inbox, 1, turn, (n) => publishUntilTaken(sender, 'killed', `after-${n}`, turn));
+      },
+      ['kill', 'restart'],
+    ],
+    [
+      'deliveries go on after the broker lost everything it had, its sequence numbers too',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['emptied']);
+        await inbox.ready;
+        for (let i = 0; i < 5; i++) await publish(sender, 'emptied', `before-${i}`);
+        await inbox.texts(5);
+        await fixture.kill!();
+        await fixture.restartEmpty!();
+        await repeatUntil(inbox, 1, turn, (n) => publishUntilTaken(sender, 'emptied', `after-${n}`, turn));
+      },
+      ['kill', 'restartEmpty'],
+    ],
+    [
+      'deliveries go on after the messages were purged, and an old cursor is no obstacle',
+      async (fixture, use) => {
+        const sender = use(fixture.open());
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['purged']);
+        await inbox.ready;
+        await publish(sender, 'purged', '1');
+        await publish(sender, 'purged', '2');
+        const [one] = await inbox.take(2);
+        await fixture.purge!();
+        await repeatUntil(inbox, 1, turn, (n) => publish(sender, 'purged', `live-${n}`));
+        const later = new Inbox(receiver, ['purged'], one!.cursor);
+        await repeatUntil(later, 1, turn, (n) => publish(sender, 'purged', `resumed-${n}`));
+      },
+      ['purge'],
+    ],
+  ];
+  for (const [title, run, needs = []] of cases) {
+    const lacking = needs.filter((ability) => !options.offers.includes(ability));
+    if (lacking.length > 0) {
+      options.skipTest(`${title} (skipped: this fixture cannot ${lacking.join(', ')})`);
       continue;
     }
     options.test(title, async () => {
@@ -270,6 +272,12 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
     });
   }
 }
+
+type Case = [
+  title: string,
+  run: (fixture: PlaneFixture, use: <T extends Closable>(x: T) => T) => Promise<void>,
+  needs?: readonly BrokerAbility[],
+];
 
 interface Closable {
   close(): Promise<void>;

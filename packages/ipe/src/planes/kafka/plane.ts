@@ -1,0 +1,354 @@
+import { readFileSync } from 'node:fs';
+import { IpeError } from '@ipe/core';
+import type {
+  MessagePlane,
+  PlaneDelivery,
+  PlaneInterest,
+  PlaneMessage,
+  PlaneStatus,
+  PlaneSubscription,
+} from '@ipe/core/plane';
+import type { Admin, Consumer, EachMessagePayload, Kafka, Producer } from 'kafkajs';
+import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
+import { loadBrokerClient } from '../load.ts';
+
+/** How to reach and use a Kafka cluster. */
+export interface KafkaPlaneOptions {
+  /** `kafka://host:port[,host:port...]`; user and password in the URL mean SASL/PLAIN, which wants TLS. */
+  readonly url: string;
+  /** Group that this instance reads as: one of its own, since every instance takes every batch. */
+  readonly groupId: string;
+  readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+}
+
+const topicPrefix = 'data.';
+const topicPattern = /^data\.([a-z_][a-z0-9_-]*)$/;
+const discoverIntervalMs = 10_000;
+const requestTimeoutMs = 5_000;
+
+/**
+ * The message plane over Kafka: a topic a namespace, keyed by origin so that one origin's batches stay in order.
+ * Positions are our own cursor; the group's committed offsets are not used. Topics are made by the broker on first use
+ * (`auto.create.topics.enable`) or beforehand by its operator.
+ */
+export function openKafkaPlane(options: KafkaPlaneOptions): MessagePlane {
+  return new KafkaPlane(options);
+}
+
+class KafkaPlane implements MessagePlane {
+  readonly kind = 'kafka';
+  readonly durable = true;
+  /** The broker's default `message.max.bytes`, less room for headers. */
+  readonly bodyBytesMax = 1_000_000 - 1_024;
+  readonly #options: KafkaPlaneOptions;
+  readonly #subscriptions = new Set<KafkaSubscription>();
+  readonly #closing = new AbortController();
+  #kafka: Kafka | undefined;
+  #producer: Producer | undefined;
+  #admin: Admin | undefined;
+  #connecting: Promise<void> | undefined;
+  #problem: string | undefined = 'not started';
+  #published = 0;
+  #reconnects = 0;
+
+  constructor(options: KafkaPlaneOptions) {
+    this.#options = options;
+  }
+
+  get admin(): Admin {
+    return this.#admin!;
+  }
+
+  async start(): Promise<void> {
+    if (this.#connecting) return;
+    const { Kafka, logLevel, Partitioners } = await loadBrokerClient(() => import('kafkajs'), 'kafkajs');
+    const url = new URL(this.#options.url.replace(/^kafka:/, 'http:').replace(/,.*$/, ''));
+    const { tls } = this.#options;
+    const password = decodeURIComponent(url.password);
+    this.#kafka = new Kafka({
+      clientId: 'ipe',
+      brokers: this.#options.url
+        .replace(/^kafka:\/\/(?:[^@/]*@)?/, '')
+        .replace(/\/.*$/, '')
+        .split(','),
+      logLevel: logLevel.NOTHING,
+      connectionTimeout: 2_000,
+      requestTimeout: requestTimeoutMs,
+      ...(tls && {
+        ssl: {
+          ...(tls.caFile && { ca: [readFileSync(tls.caFile)] }),
+          ...(tls.certFile && { cert: readFileSync(tls.certFile) }),
+          ...(tls.keyFile && { key: readFileSync(tls.keyFile) }),
+        },
+      }),
+      ...(password && { sasl: { mechanism: 'plain' as const, username: decodeURIComponent(url.username), password } }),
+      // Bounded, so that a publish is refused in time; the outbox tries again.
+      retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
+    });
+    this.#producer = this.#kafka.producer({
+      createPartitioner: Partitioners.DefaultPartitioner,
+      allowAutoTopicCreation: true,
+    });
+    this.#admin = this.#kafka.admin();
+    this.#connecting = this.#connect();
+  }
+
+  async publish(message: PlaneMessage): Promise<void> {
+    if (message.body.length > this.bodyBytesMax) {
+      throw new IpeError(
+        'too_large',
+        `a batch of ${message.body.length} bytes is over the limit of ${this.bodyBytesMax}`,
+      );
+    }
+    const value = Buffer.from(message.body.buffer, message.body.byteOffset, message.body.length);
+    await this.#send(topicPrefix + message.namespace, { key: message.origin, value, headers: { i: message.id } });
+    this.#published++;
+  }
+
+  async mirror(namespace: string, json: Uint8Array): Promise<void> {
+    await this.#send(`data-json.${namespace}`, { value: Buffer.from(json) });
+  }
+
+  subscribe(
+    interest: PlaneInterest,
+    deliver: (delivery: PlaneDelivery) => Promise<void>,
+    cursor?: string,
+  ): PlaneSubscription {
+    const subscription = new KafkaSubscription(this, interest, deliver, cursor);
+    this.#subscriptions.add(subscription);
+    subscription.begin();
+    return subscription;
+  }
+
+  status(): PlaneStatus {
+    let delivered = 0;
+    for (const subscription of this.#subscriptions) delivered += subscription.delivered;
+    const problem = this.#problem;
+    return {
+      connected: problem === undefined,
+      published: this.#published,
+      delivered,
+      reconnects: this.#reconnects,
+      ...(problem !== undefined && { problem }),
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort();
+    this.#problem = 'closed';
+    await this.#connecting;
+    await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
+    await this.#producer?.disconnect().catch(() => {});
+    await this.#admin?.disconnect().catch(() => {});
+  }
+
+  /** Resolves once the cluster answers; false when the plane closes first. */
+  async connected(): Promise<boolean> {
+    while (!this.#connecting && !this.#closing.signal.aborted) await pause(50, this.#closing.signal);
+    await this.#connecting;
+    return !this.#closing.signal.aborted;
+  }
+
+  /** A reader. Each start is a group of its own, because kafkajs leaves a group only after its session has timed out. */
+  consumer(serial: number): Consumer {
+    return this.#kafka!.consumer({
+      groupId: `${this.#options.groupId}-${serial}`,
+      sessionTimeout: 6_000,
+      heartbeatInterval: 1_000,
+      maxWaitTimeInMs: 500,
+      allowAutoTopicCreation: true,
+      retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000, restartOnFailure: async () => false },
+    });
+  }
+
+  forget(subscription: KafkaSubscription): void {
+    this.#subscriptions.delete(subscription);
+  }
+
+  async #send(
+    topic: string,
+    message: { key?: string; value: Buffer; headers?: Record<string, string> },
+  ): Promise<void> {
+    const producer = this.#producer;
+    if (!producer || this.#problem !== undefined) {
+      throw new IpeError('unavailable', `the message plane is not connected: ${this.#problem ?? 'starting'}`);
+    }
+    try {
+      await producer.send({ topic, acks: -1, timeout: requestTimeoutMs, messages: [{ key: null, ...message }] });
+    } catch (cause) {
+      throw new IpeError('unavailable', `Kafka did not take a batch: ${(cause as Error).message}`, { cause });
+    }
+  }
+
+  async #connect(): Promise<void> {
+    for (let attempt = 0; !this.#closing.signal.aborted; attempt++) {
+      try {
+        await this.#producer!.connect();
+        await this.#admin!.connect();
+        if (!this.#closing.signal.aborted) this.#problem = undefined;
+        return;
+      } catch (error) {
+        this.#problem = (error as Error).message;
+        this.#reconnects++;
+        await pause(reconnectDelayMs(attempt), this.#closing.signal);
+      }
+    }
+  }
+}
+
+let groupSerial = 0;
+
+class KafkaSubscription implements PlaneSubscription {
+  readonly #plane: KafkaPlane;
+  readonly #deliveries: Deliveries;
+  /** Next offset to read, by `namespace/partition`. */
+  readonly #positions: Map<string, number>;
+  #resolveReady: () => void = () => {};
+  readonly ready: Promise<void> = new Promise((resolve) => {
+    this.#resolveReady = resolve;
+  });
+  #interest: PlaneInterest;
+  #restart = new AbortController();
+  #running: Promise<void> | undefined;
+
+  constructor(
+    plane: KafkaPlane,
+    interest: PlaneInterest,
+    deliver: (delivery: PlaneDelivery) => Promise<void>,
+    cursor: string | undefined,
+  ) {
+    this.#plane = plane;
+    this.#interest = interest;
+    this.#deliveries = new Deliveries(deliver);
+    this.#positions = new Map(cursor === undefined ? [] : Object.entries(readCursor(cursor)));
+  }
+
+  get delivered(): number {
+    return this.#deliveries.delivered;
+  }
+
+  begin(): void {
+    this.#running ??= this.#run();
+  }
+
+  update(interest: PlaneInterest): void {
+    this.#interest = interest;
+    this.#restart.abort();
+  }
+
+  async close(): Promise<void> {
+    this.#plane.forget(this);
+    const closed = this.#deliveries.close();
+    this.#restart.abort();
+    await closed;
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    if (!(await this.#plane.connected())) return;
+    let first = true;
+    for (let attempt = 0; !this.#deliveries.signal.aborted; attempt++) {
+      this.#restart = new AbortController();
+      try {
+        const topics = await this.#topics();
+        if (topics.length > 0) await this.#read(topics, first);
+        else {
+          this.#resolveReady();
+          await pause(discoverIntervalMs / 10, this.#restart.signal);
+        }
+        first = false;
+      } catch {
+        await pause(reconnectDelayMs(attempt), this.#deliveries.signal);
+      }
+    }
+  }
+
+  async #topics(): Promise<string[]> {
+    if (this.#interest !== 'all') return this.#interest.map((namespace) => topicPrefix + namespace);
+    return (await this.#plane.admin.listTopics()).filter((topic) => topicPattern.test(topic));
+  }
+
+  /** Reads until the interest or the set of topics changes, or the consumer crashes. */
+  async #read(topics: string[], first: boolean): Promise<void> {
+    const restart = this.#restart;
+    const consumer = this.#plane.consumer(groupSerial++);
+    consumer.on(consumer.events.CRASH, () => restart.abort());
+    const joined = new Promise<void>((resolve) => {
+      consumer.on(consumer.events.GROUP_JOIN, () => resolve());
+    });
+    try {
+      await consumer.connect();
+      // Topics found later are new to us whole; a new subscription begins at the end, as `#align` seeks.
+      await consumer.subscribe({ topics, fromBeginning: true });
+      await consumer.run({
+        autoCommit: false,
+        eachMessage: (payload) => this.#take(payload),
+      });
+      await Promise.race([joined, aborted(restart.signal)]);
+      await this.#align(consumer, topics, first);
+      this.#resolveReady();
+      await this.#untilChanged(topics, restart.signal);
+    } finally {
+      await consumer.disconnect().catch(() => {});
+    }
+  }
+
+  async #align(consumer: Consumer, topics: readonly string[], first: boolean): Promise<void> {
+    for (const topic of topics) {
+      const namespace = topic.slice(topicPrefix.length);
+      for (const { partition, low, high } of await this.#plane.admin.fetchTopicOffsets(topic)) {
+        const key = `${namespace}/${partition}`;
+        const held = this.#positions.get(key);
+        // Beyond the end: another topic under the same name. Below the start: trimmed.
+        const usable = held !== undefined && held <= Number(high) && held >= Number(low);
+        const offset = usable ? held : held === undefined && first ? Number(high) : Number(low);
+        this.#positions.set(key, offset);
+        consumer.seek({ topic, partition, offset: String(offset) });
+      }
+    }
+  }
+
+  async #untilChanged(topics: readonly string[], signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      await pause(this.#interest === 'all' ? discoverIntervalMs / 10 : discoverIntervalMs, signal);
+      if (signal.aborted || this.#interest !== 'all') continue;
+      const now = await this.#topics();
+      if (now.some((topic) => !topics.includes(topic))) return;
+    }
+  }
+
+  async #take({ topic, partition, message }: EachMessagePayload): Promise<void> {
+    const namespace = topic.slice(topicPrefix.length);
+    const key = `${namespace}/${partition}`;
+    const offset = Number(message.offset);
+    // Fetched before the seek took effect: it comes again, or is older than where we begin.
+    const held = this.#positions.get(key);
+    if (held === undefined || offset < held) return;
+    const next = offset + 1;
+    const taken = await this.#deliveries.push({
+      namespace,
+      origin: message.key?.toString() ?? '',
+      id: message.headers?.['i']?.toString() ?? '',
+      body: message.value ?? new Uint8Array(),
+      cursor: JSON.stringify({ ...Object.fromEntries(this.#positions), [key]: next }),
+    });
+    if (taken) this.#positions.set(key, next);
+  }
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener('abort', () => resolve(), { once: true });
+  });
+}
+
+function readCursor(cursor: string): Record<string, number> {
+  try {
+    return JSON.parse(cursor) as Record<string, number>;
+  } catch {
+    // A cursor of another plane: begin with what the broker has.
+    return {};
+  }
+}

@@ -1,1 +1,13 @@
-export {};
+export { Cell } from './cell.ts';
+export type { Dot, Source, Stamp } from './dot.ts';
+export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
+export type { Change, Commit, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
+export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
+export { join, stateOf } from './join.ts';
+export { type DataFamily, dataFamilies } from './layout.ts';
+export type { LogRecord, Operation } from './record.ts';
+export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';
+export { resolve, type View } from './resolve.ts';
+export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
+export { strategyText } from './state.ts';
+export type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';

@@ -1,0 +1,291 @@
+import { toHex } from '../bytes/index.ts';
+import { IpeError } from '../errors.ts';
+import type { Source, Sources } from './dot.ts';
+
+/**
+ * Canonical binary encodings: big-endian fixed-width numbers, minimal LEB128 lengths, length-framed UTF-8.
+ * One value has one encoding, and a decoder refuses every other, so that encodings can be compared and hashed.
+ */
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #length = 0;
+
+  constructor(sizeBytes = 256) {
+    this.#bytes = new Uint8Array(sizeBytes);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** A copy of what was written; the writer is empty afterwards and keeps its room. */
+  take(): Uint8Array {
+    const taken = this.#bytes.slice(0, this.#length);
+    this.#length = 0;
+    return taken;
+  }
+
+  u8(value: number): void {
+    this.#room(1);
+    this.#bytes[this.#length++] = value;
+  }
+
+  u16(value: number): void {
+    this.#room(2);
+    this.#bytes[this.#length++] = value >>> 8;
+    this.#bytes[this.#length++] = value;
+  }
+
+  /** 0 to 2^48 - 1. */
+  u48(value: number): void {
+    this.#room(6);
+    const high = Math.floor(value / 0x100000000);
+    this.#bytes[this.#length++] = high >>> 8;
+    this.#bytes[this.#length++] = high;
+    this.#bytes[this.#length++] = value >>> 24;
+    this.#bytes[this.#length++] = value >>> 16;
+    this.#bytes[this.#length++] = value >>> 8;
+    this.#bytes[this.#length++] = value;
+  }
+
+  /** A safe integer from 0 up, in 7-bit groups, least first (LEB128). */
+  uint(value: number): void {
+    this.#room(8);
+    let rest = value;
+    while (rest >= 0x80) {
+      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
+      rest = Math.floor(rest / 0x80);
+    }
+    this.#bytes[this.#length++] = rest;
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+  }
+
+  /** Length, then the bytes. */
+  framed(bytes: Uint8Array): void {
+    this.uint(bytes.length);
+    this.raw(bytes);
+  }
+
+  /** Length in bytes, then UTF-8. The text must be well-formed. */
+  text(text: string): void {
+    const at = this.#length;
+    // Short ASCII is nearly everything that is written: one pass, and the length byte is known before.
+    if (text.length < 0x80) {
+      this.#room(text.length * 3 + 2);
+      this.#length = at + 1;
+      this.#utf8(text);
+      const size = this.#length - at - 1;
+      if (size < 0x80) {
+        this.#bytes[at] = size;
+        return;
+      }
+      this.#length = at;
+    }
+    this.uint(utf8Length(text));
+    this.utf8(text);
+  }
+
+  /** UTF-8 without a length. */
+  utf8(text: string): void {
+    this.#room(text.length * 3);
+    this.#utf8(text);
+  }
+
+  source(source: Source): void {
+    this.raw(source.bytes);
+  }
+
+  #utf8(text: string): void {
+    const bytes = this.#bytes;
+    let at = this.#length;
+    for (let i = 0; i < text.length; i++) {
+      let code = text.charCodeAt(i);
+      if (code < 0x80) {
+        bytes[at++] = code;
+        continue;
+      }
+      if (code < 0x800) bytes[at++] = 0xc0 | (code >> 6);
+      else {
+        if (code >= 0xd800 && code < 0xdc00 && i + 1 < text.length) {
+          code = 0x10000 + ((code - 0xd800) << 10) + (text.charCodeAt(++i) - 0xdc00);
+          bytes[at++] = 0xf0 | (code >> 18);
+          bytes[at++] = 0x80 | ((code >> 12) & 0x3f);
+        } else bytes[at++] = 0xe0 | (code >> 12);
+        bytes[at++] = 0x80 | ((code >> 6) & 0x3f);
+      }
+      bytes[at++] = 0x80 | (code & 0x3f);
+    }
+    this.#length = at;
+  }
+
+  #room(sizeBytes: number): void {
+    if (this.#length + sizeBytes <= this.#bytes.length) return;
+    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + sizeBytes));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
+  }
+}
+
+/** Bytes of a well-formed text in UTF-8. */
+export function utf8Length(text: string): number {
+  let length = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x80) continue;
+    length += code < 0x800 ? 1 : 2;
+    if (code >= 0xd800 && code < 0xdc00) i++;
+  }
+  return length;
+}
+
+/** A new array with the UTF-8 of a well-formed text. */
+export function utf8Bytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code >= 0x80) {
+      const writer = new ByteWriter(text.length * 3);
+      writer.utf8(text);
+      return writer.take();
+    }
+    bytes[i] = code;
+  }
+  return bytes;
+}
+
+/** Reads what `ByteWriter` wrote. Every method throws `IpeError` `corrupt` on anything that is not canonical. */
+export class ByteReader {
+  readonly #bytes: Uint8Array;
+  readonly #sources: Sources;
+  #at = 0;
+
+  constructor(bytes: Uint8Array, sources: Sources) {
+    this.#bytes = bytes;
+    this.#sources = sources;
+  }
+
+  get remaining(): number {
+    return this.#bytes.length - this.#at;
+  }
+
+  /** Requires that everything was read. */
+  end(): void {
+    if (this.remaining !== 0) throw malformed('trailing bytes');
+  }
+
+  u8(): number {
+    this.#need(1);
+    return this.#bytes[this.#at++]!;
+  }
+
+  u16(): number {
+    return this.u8() * 0x100 + this.u8();
+  }
+
+  u48(): number {
+    this.#need(6);
+    const bytes = this.#bytes;
+    const at = this.#at;
+    this.#at += 6;
+    const low = ((bytes[at + 2]! << 24) | (bytes[at + 3]! << 16) | (bytes[at + 4]! << 8) | bytes[at + 5]!) >>> 0;
+    return (bytes[at]! * 0x100 + bytes[at + 1]!) * 0x100000000 + low;
+  }
+
+  uint(): number {
+    let value = 0;
+    let unit = 1;
+    for (;;) {
+      const byte = this.u8();
+      value += (byte & 0x7f) * unit;
+      if (byte < 0x80) {
+        if (byte === 0 && unit > 1) throw malformed('a number that is not minimal');
+        if (!Number.isSafeInteger(value)) throw malformed('a number out of range');
+        return value;
+      }
+      unit *= 0x80;
+      if (unit > 2 ** 49) throw malformed('a number out of range');
+    }
+  }
+
+  /** A count of things that take at least one byte each, so that it cannot ask for more room than there are bytes. */
+  count(): number {
+    const count = this.uint();
+    if (count > this.remaining) throw malformed('a count beyond the end');
+    return count;
+  }
+
+  /** A copy, owned by the caller. */
+  raw(length: number): Uint8Array {
+    this.#need(length);
+    const bytes = this.#bytes.slice(this.#at, this.#at + length);
+    this.#at += length;
+    return bytes;
+  }
+
+  framed(): Uint8Array {
+    return this.raw(this.uint());
+  }
+
+  text(): string {
+    return this.utf8(this.uint());
+  }
+
+  utf8(length: number): string {
+    this.#need(length);
+    const start = this.#at;
+    this.#at += length;
+    return decodeUtf8(this.#bytes, start, this.#at);
+  }
+
+  source(): Source {
+    this.#need(14);
+    const origin = toHex(this.#bytes.subarray(this.#at, this.#at + 8));
+    this.#at += 8;
+    return this.#sources.of(origin, this.u48());
+  }
+
+  #need(length: number): void {
+    if (this.#at + length > this.#bytes.length) throw malformed('an early end');
+  }
+}
+
+const runMax = 4096;
+
+/** Strict UTF-8 (RFC 3629). @throws IpeError `corrupt` */
+export function decodeUtf8(bytes: Uint8Array, start = 0, end = bytes.length): string {
+  let text = '';
+  let at = start;
+  while (at < end) {
+    let run = at;
+    while (run < end && bytes[run]! < 0x80 && run - at < runMax) run++;
+    if (run > at) {
+      text += String.fromCharCode.apply(null, bytes.subarray(at, run) as unknown as number[]);
+      at = run;
+      continue;
+    }
+    const lead = bytes[at++]!;
+    const more =
+      lead >= 0xc2 && lead < 0xe0 ? 1 : lead >= 0xe0 && lead < 0xf0 ? 2 : lead >= 0xf0 && lead < 0xf5 ? 3 : 0;
+    if (more === 0 || at + more > end) throw malformed('text that is not UTF-8');
+    let code = lead & (0x3f >> more);
+    for (let i = 0; i < more; i++) {
+      const byte = bytes[at++]!;
+      if ((byte & 0xc0) !== 0x80) throw malformed('text that is not UTF-8');
+      code = (code << 6) | (byte & 0x3f);
+    }
+    if (code < [0, 0x80, 0x800, 0x10000][more]! || code > 0x10ffff || (code >= 0xd800 && code < 0xe000))
+      throw malformed('text that is not UTF-8');
+    text += String.fromCodePoint(code);
+  }
+  return text;
+}
+
+/** @internal what every decoder throws */
+export function malformed(what: string): IpeError {
+  return new IpeError('corrupt', `stored or received bytes do not decode: ${what}`);
+}

@@ -1,0 +1,85 @@
+import type { KvOperation } from '../store/kv.ts';
+import type { Cell } from './cell.ts';
+import type { Source } from './dot.ts';
+import type { DataFamily } from './layout.ts';
+import type { LogRecord } from './record.ts';
+import type { Failure, WriteOutcome, WriteRequest } from './write.ts';
+
+/** What the outside tells the replica. Numbers that name requests, loads and batches are echoed in effects. */
+export type ReplicaEvent =
+  /** A client's writes. Answered by exactly one `reply`. */
+  | { readonly type: 'submit'; readonly id: number; readonly request: WriteRequest }
+  /** Keys that a reader needs and `peek` does not have. Answered by one `fetched`. */
+  | { readonly type: 'fetch'; readonly id: number; readonly keys: readonly string[] }
+  /** Rows asked for by `load`, in its order. */
+  | { readonly type: 'loaded'; readonly load: number; readonly rows: readonly (Uint8Array | undefined)[] }
+  | { readonly type: 'load-failed'; readonly load: number; readonly failure: Failure }
+  /** The batch is as durable as acknowledgements promise: synced, or written under `durability = "wal"`. */
+  | { readonly type: 'committed'; readonly batch: number }
+  /** The batch was not applied, or (state `unknown`) may not have been. */
+  | { readonly type: 'failed'; readonly batch: number; readonly failure: Failure }
+  /** Every commit up to this number is on disk. Under `fsync` it follows `committed` by itself. */
+  | { readonly type: 'durable'; readonly commit: number }
+  /** Records of other sources, each source's in order. Known ones are ignored, gaps are reported by `gap`. */
+  | { readonly type: 'records'; readonly from: string; readonly records: readonly LogRecord[] }
+  /** Keys that housekeeping thinks dead: expired, or tombstones past their grace. Removed only if they are. */
+  | { readonly type: 'purge'; readonly keys: readonly string[] }
+  /** The store takes writes again after a failure that applied nothing. */
+  | { readonly type: 'reopen' }
+  /** Time has passed: sent when an `alarm` is due, and about each second. */
+  | { readonly type: 'tick' };
+
+/** What the replica asks of the outside. Effects of one step are carried out in order. */
+export type ReplicaEffect =
+  /** Read the `live` rows of these keys; answer with `loaded` or `load-failed`. */
+  | { readonly type: 'load'; readonly load: number; readonly keys: readonly string[] }
+  | {
+      readonly type: 'fetched';
+      readonly id: number;
+      readonly cells: ReadonlyMap<string, Cell>;
+      readonly failure?: Failure;
+    }
+  /** Write one atomic batch; answer with `committed` or `failed`. Batches take effect in the order of their numbers. */
+  | {
+      readonly type: 'commit';
+      readonly batch: number;
+      readonly operations: readonly KvOperation<DataFamily>[];
+      /** Number of the last commit in the batch. */
+      readonly lastCommit: number;
+    }
+  | { readonly type: 'reply'; readonly id: number; readonly outcome: WriteOutcome }
+  /** Commits that readers see from now on, in order: for subscribers. */
+  | { readonly type: 'applied'; readonly commits: readonly Commit[] }
+  /** Commits up to this number may be published and told to peers. */
+  | { readonly type: 'durable'; readonly commit: number }
+  /** Records of `source` between `after` and `before`, both excluded, are missing. */
+  | {
+      readonly type: 'gap';
+      readonly namespace: string;
+      readonly source: Source;
+      readonly after: number;
+      readonly before: number;
+    }
+  /** Send `tick` in so many milliseconds. */
+  | { readonly type: 'alarm'; readonly inMs: number };
+
+/** One record as this instance applied it, under a number of its own: contiguous, in apply order. */
+export interface Commit {
+  readonly number: number;
+  readonly record: LogRecord;
+  /** One a operation of the record, in order. */
+  readonly changes: readonly Change[];
+}
+
+/** What an operation did to its key here. */
+export interface Change {
+  readonly key: string;
+  /** `none`: everything in it was overwritten already. `whole`: the operation alone tells the result. `merged`: the result is in the key's state. */
+  readonly effect: 'none' | 'whole' | 'merged';
+  readonly cell: Cell;
+  /** A concurrent conditional write of this instance lost by it. */
+  readonly supersedes?: boolean;
+}
+
+/** Random numbers in [0, 1): handed in, so that a seed decides everything. */
+export type Rng = () => number;

@@ -3,7 +3,7 @@ import type { Duration, Timestamp, Uint } from './values.ts';
 /** A literal as it stands in an expression. */
 export type LiteralValue = null | boolean | number | bigint | string | Uint | Uint8Array;
 
-/** Macros that walk a list or map. `map` with a predicate is `range.map(x, predicate, transform)`. */
+/** Macros that walk a list, a map or an optional. `map` with a predicate is `range.map(x, predicate, transform)`. */
 export type ComprehensionMacro =
   | 'all'
   | 'exists'
@@ -12,14 +12,16 @@ export type ComprehensionMacro =
   | 'map'
   | 'transformList'
   | 'transformMap'
-  | 'transformMapEntry';
+  | 'transformMapEntry'
+  | 'optMap'
+  | 'optFlatMap';
 
 /**
  * One node of a parsed expression. `id` numbers the nodes from 1 in preorder without gaps, so that types, spans, values
  * and coverage are plain arrays indexed by it.
  *
  * Operators are calls with CEL's own names: `_&&_` and `_||_` (two or more arguments), `!_`, `-_`, `_+_`, `_==_`,
- * `_?_:_`, `@in`, `_[_]` and so on.
+ * `_?_:_`, `@in`, `_[_]`, `_?._` (optional select, the field a literal), `_[?_]` and so on.
  */
 export type Node =
   | LiteralNode
@@ -69,11 +71,19 @@ export interface ListNode {
   readonly kind: 'list';
   readonly id: number;
   readonly elements: readonly Node[];
+  /** Positions of elements written `?x`: left out when the optional is empty. */
+  readonly optionals: readonly number[];
 }
 export interface MapNode {
   readonly kind: 'map';
   readonly id: number;
-  readonly entries: readonly { readonly key: Node; readonly value: Node }[];
+  readonly entries: readonly MapEntry[];
+}
+/** `key: value`, or `?key: value` with an optional value. */
+export interface MapEntry {
+  readonly key: Node;
+  readonly value: Node;
+  readonly optional: boolean;
 }
 /** `Name{field: value}`: parsed so that the checker can say that IPE has no messages. */
 export interface StructNode {

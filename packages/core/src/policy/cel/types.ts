@@ -14,8 +14,6 @@ export type Type =
   | { readonly kind: 'object'; readonly name: string; readonly fields: Readonly<Record<string, Type>> }
   | { readonly kind: 'optional'; readonly value: Type }
   | { readonly kind: 'type'; readonly of: Type }
-  | { readonly kind: 'wrapper'; readonly of: PrimitiveKind }
-  | { readonly kind: 'opaque'; readonly name: string; readonly parameters: readonly Type[] }
   | { readonly kind: 'parameter'; readonly name: string };
 
 /** Types without parts. */
@@ -63,10 +61,6 @@ export function typeName(type: Type): string {
       return `optional_type(${typeName(type.value)})`;
     case 'type':
       return type.of.kind === 'dyn' ? 'type' : `type(${typeName(type.of)})`;
-    case 'wrapper':
-      return `wrapper(${type.of})`;
-    case 'opaque':
-      return type.parameters.length === 0 ? type.name : `${type.name}(${type.parameters.map(typeName).join(', ')})`;
     case 'parameter':
       return type.name;
     case 'error':

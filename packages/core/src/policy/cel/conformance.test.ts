@@ -1,0 +1,204 @@
+import type { Type as SpecType } from '@bufbuild/cel-spec/cel/expr/checked_pb.js';
+import type { SimpleTest } from '@bufbuild/cel-spec/cel/expr/conformance/test/simple_pb.js';
+import type { ExprValue } from '@bufbuild/cel-spec/cel/expr/eval_pb.js';
+import type { Value as SpecValue } from '@bufbuild/cel-spec/cel/expr/value_pb.js';
+import { getConformanceSuite, type IncrementalTestSuite } from '@bufbuild/cel-spec/testdata/tests.js';
+import { createRegistry, isMessage, type Message } from '@bufbuild/protobuf';
+import { anyUnpack, DurationSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
+import { expect, test } from 'vitest';
+import { Activation, noFacts } from './activation.ts';
+import { needsMessages, skips } from './conformance.skips.ts';
+import type { Environment } from './environment.ts';
+import { CelMap, isMap, mapGet, mapKeys, mapSize } from './maps.ts';
+import { parseExpression } from './parse.ts';
+import { planExpression } from './plan.ts';
+import {
+  bool,
+  bytes,
+  double,
+  duration,
+  dyn,
+  int,
+  listOf,
+  mapOf,
+  nullType,
+  optionalOf,
+  string,
+  type Type,
+  timestamp,
+  typeOf,
+  uint,
+} from './types.ts';
+import { CelError, Duration, Optional, Timestamp, TypeValue, Uint } from './values.ts';
+
+const registry = createRegistry(TimestampSchema, DurationSchema);
+
+class NeedsMessage extends Error {}
+
+function fromSpec(value: SpecValue): unknown {
+  const { kind } = value;
+  switch (kind.case) {
+    case 'nullValue':
+      return null;
+    case 'uint64Value':
+      return new Uint(kind.value);
+    case 'typeValue':
+      return new TypeValue(kind.value);
+    case 'listValue':
+      return kind.value.values.map(fromSpec);
+    case 'mapValue': {
+      const map = new CelMap();
+      for (const entry of kind.value.entries) map.add(fromSpec(entry.key!), fromSpec(entry.value!));
+      return map;
+    }
+    case 'objectValue': {
+      const message = anyUnpack(kind.value, registry);
+      if (message === undefined) throw new NeedsMessage(kind.value.typeUrl);
+      return fromMessage(message);
+    }
+    case 'enumValue':
+    case undefined:
+      throw new NeedsMessage('enum');
+    default:
+      return kind.value;
+  }
+}
+
+function fromMessage(message: Message): unknown {
+  if (isMessage(message, TimestampSchema)) return new Timestamp(Number(message.seconds), message.nanos);
+  if (isMessage(message, DurationSchema)) return new Duration(message.seconds * 1_000_000_000n + BigInt(message.nanos));
+  throw new NeedsMessage(message.$typeName);
+}
+
+function typeFromSpec(type: SpecType | undefined): Type {
+  const kind = type?.typeKind;
+  switch (kind?.case) {
+    case 'primitive':
+      return [dyn, bool, int, uint, double, string, bytes][kind.value] ?? dyn;
+    case 'null':
+      return nullType;
+    case 'wellKnown':
+      return kind.value === 2 ? timestamp : kind.value === 3 ? duration : dyn;
+    case 'listType':
+      return listOf(typeFromSpec(kind.value.elemType));
+    case 'mapType':
+      return mapOf(typeFromSpec(kind.value.keyType), typeFromSpec(kind.value.valueType));
+    case 'type':
+      return typeOf(typeFromSpec(kind.value));
+    case 'abstractType':
+      if (kind.value.name === 'optional_type') return optionalOf(typeFromSpec(kind.value.parameterTypes[0]));
+      throw new NeedsMessage(kind.value.name);
+    case 'messageType':
+      if (kind.value === 'google.protobuf.Timestamp') return timestamp;
+      if (kind.value === 'google.protobuf.Duration') return duration;
+      throw new NeedsMessage(kind.value);
+    default:
+      return dyn;
+  }
+}
+
+/** Exact equality of results: types must agree, NaN equals NaN. */
+function same(a: unknown, b: unknown): boolean {
+  if (a instanceof Uint) return b instanceof Uint && a.value === b.value;
+  if (a instanceof Timestamp) return b instanceof Timestamp && a.seconds === b.seconds && a.nanos === b.nanos;
+  if (a instanceof Duration) return b instanceof Duration && a.nanos === b.nanos;
+  if (a instanceof TypeValue) return b instanceof TypeValue && a.name === b.name;
+  if (a instanceof Optional) return b instanceof Optional && a.present === b.present && same(a.value, b.value);
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && a.length === b.length && a.every((x, i) => x === b[i]);
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((x, i) => same(x, b[i]));
+  if (isMap(a))
+    return isMap(b) && mapSize(a) === mapSize(b) && mapKeys(a).every((key) => same(mapGet(a, key), mapGet(b, key)));
+  return Object.is(a, b) || (a === 0 && b === 0);
+}
+
+function bound(value: ExprValue): unknown {
+  if (value.kind.case !== 'value') throw new NeedsMessage('partial input');
+  return fromSpec(value.kind.value);
+}
+
+function show(value: unknown): string {
+  return JSON.stringify(value, (_, part) => (typeof part === 'bigint' ? `${part}n` : part)) ?? String(value);
+}
+
+/** Why the test fails; null when it passes; `skip` when it needs protobuf messages. */
+function run(spec: SimpleTest): string | null {
+  if (needsMessages(spec.expr)) return 'skip';
+  let env: Environment;
+  let roots: unknown[];
+  let expected: unknown;
+  try {
+    const declared = spec.typeEnv.flatMap((decl) =>
+      decl.declKind.case === 'ident' ? [{ name: decl.name, type: typeFromSpec(decl.declKind.value.type) }] : [],
+    );
+    const others = Object.keys(spec.bindings).filter((name) => !declared.some((known) => known.name === name));
+    const names = [...declared, ...others.map((name) => ({ name, type: dyn }))];
+    env = {
+      roots: names,
+      variables: [],
+      laterVariables: [],
+      facts: false,
+      factTypes: new Map(),
+      container: spec.container,
+    };
+    roots = names.map(({ name }) => (spec.bindings[name] === undefined ? undefined : bound(spec.bindings[name])));
+    const matcher = spec.resultMatcher;
+    if (matcher.case === 'value') expected = fromSpec(matcher.value);
+    else if (matcher.case === 'typedResult')
+      expected = matcher.value.result === undefined ? undefined : fromSpec(matcher.value.result);
+    else if (matcher.case === undefined) expected = true;
+  } catch (error) {
+    if (error instanceof NeedsMessage) return 'skip';
+    throw error;
+  }
+  const wantsError = spec.resultMatcher.case === 'evalError' || spec.resultMatcher.case === 'anyEvalErrors';
+  const parsed = parseExpression(spec.expr);
+  if (!parsed.ok) return wantsError ? null : `does not parse: ${parsed.problems[0]!.message}`;
+  if (spec.checkOnly) return null;
+  const got = planExpression(parsed.expression, env).evaluate(new Activation(roots, noFacts));
+  if (wantsError) return got instanceof CelError ? null : `expected an error, got ${show(got)}`;
+  if (got instanceof CelError) return `error: ${got.message}`;
+  return same(got, expected) ? null : `expected ${show(expected)}, got ${show(got)}`;
+}
+
+function flat(suite: IncrementalTestSuite, path: string): { id: string; original: SimpleTest }[] {
+  return [
+    ...suite.tests.map((one) => ({ id: `${path}/${one.name}`, original: one.original })),
+    ...suite.suites.flatMap((inner) => flat(inner, `${path}/${inner.name}`)),
+  ];
+}
+
+/** Sections of the language itself: nothing but message tests may be skipped there. */
+const core =
+  'basic comparisons conversions fields fp_math integer_math lists logic macros namespace parse plumbing string'.split(
+    ' ',
+  );
+const totals = { passed: 0, skipped: 0, messages: 0 };
+
+for (const suite of getConformanceSuite().suites) {
+  test(`CEL conformance, ${suite.name}: every test passes but those that need messages or are listed as skipped`, () => {
+    const failures: string[] = [];
+    let passed = 0;
+    let skipped = 0;
+    let messages = 0;
+    for (const { id, original } of flat(suite, suite.name)) {
+      const failure = run(original);
+      const listed = skips.find((skip) => id.startsWith(skip.test));
+      if (failure === 'skip') messages++;
+      else if (listed === undefined && failure === null) passed++;
+      else if (listed === undefined) failures.push(`${id}: ${original.expr} -> ${failure}`);
+      else if (failure === null) failures.push(`${id} passes: take it off the skip list`);
+      else skipped++;
+    }
+    console.log(`${suite.name}: ${passed} passed, ${skipped} skipped, ${messages} need messages`);
+    totals.passed += passed;
+    totals.skipped += skipped;
+    totals.messages += messages;
+    expect(failures).toEqual([]);
+    if (core.includes(suite.name)) expect(skipped).toBe(0);
+  });
+}
+
+test('CEL conformance: more passes than with the library that parses for us', () => {
+  console.log(`all: ${totals.passed} passed, ${totals.skipped} skipped, ${totals.messages} need messages`);
+  expect(totals.passed).toBeGreaterThan(1_333);
+});

@@ -1,4 +1,3 @@
-import type { Expression } from './ast.ts';
 import type { Failure } from './values.ts';
 
 /** What a look-up of one fact can give; `core/eval`'s `Facts` is a `FactReader`. */
@@ -26,8 +25,6 @@ export interface Observer {
 export interface Program {
   /** Name given at planning, for messages and observers. */
   readonly label: string;
-  /** What was planned; node ids in failures and observations are its. */
-  readonly expression: Expression;
   /**
    * The value of the expression, or the failure met. Never throws. Synchronous: must not be called again for the same
    * program from within itself.

@@ -22,6 +22,11 @@ export interface PlanOptions {
   readonly observe?: boolean;
 }
 
+/** A program that remembers what it was planned from: node ids in failures and observations are its. */
+export interface PlannedExpression extends Program {
+  readonly expression: Expression;
+}
+
 /**
  * Turns an expression into closures. Plan once, evaluate often.
  *
@@ -32,11 +37,11 @@ export interface PlanOptions {
  * const program = planExpression(expression, env);
  * const result = program.evaluate(new Activation([subject, action, resource, context, params, now], facts));
  */
-export function planExpression(expression: Expression, env: Environment, options: PlanOptions = {}): Program {
+export function planExpression(expression: Expression, env: Environment, options: PlanOptions = {}): PlannedExpression {
   return new PlannedProgram(expression, env, options);
 }
 
-class PlannedProgram implements Program {
+class PlannedProgram implements PlannedExpression {
   readonly label: string;
   readonly expression: Expression;
   readonly #run: Eval;

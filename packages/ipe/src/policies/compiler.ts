@@ -54,10 +54,16 @@ export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
       clearTimeout(timer);
       current = undefined;
       if ('results' in answer) slice.resolve(answer.results);
-      else slice.reject(new IpeError('internal', `the policy compiler failed: ${answer.failure}`, { state: 'unchanged' }));
+      else
+        slice.reject(new IpeError('internal', `the policy compiler failed: ${answer.failure}`, { state: 'unchanged' }));
       next();
     });
-    made.on('error', (error) => stopped(made, new IpeError('internal', `the policy compiler failed: ${error.message}`, { cause: error, state: 'unchanged' })));
+    made.on('error', (error) =>
+      stopped(
+        made,
+        new IpeError('internal', `the policy compiler failed: ${error.message}`, { cause: error, state: 'unchanged' }),
+      ),
+    );
     made.on('exit', () => stopped(made, new IpeError('unavailable', 'the policy compiler was stopped')));
     return made;
   };
@@ -98,7 +104,13 @@ export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
     worker.ref();
     const id = ++lastId;
     const timer = setTimeout(
-      () => end(new IpeError('unavailable', `compiling ${slice.texts.length} policies took longer than ${sliceTimeoutMs / 1000} s`)),
+      () =>
+        end(
+          new IpeError(
+            'unavailable',
+            `compiling ${slice.texts.length} policies took longer than ${sliceTimeoutMs / 1000} s`,
+          ),
+        ),
       sliceTimeoutMs,
     );
     current = { id, slice, timer };

@@ -1,0 +1,109 @@
+import type { PolicyStore } from '@ipe/core/tree';
+import type { Handlers, PlaneService } from '../api/method.ts';
+import { readParams } from '../api/params.ts';
+import type { MirrorRegistry } from '../gitops/mirrors.ts';
+import type { SyncEngine, SyncRequest } from '../gitops/sync.ts';
+import type { PolicyCompiler } from '../policies/types.ts';
+import { gitMethods } from './git-methods.ts';
+import { readMethods } from './read-methods.ts';
+import { policySubscriptions } from './subscriptions.ts';
+import { writeMethods } from './write-methods.ts';
+import { createPolicyWriter, type PolicyWriter } from './writer.ts';
+
+export interface ControlServiceOptions {
+  readonly store: PolicyStore;
+  readonly compiler: PolicyCompiler;
+  /** Mirrors of Git repositories; absent: the node has none and `sync-from-git` is not offered. */
+  readonly gitops?: {
+    readonly registry: MirrorRegistry;
+    readonly sync: SyncEngine;
+    readonly baseDir: string;
+    readonly configured?: (mirror: string) => Partial<SyncRequest> | undefined;
+  };
+  /** Unix milliseconds. */
+  readonly clock: () => number;
+  readonly newId: () => string;
+  /** Version of the program, and the instance's name. */
+  readonly version: string;
+  readonly instance: string;
+  /** What the rest of the node adds to `status` (`data`, `planes`, ...). */
+  readonly describe?: () => Promise<Readonly<Record<string, unknown>>> | Readonly<Record<string, unknown>>;
+  /** Methods made elsewhere (tokens, members); a name given here too wins over none of this plane's own. */
+  readonly extra?: Handlers;
+}
+
+export interface ControlService extends PlaneService {
+  /** For parts of the node that write policies themselves, such as the first start with examples. */
+  readonly writer: PolicyWriter;
+  /** Ends subscriptions. The store, compiler and mirrors belong to the caller. */
+  close(): void;
+}
+
+/**
+ * The control plane: every method of API.md that reads or writes policies, over one policy store.
+ *
+ * Owns nothing but its subscriptions; the store, the compiler and the mirrors are handed in.
+ */
+export function createControlService(options: ControlServiceOptions): ControlService {
+  const { store, compiler, gitops, clock } = options;
+  const startedAtMs = clock();
+  const registry = gitops?.registry;
+  const shared = { store, ...(registry !== undefined && { registry }) };
+  const writer = createPolicyWriter({ ...shared, compiler, clock });
+  const subscriptions = policySubscriptions(store, options.newId);
+
+  const status: Handlers = {
+    status: async (params) => {
+      readParams(params, []);
+      const now = store.status();
+      return {
+        instance: options.instance,
+        version: options.version,
+        root: now.root,
+        commit: now.commit,
+        uptime: (clock() - startedAtMs) / 1000,
+        policies: now.policies,
+        directories: now.directories,
+        refs: now.refs,
+        tree: {
+          cache: {
+            entries: now.cache.entries,
+            bytes: now.cache.bytes,
+            max_bytes: now.cache.maxBytes,
+            max_age: now.cache.maxAgeMs / 1000,
+            hits: now.cache.hits,
+            misses: now.cache.misses,
+            evictions: now.cache.evictions,
+          },
+          leases: now.leases,
+          queued: now.queued,
+          index_rebuilt: now.indexRebuilt,
+        },
+        mirrors: registry?.list().map(({ repository, prefix, commit, pin, error }) => ({
+          repository,
+          prefix,
+          commit,
+          pinned: pin !== null,
+          error: error?.message ?? null,
+        })),
+        subscriptions: subscriptions.size(),
+        ...(await options.describe?.()),
+      };
+    },
+  };
+
+  return {
+    plane: 'control',
+    handlers: {
+      ...options.extra,
+      ...readMethods(shared),
+      ...writeMethods({ ...shared, writer, clock }),
+      ...(gitops !== undefined && gitMethods({ store, ...gitops })),
+      ...subscriptions.handlers,
+      ...status,
+    },
+    missing: () => [],
+    writer,
+    close: subscriptions.close,
+  };
+}

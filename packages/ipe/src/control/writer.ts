@@ -1,0 +1,160 @@
+import { IpeError } from '@ipe/core';
+import type { Author, PolicyStore, TreeChange, UpdateResult } from '@ipe/core/tree';
+import type { Caller } from '../api/method.ts';
+import type { MirrorRegistry } from '../gitops/mirrors.ts';
+import { refuseMirrored } from '../gitops/ownership.ts';
+import { refuseFaulty, warningsOf } from '../policies/report.ts';
+import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
+import { noPolicy } from './lookup.ts';
+
+/** One change as a client asks for it. */
+export type RequestedChange = {
+  readonly path: string;
+  /** Version id, or null for "must hold no policy"; absent: whatever is there. */
+  readonly expectedVersion?: string | null;
+} & ({ readonly source: string; readonly test?: string } | { readonly delete: true });
+
+export interface WriteRequest {
+  readonly changes: readonly RequestedChange[];
+  readonly ref?: string;
+  readonly expectedRoot?: string;
+  readonly message?: string;
+  readonly dryRun?: boolean;
+  /** Writes below a mirror too. */
+  readonly force?: boolean;
+  readonly caller: Caller;
+  readonly signal?: AbortSignal;
+}
+
+export interface WriteOutcome {
+  readonly update: UpdateResult;
+  readonly warnings: readonly FileProblem[];
+  readonly compiled: readonly CompiledPolicy[];
+}
+
+/** The one way in which policies of requests get into the tree: owned, compiled, tested, then written in one commit. */
+export interface PolicyWriter {
+  /**
+   * @throws IpeError `forbidden` below a mirror; `policy_invalid` with every problem and failed test; `conflict`,
+   *   `not_found`, `invalid_params`, `too_large` from the store. Nothing is changed by any of them.
+   */
+  write(request: WriteRequest): Promise<WriteOutcome>;
+  /** Compiles and tests without looking at the tree. */
+  compile(changes: readonly RequestedChange[], signal?: AbortSignal): Promise<readonly CompiledPolicy[]>;
+}
+
+export interface PolicyWriterOptions {
+  readonly store: PolicyStore;
+  readonly compiler: PolicyCompiler;
+  /** Absent: the node has no mirrors. */
+  readonly registry?: MirrorRegistry;
+  /** Unix milliseconds. */
+  readonly clock: () => number;
+}
+
+export function createPolicyWriter({ store, compiler, registry, clock }: PolicyWriterOptions): PolicyWriter {
+  const compile = (changes: readonly RequestedChange[], signal?: AbortSignal): Promise<readonly CompiledPolicy[]> => {
+    const texts: PolicyText[] = [];
+    for (const change of changes)
+      if ('source' in change)
+        texts.push({
+          path: change.path,
+          source: change.source,
+          ...(change.test !== undefined && { test: change.test }),
+        });
+    return compiler.compile(texts, signal && { signal });
+  };
+
+  return {
+    compile,
+    async write(request) {
+      const { changes, caller } = request;
+      refuseTwice(changes);
+      const onMain = request.ref === undefined || request.ref === 'main';
+      const guarded = registry !== undefined && onMain && request.force !== true ? registry : undefined;
+      const paths = changes.map(({ path }) => path);
+      if (guarded !== undefined) refuseMirrored(guarded, paths);
+      // What cannot succeed is refused before the compiler is asked.
+      if (onMain && request.expectedRoot !== undefined) await refuseStale(store, request.expectedRoot);
+      const compiled = await compile(changes, request.signal);
+      refuseFaulty(compiled);
+      if (guarded !== undefined) refuseMirrored(guarded, paths);
+      const update = await store.update({
+        changes: treeChanges(changes, compiled),
+        author: authorOf(caller),
+        message: request.message ?? describe(changes),
+        timeMs: clock(),
+        trailers: [['Ipe-Compiler', compiler.version]],
+        ...(request.ref !== undefined && { ref: request.ref }),
+        ...(request.expectedRoot !== undefined && { expectedRoot: request.expectedRoot }),
+        ...(request.dryRun === true && { dryRun: true }),
+      });
+      return { update, warnings: warningsOf(compiled), compiled };
+    },
+  };
+}
+
+/** Whom a commit of this caller is by. */
+export function authorOf(caller: Caller): Author {
+  const clean = (text: string): string => text.replace(/[<>\x00-\x1f\x7f]/g, ' ').trim();
+  return {
+    name: clean(caller.name) || caller.kind,
+    email: `${clean(caller.tokenId).replace(/\s+/g, '-') || caller.kind}@ipe`,
+  };
+}
+
+/** Whether each removed path holds a policy, told with the nearest name where it does not. */
+export async function refuseMissing(
+  store: PolicyStore,
+  ref: string | undefined,
+  paths: readonly string[],
+): Promise<void> {
+  const snapshot = ref === undefined || ref === 'main' ? store.current() : await store.at(ref);
+  for (const path of paths) if ((await snapshot.lookup(path))?.kind !== 'policy') throw await noPolicy(snapshot, path);
+}
+
+async function refuseStale(store: PolicyStore, expectedRoot: string): Promise<void> {
+  const { root, commit } = store.current();
+  if (root !== expectedRoot && commit !== expectedRoot)
+    throw new IpeError(
+      'conflict',
+      `the root is \`${root.slice(0, 12)}\`, not \`${expectedRoot.slice(0, 12)}\` as expected; read it again`,
+      {
+        details: { expected: expectedRoot, current: root, current_commit: commit },
+      },
+    );
+}
+
+function refuseTwice(changes: readonly RequestedChange[]): void {
+  const seen = new Set<string>();
+  for (const [index, { path }] of changes.entries()) {
+    if (seen.has(path))
+      throw new IpeError('invalid_params', `\`changes[${index}].path\`: \`${path}\` is changed twice in one request`, {
+        details: { field: `changes[${index}].path`, path },
+      });
+    seen.add(path);
+  }
+}
+
+function treeChanges(changes: readonly RequestedChange[], compiled: readonly CompiledPolicy[]): TreeChange[] {
+  const files = new Map(compiled.map((policy) => [policy.path, policy.files]));
+  return changes.map((change) => {
+    const expected = change.expectedVersion === undefined ? {} : { expectedVersion: change.expectedVersion };
+    if ('delete' in change) return { path: change.path, delete: true, ...expected };
+    const made = files.get(change.path);
+    if (made === undefined) throw new IpeError('internal', `\`${change.path}\` was not compiled`);
+    return { path: change.path, files: made, ...expected };
+  });
+}
+
+/** The message of a commit whose author gave none. */
+function describe(changes: readonly RequestedChange[]): string {
+  const one = changes[0];
+  if (changes.length === 1 && one !== undefined) return `${'delete' in one ? 'Remove' : 'Put'} ${one.path}`;
+  const removed = changes.filter((change) => 'delete' in change).length;
+  const parts = [];
+  if (changes.length > removed) parts.push(`put ${changes.length - removed}`);
+  if (removed > 0) parts.push(`remove ${removed}`);
+  const text = parts.join(', ');
+  return text === '' ? 'Change nothing' : `${text[0]!.toUpperCase()}${text.slice(1)} policies`;
+}

@@ -16,12 +16,99 @@ export interface ApplyParams {
   readonly dry_run?: boolean;
 }
 
-export interface ApplyResult {
+/** One policy that an update changed. */
+export interface ChangedPolicy {
+  readonly path: string;
+  readonly change: 'added' | 'changed' | 'removed';
+  /** Version made; for `removed` the one that marks the deletion. */
+  readonly version: string;
+  readonly previous_version: string | null;
+}
+
+/** What an update did: the ref is at `commit` now, whose content is `root`. */
+export interface UpdateResult {
   readonly root: string;
-  readonly commit: string | null;
-  readonly changed: readonly unknown[];
+  readonly commit: string;
+  readonly ref: string;
+  readonly previous_root: string;
+  readonly previous_commit: string | null;
+  readonly changed: readonly ChangedPolicy[];
   readonly reused_objects: number;
   readonly new_objects: number;
+}
+
+export interface ApplyResult extends UpdateResult {
+  readonly dry_run: boolean;
+  /** Tests that ran, all of them passed. */
+  readonly tests: number;
+  readonly warnings: readonly FileProblem[];
+}
+
+/** Something wrong, or doubtful, in a file of policies or tests, shown down to the column where it can be. */
+export interface FileProblem {
+  readonly file: string;
+  readonly path?: string;
+  readonly severity: 'error' | 'warning';
+  readonly code: string;
+  readonly message: string;
+  readonly line?: number;
+  readonly column?: number;
+  readonly expression?: string;
+  readonly underline?: string;
+  readonly hint?: string;
+}
+
+export interface Author {
+  readonly name: string;
+  readonly email: string;
+}
+
+/** A commit of the policy tree. */
+export interface Commit {
+  readonly commit: string;
+  readonly root: string;
+  readonly parents: readonly string[];
+  readonly author: Author;
+  readonly time: number;
+  readonly message: string;
+  readonly trailers: Readonly<Record<string, string>>;
+}
+
+/** A version of one policy; `hash` is null for the version that marks a deletion. */
+export interface PolicyVersion {
+  readonly version: string;
+  readonly hash: string | null;
+  readonly deleted: boolean;
+  readonly commit: string;
+  readonly author: Author;
+  readonly time: number;
+  readonly message: string;
+}
+
+export interface DiffEntry {
+  readonly path: string;
+  readonly before: string | null;
+  readonly after: string | null;
+  readonly parts: readonly ('source' | 'program' | 'manifest' | 'test')[];
+  readonly source_patch?: string;
+  readonly test_patch?: string;
+}
+
+export interface DiffResult {
+  readonly from: { readonly root: string; readonly commit: string | null };
+  readonly to: { readonly root: string; readonly commit: string | null };
+  readonly added: readonly DiffEntry[];
+  readonly changed: readonly DiffEntry[];
+  readonly removed: readonly DiffEntry[];
+}
+
+/** A named root: branches move, pins stay. */
+export interface Ref {
+  readonly name: string;
+  readonly kind: 'branch' | 'pin';
+  readonly commit: string;
+  readonly root: string;
+  readonly updated_at: number;
 }
 
 export interface PolicyInfo {
@@ -83,6 +170,17 @@ export interface TokenCreateParams {
   readonly ttl?: number;
 }
 
+/** What a node keeps of a token: everything but the secret. */
+export interface TokenInfo {
+  readonly id: string;
+  readonly kind: 'admin' | 'service' | 'application';
+  readonly name: string;
+  readonly created_at?: number;
+  readonly expires_at?: number | null;
+  readonly revoked?: boolean;
+  readonly namespaces?: readonly string[];
+}
+
 type Row = Readonly<Record<string, unknown>>;
 type Page = { limit?: number; cursor?: string };
 
@@ -98,7 +196,14 @@ export interface ControlCalls {
       message?: string;
       ref?: string;
     };
-    result: { path: string; version: string; root: string; commit: string; warnings: readonly unknown[] };
+    result: {
+      path: string;
+      version: string;
+      root: string;
+      commit: string;
+      changed: boolean;
+      warnings: readonly FileProblem[];
+    };
   };
   'delete-policy': {
     params: {
@@ -108,10 +213,19 @@ export interface ControlCalls {
       message?: string;
       ref?: string;
     };
-    result: { root: string; commit: string };
+    result: { path: string; root: string; commit: string };
   };
   apply: { params: ApplyParams; result: ApplyResult };
-  check: { params: { changes: readonly PolicyChange[] }; result: Row };
+  check: {
+    params: { changes: readonly PolicyChange[] };
+    result: {
+      ok: boolean;
+      policies: number;
+      problems: readonly FileProblem[];
+      warnings: readonly FileProblem[];
+      tests: { passed: number; failed: number; results: readonly Row[] };
+    };
+  };
   'get-policy': { params: { path: string; root?: string; source?: boolean }; result: PolicyInfo };
   'list-policies': { params: { prefix?: string; root?: string } & Page; result: PolicyList };
   'list-children': {
@@ -125,16 +239,22 @@ export interface ControlCalls {
     params: { path: string; depth?: number; order?: 'dfs' | 'bfs'; root?: string } & Page;
     result: { nodes: readonly TreeNode[]; cursor?: string };
   };
-  history: { params: { path: string; limit?: number }; result: { versions: readonly Row[] } };
-  log: { params: { ref?: string } & Page; result: { commits: readonly Row[]; cursor?: string } };
-  diff: { params: { from: string; to: string; patch?: boolean }; result: Row };
-  restore: { params: { root: string; message?: string }; result: Row };
+  history: {
+    params: { path: string; limit?: number };
+    result: { versions: readonly PolicyVersion[]; cursor?: string };
+  };
+  log: { params: { ref?: string } & Page; result: { commits: readonly Commit[]; cursor?: string } };
+  diff: { params: { from: string; to?: string; patches?: boolean; prefix?: string }; result: DiffResult };
+  restore: {
+    params: { root: string; message?: string; ref?: string; expected_root?: string };
+    result: UpdateResult & { warnings: readonly string[] };
+  };
   verify: { params: { level?: 'quick' | 'connectivity' | 'full' }; result: Row };
   gc: { params: { retention_days: number; dry_run?: boolean }; result: Row };
-  refs: { params: Record<string, never>; result: Row };
-  promote: { params: { from: string; to: string }; result: Row };
-  pin: { params: Row; result: Row };
-  unpin: { params: Row; result: Row };
+  refs: { params: Record<string, never>; result: { refs: readonly Ref[] } };
+  promote: { params: { from: string; to?: string; message?: string; force?: boolean }; result: UpdateResult };
+  pin: { params: { name: string; root?: string }; result: Ref };
+  unpin: { params: { name: string }; result: { name: string } };
   backup: { params: Row; result: Row };
   'restore-backup': { params: Row; result: Row };
   'sync-from-git': { params: SyncParams; result: SyncResult };
@@ -145,7 +265,7 @@ export interface ControlCalls {
   status: { params: Record<string, never>; result: Row };
   members: { params: Record<string, never>; result: Row };
   'token-create': { params: TokenCreateParams; result: { id: string; token: string } & Row };
-  'token-list': { params: Record<string, never>; result: { tokens: readonly Row[] } };
+  'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
   evict: { params: Row; result: Row };
 }

@@ -1,0 +1,24 @@
+import type { Command } from 'commander';
+import type { Cli } from '../cli.ts';
+import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+
+export function define(command: Command, cli: Cli): void {
+  onNode(command)
+    .addHelpText('after', '\nExample:\n  ipe token ls')
+    .action(async (options: NodeOptions) => {
+      const { tokens } = await withPlane(cli, options, 'control', ({ control }) => control.call('token-list', {}));
+      cli.show(options, tokens, () =>
+        cli.out.table(
+          ['ID', 'KIND', 'NAME', 'CREATED', 'EXPIRES', 'NAMESPACES'],
+          tokens.map((token) => [
+            token.id,
+            token.kind,
+            token.name,
+            cli.out.age(token.created_at),
+            token.revoked ? cli.out.color.red('revoked') : cli.out.until(token.expires_at),
+            token.namespaces?.join(', ') ?? '*',
+          ]),
+        ),
+      );
+    });
+}

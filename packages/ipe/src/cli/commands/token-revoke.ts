@@ -1,0 +1,16 @@
+import type { Command } from 'commander';
+import type { Cli } from '../cli.ts';
+import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+
+export function define(command: Command, cli: Cli): void {
+  onNode(command)
+    .argument('<id>', 'as `ipe token ls` shows it')
+    .addHelpText(
+      'after',
+      '\nIt stops opening anything at once, sessions under way included.\n\nExample:\n  ipe token revoke 7f3a12',
+    )
+    .action(async (id: string, options: NodeOptions) => {
+      const result = await withPlane(cli, options, 'control', ({ control }) => control.call('token-revoke', { id }));
+      cli.show(options, result, () => cli.out.line(`revoked ${id}`));
+    });
+}

@@ -1,0 +1,90 @@
+import type { Command } from 'commander';
+import type { Cli } from './cli.ts';
+
+/** A command's module: it adds arguments, options, examples and the action to a command that has name and summary. */
+export interface CommandModule {
+  define(command: Command, cli: Cli): void;
+}
+
+/** One command; its module is loaded only when it is called, because start-up time matters. */
+export interface CommandEntry {
+  /** Words after `ipe`, such as `policy get`. */
+  readonly path: string;
+  readonly summary: string;
+  readonly load: () => Promise<CommandModule>;
+}
+
+/** Commands that only hold others. */
+export const groups: Readonly<Record<string, string>> = {
+  policy: 'Read and change single policies',
+  data: 'Read and write facts',
+  token: 'Make, list and revoke tokens',
+  audit: 'Look after the audit log',
+  config: 'Check and print the configuration',
+};
+
+/** Headings of `ipe --help`, in their order. */
+export const sections: Readonly<Record<string, readonly string[]>> = {
+  'Running a node': ['init', 'serve', 'status', 'config', 'token', 'audit'],
+  Deciding: ['eval', 'replay'],
+  'Writing policies': ['check', 'test', 'fmt', 'apply', 'sync', 'policy'],
+  'History of policies': ['log', 'diff', 'restore', 'promote', 'prove'],
+  Facts: ['data'],
+  Upkeep: ['verify', 'gc', 'backup', 'export', 'import'],
+  Other: ['completion'],
+};
+
+export const commands: readonly CommandEntry[] = [
+  { path: 'status', summary: 'Show what a node is doing', load: () => import('./commands/status.ts') },
+  { path: 'policy get', summary: 'Show one policy', load: () => import('./commands/policy-get.ts') },
+  { path: 'policy put', summary: 'Write one policy', load: () => import('./commands/policy-put.ts') },
+  { path: 'policy rm', summary: 'Remove one policy', load: () => import('./commands/policy-rm.ts') },
+  { path: 'policy ls', summary: 'List policies', load: () => import('./commands/policy-ls.ts') },
+  {
+    path: 'policy tree',
+    summary: 'Draw directories and policies as a tree',
+    load: () => import('./commands/policy-tree.ts'),
+  },
+  {
+    path: 'policy history',
+    summary: 'List the versions of a policy',
+    load: () => import('./commands/policy-history.ts'),
+  },
+  { path: 'data get', summary: 'Show one fact', load: () => import('./commands/data-get.ts') },
+  { path: 'data put', summary: 'Write one fact', load: () => import('./commands/data-put.ts') },
+  { path: 'data rm', summary: 'Delete facts', load: () => import('./commands/data-rm.ts') },
+  { path: 'data ls', summary: 'List facts', load: () => import('./commands/data-ls.ts') },
+  { path: 'data query', summary: 'Find facts by pattern and value', load: () => import('./commands/data-query.ts') },
+  { path: 'data watch', summary: 'Follow changes of facts', load: () => import('./commands/data-watch.ts') },
+  { path: 'data history', summary: 'List the versions of a fact', load: () => import('./commands/data-history.ts') },
+  { path: 'data export', summary: 'Write facts as NDJSON', load: () => import('./commands/data-export.ts') },
+  { path: 'data import', summary: 'Read facts from NDJSON', load: () => import('./commands/data-import.ts') },
+  { path: 'token create', summary: 'Make a token, shown once', load: () => import('./commands/token-create.ts') },
+  { path: 'token ls', summary: 'List tokens', load: () => import('./commands/token-ls.ts') },
+  { path: 'token revoke', summary: 'Revoke a token', load: () => import('./commands/token-revoke.ts') },
+  { path: 'log', summary: 'List commits of the policy tree', load: () => import('./commands/log.ts') },
+  { path: 'diff', summary: 'Compare two roots of the policy tree', load: () => import('./commands/diff.ts') },
+  {
+    path: 'restore',
+    summary: 'Bring an earlier root back, as a new commit',
+    load: () => import('./commands/restore.ts'),
+  },
+  { path: 'promote', summary: 'Move one ref to where another stands', load: () => import('./commands/promote.ts') },
+  { path: 'sync', summary: 'Mirror policies from a Git repository', load: () => import('./commands/sync.ts') },
+  { path: 'config check', summary: 'Check a configuration file', load: () => import('./commands/config-check.ts') },
+  {
+    path: 'config print',
+    summary: 'Print the configuration in effect',
+    load: () => import('./commands/config-print.ts'),
+  },
+  {
+    path: 'config schema',
+    summary: 'Print the JSON Schema of the configuration',
+    load: () => import('./commands/config-schema.ts'),
+  },
+  {
+    path: 'completion',
+    summary: 'Print a completion script for a shell',
+    load: () => import('./commands/completion.ts'),
+  },
+];

@@ -27,6 +27,7 @@ export {
   type EntryPosition,
   editTree,
   encodeTree,
+  entryFinder,
   findEntry,
   idAt,
   isEntryName,

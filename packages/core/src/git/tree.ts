@@ -114,11 +114,33 @@ export function findEntry(body: Uint8Array, name: string): TreeEntry | undefined
   return undefined;
 }
 
-/** How many entries a tree body has. */
-export function countEntries(body: Uint8Array): number {
+/** How many entries a tree body has, or how many with a name that `counts`. */
+export function countEntries(body: Uint8Array, counts?: (name: string) => boolean): number {
   let count = 0;
-  for (let at = 0; at < body.length; at = readEntry(body, at).idStart + idBytes) count++;
+  for (let at = 0; at < body.length; ) {
+    const position = readEntry(body, at);
+    if (counts === undefined || counts(nameAt(body, position))) count++;
+    at = position.idStart + idBytes;
+  }
   return count;
+}
+
+/**
+ * Finds entries of one body by name: by scanning for a few look-ups, by a table for many. The body must have passed
+ * `checkTree` or have come out of `encodeTree`.
+ */
+export function entryFinder(body: Uint8Array, lookups: number): (name: string) => TreeEntry | undefined {
+  if (lookups <= 8) return (name) => findEntry(body, name);
+  const positions = new Map<string, EntryPosition>();
+  for (let at = 0; at < body.length; ) {
+    const position = readEntry(body, at);
+    positions.set(nameAt(body, position), position);
+    at = position.idStart + idBytes;
+  }
+  return (name) => {
+    const position = positions.get(name);
+    return position === undefined ? undefined : { name, kind: position.kind, id: idAt(body, position) };
+  };
 }
 
 /** One edit of a tree: an entry put in (or replaced) or, by name, taken out. */

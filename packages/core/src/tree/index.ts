@@ -1,3 +1,18 @@
+export { LruCache, type LruCounters, type LruOptions } from './lru.ts';
+export { openPolicyStore } from './open.ts';
+export {
+  baseName,
+  childPath,
+  comparePaths,
+  isSegment,
+  isWithin,
+  maxDirectoryEntries,
+  maxPathSegments,
+  nearest,
+  nodeSegments,
+  parentPath,
+  policySegments,
+} from './paths.ts';
 export type * from './types.ts';
 export { emptyRoot, policyFamilies } from './types.ts';
 export { unifiedPatch } from './unified-patch.ts';

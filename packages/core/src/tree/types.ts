@@ -275,6 +275,8 @@ export interface PolicyStoreStatus {
   readonly commit: ObjectId | null;
   readonly policies: number;
   readonly directories: number;
+  /** Ids of commits and directory trees that could not be read: reads that need them answer `corrupt`. */
+  readonly damaged: readonly ObjectId[];
   /** Cached policies: bytes, limits, hits and misses since start. */
   readonly cache: {
     readonly entries: number;

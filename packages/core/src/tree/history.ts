@@ -1,0 +1,136 @@
+import { IpeError } from '../errors.ts';
+import { describeCommit, describeVersion } from './commits.ts';
+import { compareRoots, type PolicySide } from './compare.ts';
+import { decodePolicyTree, type PolicyFileIds } from './directory.ts';
+import { unifiedPatch } from './patch.ts';
+import { comparePaths, isWithin, nodeSegments, policySegments } from './paths.ts';
+import { nearestPath } from './snapshot.ts';
+import { mainRef, type StoreState } from './state.ts';
+import type { CommitInfo, DiffEntry, DiffOptions, ObjectId, Page, PageOptions, PolicyVersion } from './types.ts';
+import { decodeCursor, encodeCursor, pageLimit } from './walk.ts';
+
+/** Versions of one path, newest first, along the version chain. */
+export async function readHistory(
+  state: StoreState,
+  path: string,
+  options: PageOptions & { readonly ref?: string },
+): Promise<Page<PolicyVersion>> {
+  policySegments(path);
+  const limit = pageLimit(options.limit);
+  const last = decodeCursor('history', options.cursor);
+  const ref = options.ref ?? mainRef;
+  let next = last === undefined ? await newestVersion(state, path, ref) : await previousVersion(state, last);
+  const items: PolicyVersion[] = [];
+  while (next !== undefined && items.length < limit) {
+    const version = describeVersion(next, await state.records.commit(next));
+    if (version.path !== path) {
+      const message = `the version chain of \`${path}\` holds a version of \`${version.path}\``;
+      throw new IpeError('corrupt', message, { details: { object: next, problem: 'chain', path } });
+    }
+    items.push(version);
+    next = await previousVersion(state, next);
+  }
+  return next === undefined ? { items } : { items, cursor: encodeCursor('history', items.at(-1)!.version) };
+}
+
+async function newestVersion(state: StoreState, path: string, ref: string): Promise<ObjectId | undefined> {
+  // The patch is relative to the index of one moment: read both again if an update came between.
+  for (;;) {
+    const { commit } = state.head(ref);
+    const main = state.live.commit;
+    let version: ObjectId | undefined;
+    if (commit !== null) {
+      const sides = new Map([[path, { before: null, after: null }]]);
+      const states = await state.statesAt(commit, { policies: sides, directories: new Map() });
+      version = states.policies.get(path)?.version;
+    }
+    if (main !== state.live.commit) continue;
+    if (version !== undefined) return version;
+    const near = await nearestPath(state.snapshot(state.head(ref)), path);
+    const hint = near === undefined ? '' : `; did you mean \`${near}\`?`;
+    const details = near === undefined ? { path } : { path, nearest: near };
+    throw new IpeError('not_found', `no policy was ever at \`${path}\`${hint}`, { details });
+  }
+}
+
+async function previousVersion(state: StoreState, version: ObjectId): Promise<ObjectId | undefined> {
+  const { parents } = await state.records.commit(version);
+  return parents[0] === undefined || (await state.records.isShallow(version)) ? undefined : parents[0];
+}
+
+/** Root commits of a ref, newest first, along first parents. */
+export async function readLog(
+  state: StoreState,
+  options: PageOptions & { readonly ref?: string },
+): Promise<Page<CommitInfo>> {
+  const limit = pageLimit(options.limit);
+  const last = decodeCursor('log', options.cursor);
+  let next =
+    last === undefined ? (state.head(options.ref ?? mainRef).commit ?? undefined) : await parentOf(state, last);
+  const items: CommitInfo[] = [];
+  while (next !== undefined && items.length < limit) {
+    items.push(describeCommit(next, await state.records.commit(next)));
+    next = await parentOf(state, next);
+  }
+  return next === undefined ? { items } : { items, cursor: encodeCursor('log', items.at(-1)!.commit) };
+}
+
+async function parentOf(state: StoreState, commit: ObjectId): Promise<ObjectId | undefined> {
+  const { parents } = await state.records.commit(commit);
+  return parents[0] === undefined || (await state.records.isShallow(commit)) ? undefined : parents[0];
+}
+
+/** Policies that differ between two roots, in path order. */
+export async function diffRoots(
+  state: StoreState,
+  from: ObjectId,
+  to: ObjectId,
+  options: DiffOptions,
+): Promise<DiffEntry[]> {
+  const prefix = options.prefix ?? '';
+  nodeSegments(prefix);
+  const { policies } = await compareRoots(state.objects, from, to, state.breathe);
+  const entries: DiffEntry[] = [];
+  for (const [path, { before, after }] of policies) {
+    if (isWithin(path, prefix)) entries.push(await diffPolicy(state, path, before, after, options.patches === true));
+  }
+  return entries.sort((a, b) => comparePaths(a.path, b.path));
+}
+
+async function diffPolicy(
+  state: StoreState,
+  path: string,
+  before: PolicySide | null,
+  after: PolicySide | null,
+  patches: boolean,
+): Promise<DiffEntry> {
+  const [left, right] = [await fileIds(state, before), await fileIds(state, after)];
+  const parts: DiffEntry['parts'][number][] = [];
+  for (const part of ['source', 'program', 'manifest'] as const) if (left?.[part] !== right?.[part]) parts.push(part);
+  if ((before?.test ?? null) !== (after?.test ?? null)) parts.push('test');
+  const change = before === null ? 'added' : after === null ? 'removed' : 'changed';
+  const entry = { path, change, before: before?.hash ?? null, after: after?.hash ?? null, parts } as const;
+  if (!patches) return entry;
+  const file = path.replaceAll('.', '/');
+  const sourcePatch = await patchOf(state, `${file}.policy.yaml`, left?.source ?? null, right?.source ?? null);
+  const testPatch = await patchOf(state, `${file}.test.yaml`, before?.test ?? null, after?.test ?? null);
+  return { ...entry, ...(sourcePatch === '' ? {} : { sourcePatch }), ...(testPatch === '' ? {} : { testPatch }) };
+}
+
+async function fileIds(state: StoreState, side: PolicySide | null): Promise<PolicyFileIds | undefined> {
+  return side === null ? undefined : decodePolicyTree(side.hash, await state.objects.read(side.hash, 'tree'));
+}
+
+async function patchOf(state: StoreState, name: string, from: ObjectId | null, to: ObjectId | null): Promise<string> {
+  if (from === to) return '';
+  const text = async (id: ObjectId | null): Promise<string | null> => {
+    if (id === null) return null;
+    const bytes = await state.objects.read(id, 'blob');
+    try {
+      return state.primitives.utf8Decode(bytes);
+    } catch {
+      return `(${bytes.length} bytes that are not UTF-8)\n`;
+    }
+  };
+  return unifiedPatch(name, await text(from), await text(to));
+}

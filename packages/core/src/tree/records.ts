@@ -1,0 +1,287 @@
+import type { Primitives } from '../bytes/index.ts';
+import { IpeError } from '../errors.ts';
+import { type Commit, decodeCommit, objectId } from '../git/index.ts';
+import type { Kv, KvOperation } from '../store/index.ts';
+import { versionBody, versionOf } from './commits.ts';
+import { type Comparison, compareRoots } from './compare.ts';
+import { LruCache } from './lru.ts';
+import type { ObjectStore } from './objects.ts';
+import {
+  type ChainState,
+  type CommitRecord,
+  type DirectoryState,
+  decodeRecord,
+  encodeRecord,
+  fromAscii,
+  metadataKeys,
+  put,
+} from './rows.ts';
+import { type Codec, emptyRoot, type ObjectId, type PolicyFamily } from './types.ts';
+
+/** States of version chains and directories at some root commit. A path that is absent never had any. */
+export interface States {
+  readonly policies: Map<string, ChainState>;
+  readonly directories: Map<string, DirectoryState>;
+}
+
+/**
+ * What differs between a root commit's states and those of the current index; null: nothing was there. Where `detached`
+ * is set the commit shares no history with the index and the states are all there is.
+ */
+export interface StatePatch {
+  readonly policies: ReadonlyMap<string, ChainState | null>;
+  readonly directories: ReadonlyMap<string, DirectoryState | null>;
+  readonly detached: boolean;
+}
+
+/** A version commit to be stored with the root commit that makes it. */
+export interface MadeVersion {
+  readonly id: ObjectId;
+  readonly body: Uint8Array;
+}
+
+export function noStates(): States {
+  return { policies: new Map(), directories: new Map() };
+}
+
+/**
+ * The derived facts of root commits: read, derived again where lost, and put together into the states of any commit.
+ */
+export class Records {
+  readonly #kv: Kv<PolicyFamily>;
+  readonly #objects: ObjectStore;
+  readonly #primitives: Primitives;
+  readonly #codec: Codec;
+  readonly #cache: LruCache<ObjectId, CommitRecord>;
+
+  constructor(
+    kv: Kv<PolicyFamily>,
+    objects: ObjectStore,
+    modules: { primitives: Primitives; codec: Codec; now: () => number },
+  ) {
+    this.#kv = kv;
+    this.#objects = objects;
+    this.#primitives = modules.primitives;
+    this.#codec = modules.codec;
+    this.#cache = new LruCache({
+      maxBytes: 1_000_000,
+      maxAgeMs: 300_000,
+      sizeOf: (record) => 400 * (record.policies.length + record.directories.length + 1),
+      now: modules.now,
+    });
+  }
+
+  /** A root commit's record, derived again where it is lost or damaged. @throws IpeError `corrupt` */
+  async get(id: ObjectId): Promise<CommitRecord> {
+    return (await this.#stored(id)) ?? this.#derive(id);
+  }
+
+  encode(id: ObjectId, record: CommitRecord): KvOperation<PolicyFamily> {
+    return put('metadata', metadataKeys.commit(id), encodeRecord(this.#primitives, this.#codec, record));
+  }
+
+  async commit(id: ObjectId): Promise<Commit> {
+    return decodeCommit(this.#primitives, await this.#objects.read(id, 'commit'));
+  }
+
+  /** Drops what is cached, so that the next reads see the disk. */
+  forget(): void {
+    this.#cache.clear();
+  }
+
+  /**
+   * What differs between the states at `commit` and those of the index at `main`: undoes the commits of `main` back to
+   * where the two met, then redoes those of `commit`. Costs the changes between them.
+   */
+  async patch(commit: ObjectId, main: ObjectId | null): Promise<StatePatch> {
+    const policies = new Map<string, ChainState | null>();
+    const directories = new Map<string, DirectoryState | null>();
+    if (commit === main) return { policies, directories, detached: false };
+    const redo: CommitRecord[] = [];
+    let meeting: CommitRecord | undefined;
+    for (let id: ObjectId | undefined = commit; id !== undefined; ) {
+      const record: CommitRecord = await this.get(id);
+      if (main !== null && (await this.chainAt(record.generation)) === id) {
+        meeting = record;
+        break;
+      }
+      redo.push(record);
+      id = await this.#firstParent(id, record);
+    }
+    if (meeting !== undefined) {
+      for (let id = main!; ; ) {
+        const record = await this.get(id);
+        if (record.generation <= meeting.generation) break;
+        for (const [path, before] of record.policies) policies.set(path, before);
+        for (const [path, before] of record.directories) directories.set(path, before);
+        id = record.parents[0]!;
+      }
+    }
+    for (const record of redo.reverse()) {
+      for (const [path, , after] of record.policies) policies.set(path, after);
+      for (const [path, , after] of record.directories) directories.set(path, after);
+    }
+    return { policies, directories, detached: meeting === undefined };
+  }
+
+  /** Root commit of `main` at a generation. */
+  async chainAt(generation: number): Promise<ObjectId | undefined> {
+    const value = await this.#kv.get('metadata', metadataKeys.chain(generation));
+    return value?.length === 64 ? fromAscii(value) : undefined;
+  }
+
+  /**
+   * States at a commit of the paths asked for (absent: all that ever had one), read from the records back to where each
+   * was last changed.
+   */
+  async statesAt(
+    commit: ObjectId,
+    wanted?: { policies: Iterable<string>; directories: Iterable<string> },
+  ): Promise<States> {
+    const states = noStates();
+    const policies = wanted === undefined ? undefined : new Set(wanted.policies);
+    const directories = wanted === undefined ? undefined : new Set(wanted.directories);
+    const gone = new Set<string>();
+    for (let id: ObjectId | undefined = commit; id !== undefined; ) {
+      const record: CommitRecord = await this.get(id);
+      for (const [path, , after] of record.policies) {
+        if (states.policies.has(path) || policies?.has(path) === false) continue;
+        states.policies.set(path, after);
+        policies?.delete(path);
+      }
+      for (const [path, , after] of record.directories) {
+        if (states.directories.has(path) || gone.has(path) || directories?.has(path) === false) continue;
+        if (after === null) gone.add(path);
+        else states.directories.set(path, after);
+        directories?.delete(path);
+      }
+      if (policies?.size === 0 && directories?.size === 0) break;
+      id = await this.#firstParent(id, record);
+    }
+    return states;
+  }
+
+  /**
+   * What a commit did: its record, and the version commits it makes.
+   * @param comparison  what differs between its first parent's root and its own
+   * @param before      states at the first parent of (at least) the paths that differ
+   */
+  describe(
+    id: ObjectId,
+    commit: Commit,
+    generation: number,
+    comparison: Comparison,
+    before: States,
+  ): { record: CommitRecord; versions: MadeVersion[] } {
+    const updatedAtMs = commit.author.timeSeconds * 1000;
+    const versions: MadeVersion[] = [];
+    const policies = [...comparison.policies].map(([path, { after }]): CommitRecord['policies'][number] => {
+      const previous = before.policies.get(path) ?? null;
+      const version = { path, tree: after?.hash ?? null, previous: previous?.version ?? null };
+      const body = versionBody(this.#primitives, version, { id, commit });
+      const made = objectId(this.#primitives, 'commit', body);
+      versions.push({ id: made, body });
+      return [path, previous, { version: made, updatedAtMs, deleted: after === null }];
+    });
+    const directories = [...comparison.directories].map(([path, { after }]): CommitRecord['directories'][number] => [
+      path,
+      before.directories.get(path) ?? null,
+      after === null ? null : { commit: id, updatedAtMs },
+    ]);
+    const { parents, tree: root } = commit;
+    return { record: { generation, root, parents, timeMs: updatedAtMs, policies, directories }, versions };
+  }
+
+  async #stored(id: ObjectId): Promise<CommitRecord | undefined> {
+    const cached = this.#cache.get(id);
+    if (cached !== undefined) return cached;
+    const bytes = await this.#kv.get('metadata', metadataKeys.commit(id));
+    const record = bytes === undefined ? undefined : decodeRecord(this.#primitives, this.#codec, bytes);
+    if (record !== undefined) this.#cache.set(id, record);
+    return record;
+  }
+
+  /** Derives lost records, oldest first, and stores them with the versions they make. */
+  async #derive(id: ObjectId): Promise<CommitRecord> {
+    const lost: ObjectId[] = [];
+    let record: CommitRecord | undefined;
+    for (let at: ObjectId | undefined = id; at !== undefined && record === undefined; ) {
+      lost.push(at);
+      const { parents } = await this.commit(at);
+      at = (await this.isShallow(at)) ? undefined : parents[0];
+      if (at !== undefined) record = await this.#stored(at);
+    }
+    let parent = lost.length > 0 ? (await this.commit(lost.at(-1)!)).parents[0] : undefined;
+    if (record === undefined) parent = undefined;
+    for (const each of lost.reverse()) {
+      record = await this.#deriveOne(each, parent, record);
+      parent = each;
+    }
+    return record!;
+  }
+
+  async #deriveOne(
+    id: ObjectId,
+    parent: ObjectId | undefined,
+    parentRecord: CommitRecord | undefined,
+  ): Promise<CommitRecord> {
+    const commit = await this.commit(id);
+    const comparison = await compareRoots(this.#objects, parentRecord?.root ?? emptyRoot, commit.tree);
+    const changed = { policies: comparison.policies.keys(), directories: comparison.directories.keys() };
+    const before = parent === undefined ? noStates() : await this.statesAt(parent, changed);
+    const generation = parentRecord === undefined ? 0 : parentRecord.generation + 1;
+    const { record, versions } = this.describe(id, commit, generation, comparison, before);
+    const boundary = parentRecord === undefined && (await this.isShallow(id));
+    const whole = boundary ? await this.#boundaryRecord(record) : record;
+    const operations = [this.encode(id, whole)];
+    if (!boundary) {
+      for (const { body } of versions) operations.push(this.#objects.prepare('commit', body).operation);
+    }
+    await this.#kv.write(operations);
+    this.#cache.set(id, whole);
+    return whole;
+  }
+
+  /**
+   * The record of a commit whose parents were collected: every node counts as its own. Version chains are found among
+   * the version commits that retention left: the newest of a path that is not newer than the commit.
+   */
+  async #boundaryRecord(record: CommitRecord): Promise<CommitRecord> {
+    const newest = new Map<string, { version: ObjectId; updatedAtMs: number; tree: ObjectId }>();
+    for await (const [key, stored] of this.#kv.entries('objects')) {
+      const id = hexKey(key);
+      const found = this.#objects.decode(id, stored);
+      if (found.type !== 'commit') continue;
+      const commit = decodeCommit(this.#primitives, found.body);
+      const named = versionOf(commit);
+      const updatedAtMs = commit.author.timeSeconds * 1000;
+      if (named === undefined || updatedAtMs > record.timeMs) continue;
+      const best = newest.get(named.path);
+      if (best === undefined || best.updatedAtMs < updatedAtMs) {
+        newest.set(named.path, { version: id, updatedAtMs, tree: commit.tree });
+      }
+    }
+    const policies = record.policies.map(([path, , after]): CommitRecord['policies'][number] => {
+      const found = newest.get(path);
+      if (found === undefined) return [path, null, after];
+      const { version, updatedAtMs } = found;
+      return [path, null, { version, updatedAtMs, deleted: found.tree === emptyRoot }];
+    });
+    return { ...record, policies };
+  }
+
+  /** Whether retention cut the history before this commit. */
+  async isShallow(id: ObjectId): Promise<boolean> {
+    return (await this.#kv.get('metadata', metadataKeys.shallow(id))) !== undefined;
+  }
+
+  async #firstParent(id: ObjectId, record: CommitRecord): Promise<ObjectId | undefined> {
+    const parent = record.parents[0];
+    return parent === undefined || (await this.isShallow(id)) ? undefined : parent;
+  }
+}
+
+function hexKey(key: Uint8Array): ObjectId {
+  if (key.length !== 32) throw new IpeError('corrupt', 'an object is stored under a key that is not an id');
+  return Array.from(key, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}

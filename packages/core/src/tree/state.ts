@@ -1,0 +1,184 @@
+import type { Primitives } from '../bytes/index.ts';
+import { IpeError } from '../errors.ts';
+import type { Kv, KvOperation } from '../store/index.ts';
+import type { Comparison } from './compare.ts';
+import { LruCache } from './lru.ts';
+import { ObjectStore } from './objects.ts';
+import { type IndexNode, LivePathIndex } from './path-index.ts';
+import { noStates, Records, type States } from './records.ts';
+import { decodeDeletedRow, rowKey } from './rows.ts';
+import { Snapshot, type SnapshotModules } from './snapshot.ts';
+import {
+  type Codec,
+  emptyRoot,
+  type ObjectId,
+  type PolicyFamily,
+  type PolicyFiles,
+  type PolicyStoreOptions,
+  type UpdateEvent,
+} from './types.ts';
+import type { Slice } from './walk.ts';
+
+/** Where a ref is. */
+export interface Head {
+  readonly name: string;
+  readonly kind: 'branch' | 'pin';
+  /** Null only for `main` of a store in which nothing was ever written. */
+  readonly commit: ObjectId | null;
+  readonly root: ObjectId;
+  readonly timeMs: number;
+  readonly generation: number;
+  /** Set where the ref's commit could not be read at start: the ref then answers with it. */
+  readonly damage?: IpeError;
+}
+
+/** Holders of a leased root commit. */
+export type Leases = Map<ObjectId, string[]>;
+
+/** The ref whose root is served, and whose nodes the path index holds. */
+export const mainRef = 'main';
+
+/** `main` of an empty store. */
+export const emptyHead: Head = {
+  name: mainRef,
+  kind: 'branch',
+  commit: null,
+  root: emptyRoot,
+  timeMs: 0,
+  generation: -1,
+};
+
+/** What the parts of a policy store share. Only updates, which are queued, change it. */
+export class StoreState {
+  readonly kv: Kv<PolicyFamily>;
+  readonly primitives: Primitives;
+  readonly codec: Codec;
+  readonly objects: ObjectStore;
+  readonly records: Records;
+  readonly breathe: () => Promise<void>;
+  readonly files: LruCache<string, PolicyFiles>;
+  readonly heads = new Map<string, Head>();
+  readonly leases: Leases = new Map();
+  readonly watchers = new Set<(event: UpdateEvent) => void>();
+  /** Objects marked for deletion by a collection under way. Mirrors the `condemned/` rows. */
+  readonly condemned = new Set<ObjectId>();
+  live = new LivePathIndex(emptyRoot, null, 0);
+  /** Why the index had to be built anew at start. */
+  indexRebuilt: string | null = null;
+  /** Set when a batch may or may not be on disk: memory and disk may differ, so nothing more is written. */
+  failed: IpeError | undefined;
+  readonly #snapshots: SnapshotModules;
+
+  constructor(options: PolicyStoreOptions) {
+    const { kv, primitives, codec, now } = options;
+    const cacheBytes = options.cacheBytes ?? 10_000_000;
+    const cacheAgeMs = options.cacheAgeMs ?? 300_000;
+    this.kv = kv;
+    this.primitives = primitives;
+    this.codec = codec;
+    this.breathe = options.breathe ?? (async () => {});
+    const treeCacheBytes = Math.min(cacheBytes, 4_000_000);
+    this.objects = new ObjectStore({ kv, primitives, codec, now, treeCacheBytes, cacheAgeMs });
+    this.records = new Records(kv, this.objects, { primitives, codec, now });
+    this.files = new LruCache({ maxBytes: cacheBytes, maxAgeMs: cacheAgeMs, sizeOf: fileBytes, now });
+    const listings = new LruCache<string, Slice<IndexNode>>({
+      maxBytes: Math.min(cacheBytes, 1_000_000),
+      maxAgeMs: cacheAgeMs,
+      sizeOf: (slice) => 200 + 8 * slice.nodes.length,
+      now,
+    });
+    const { objects, records, files } = this;
+    this.#snapshots = { objects, records, files, listings, live: () => this.live };
+  }
+
+  /** @throws IpeError `not_found` */
+  head(ref: string): Head {
+    const head = this.heads.get(ref);
+    if (head?.damage !== undefined) throw head.damage;
+    if (head !== undefined) return head;
+    if (ref === mainRef) return emptyHead;
+    throw new IpeError('not_found', `no ref \`${ref}\`; there are ${[...this.heads.keys()].join(', ') || 'none'}`, {
+      details: { ref },
+    });
+  }
+
+  snapshot(at: { root: ObjectId; commit: ObjectId | null; timeMs: number }): Snapshot {
+    return new Snapshot(this.#snapshots, at);
+  }
+
+  /** States at a root commit of the paths that a comparison names. Call only from the queue: the index must stand still. */
+  async statesAt(commit: ObjectId | null, changed: Comparison): Promise<States> {
+    const states = noStates();
+    if (commit === null) return states;
+    const patch = await this.records.patch(commit, this.live.commit);
+    const unknown: string[] = [];
+    for (const path of changed.policies.keys()) {
+      const patched = patch.policies.get(path);
+      if (patched !== undefined) {
+        if (patched !== null) states.policies.set(path, patched);
+        continue;
+      }
+      if (patch.detached) continue;
+      const node = this.live.peek(path);
+      if (node?.kind !== 'policy') unknown.push(path);
+      else states.policies.set(path, { version: node.version, updatedAtMs: node.updatedAtMs, deleted: false });
+    }
+    for (const [path, deleted] of await this.deletedVersions(unknown)) {
+      states.policies.set(path, { version: deleted.version, updatedAtMs: deleted.timeMs, deleted: true });
+    }
+    for (const path of changed.directories.keys()) {
+      const patched = patch.directories.get(path);
+      const node = patch.detached ? undefined : this.live.peek(path);
+      const state = patched === undefined ? (node?.kind === 'directory' ? node : null) : patched;
+      if (state !== null && state.commit !== '') {
+        states.directories.set(path, { commit: state.commit, updatedAtMs: state.updatedAtMs });
+      }
+    }
+    return states;
+  }
+
+  /** Last versions of policies that the current root does not hold but once did. */
+  async deletedVersions(paths: readonly string[]): Promise<Map<string, { version: ObjectId; timeMs: number }>> {
+    const found = new Map<string, { version: ObjectId; timeMs: number }>();
+    if (paths.length === 0) return found;
+    const keys = paths.map((path) => rowKey('x', path));
+    const rows = await this.kv.getMany('path_index', keys);
+    for (let i = 0; i < rows.length; i++) {
+      const row = rows[i] === undefined ? undefined : decodeDeletedRow(paths[i]!, rows[i]!);
+      if (row !== undefined) found.set(paths[i]!, row);
+    }
+    return found;
+  }
+
+  /**
+   * Makes a batch durable, then runs `swap` in one tick.
+   * @throws IpeError as the `Kv` does; where the batch may be on disk all the same, the store refuses further writes
+   */
+  async commit(operations: readonly KvOperation<PolicyFamily>[], swap: () => void): Promise<void> {
+    if (this.failed !== undefined) throw this.failed;
+    await this.kv.write(operations);
+    try {
+      await this.kv.sync();
+    } catch (cause) {
+      const message = 'the policy store could not be synced; restart the node to see which changes were kept';
+      this.failed = new IpeError('unavailable', message, { state: 'unknown', cause });
+      throw this.failed;
+    }
+    swap();
+  }
+
+  notify(event: UpdateEvent): void {
+    for (const listener of [...this.watchers]) {
+      try {
+        listener(event);
+      } catch {
+        // The update is done and others wait to be told of it: a listener answers for itself.
+      }
+    }
+  }
+}
+
+function fileBytes(files: PolicyFiles): number {
+  const { source, program, manifest, test } = files;
+  return source.length + program.length + manifest.length + (test?.length ?? 0) + 500;
+}

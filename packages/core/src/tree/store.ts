@@ -1,0 +1,150 @@
+import { IpeError } from '../errors.ts';
+import { diffRoots, readHistory, readLog } from './history.ts';
+import { dropRef, listRefs, pinRef, promoteRef, restoreRoot } from './refs.ts';
+import { resolveRevision } from './resolve.ts';
+import { emptyHead, mainRef, type StoreState } from './state.ts';
+import type {
+  CommitInfo,
+  CommitMeta,
+  DiffEntry,
+  DiffOptions,
+  Lease,
+  ObjectId,
+  Page,
+  PageOptions,
+  PolicySnapshot,
+  PolicyStore,
+  PolicyStoreStatus,
+  PolicyVersion,
+  RefInfo,
+  Revision,
+  UpdateEvent,
+  UpdateRequest,
+  UpdateResult,
+} from './types.ts';
+import { applyUpdate } from './update.ts';
+
+/** The policy store over a loaded state: queues what writes, hands out what reads. */
+export class TreePolicyStore implements PolicyStore {
+  readonly #state: StoreState;
+  #tail: Promise<unknown> = Promise.resolve();
+  #queued = 0;
+  #closed = false;
+
+  constructor(state: StoreState) {
+    this.#state = state;
+  }
+
+  current(): PolicySnapshot {
+    return this.#state.snapshot(this.#state.heads.get(mainRef) ?? emptyHead);
+  }
+
+  async at(revision: string): Promise<PolicySnapshot> {
+    const { commit, root } = await this.resolve(revision);
+    const timeMs = commit === null ? 0 : (await this.#state.records.get(commit)).timeMs;
+    return this.#state.snapshot({ root, commit, timeMs });
+  }
+
+  resolve(revision: string): Promise<Revision> {
+    return resolveRevision(this.#state, revision);
+  }
+
+  update(request: UpdateRequest): Promise<UpdateResult> {
+    return this.#enqueue(() => applyUpdate(this.#state, request));
+  }
+
+  promote(
+    request: CommitMeta & {
+      readonly from: string;
+      readonly to?: string;
+      readonly expectedRoot?: ObjectId;
+      readonly force?: boolean;
+    },
+  ): Promise<UpdateResult> {
+    return this.#enqueue(() => promoteRef(this.#state, request));
+  }
+
+  restore(
+    request: CommitMeta & { readonly revision: string; readonly ref?: string; readonly expectedRoot?: ObjectId },
+  ): Promise<UpdateResult> {
+    return this.#enqueue(async () => restoreRoot(this.#state, await this.resolve(request.revision), request));
+  }
+
+  refs(): readonly RefInfo[] {
+    return listRefs(this.#state);
+  }
+
+  pin(name: string, revision: string): Promise<RefInfo> {
+    return this.#enqueue(async () => pinRef(this.#state, name, await this.resolve(revision)));
+  }
+
+  unpin(name: string): Promise<void> {
+    return this.#enqueue(() => dropRef(this.#state, name));
+  }
+
+  history(path: string, options: PageOptions & { readonly ref?: string } = {}): Promise<Page<PolicyVersion>> {
+    return readHistory(this.#state, path, options);
+  }
+
+  log(options: PageOptions & { readonly ref?: string } = {}): Promise<Page<CommitInfo>> {
+    return readLog(this.#state, options);
+  }
+
+  async diff(from: string, to: string, options: DiffOptions = {}): Promise<readonly DiffEntry[]> {
+    const [left, right] = [await this.resolve(from), await this.resolve(to)];
+    return diffRoots(this.#state, left.root, right.root, options);
+  }
+
+  watch(listener: (event: UpdateEvent) => void): () => void {
+    // A wrapper of its own, so that one function may watch twice and each stop ends one of them.
+    const own = (event: UpdateEvent) => listener(event);
+    this.#state.watchers.add(own);
+    return () => this.#state.watchers.delete(own);
+  }
+
+  lease(commit: ObjectId, holder: string): Lease {
+    const { leases } = this.#state;
+    leases.set(commit, [...(leases.get(commit) ?? []), holder]);
+    let held = true;
+    const release = (): void => {
+      if (!held) return;
+      held = false;
+      const holders = leases.get(commit) ?? [];
+      const left = holders.toSpliced(holders.indexOf(holder), 1);
+      if (left.length === 0) leases.delete(commit);
+      else leases.set(commit, left);
+    };
+    return { commit, holder, release };
+  }
+
+  status(): PolicyStoreStatus {
+    const { live, heads, leases, files, indexRebuilt } = this.#state;
+    const damages = [...live.damages(), ...[...heads.values()].flatMap((head) => head.damage ?? [])];
+    return {
+      root: live.root,
+      commit: live.commit,
+      policies: live.policyCount,
+      directories: live.directoryCount,
+      damaged: [...new Set(damages.map((error) => String(error.details['object'])))],
+      cache: files.counters(),
+      refs: heads.size,
+      leases: leases.size,
+      queued: this.#queued,
+      indexRebuilt,
+    };
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#tail;
+  }
+
+  /** Runs `task` after all that were queued before it, whether they succeeded or not. */
+  #enqueue<Result>(task: () => Promise<Result>): Promise<Result> {
+    if (this.#closed) return Promise.reject(new IpeError('unavailable', 'the policy store is closed'));
+    this.#queued++;
+    const run = this.#tail.then(task).finally(() => this.#queued--);
+    this.#tail = run.catch(() => {});
+    return run;
+  }
+}

@@ -6,6 +6,7 @@ import { versionBody, versionOf } from './commits.ts';
 import { type Comparison, compareRoots } from './compare.ts';
 import { LruCache } from './lru.ts';
 import type { ObjectStore } from './objects.ts';
+import { comparePaths } from './paths.ts';
 import {
   type ChainState,
   type CommitRecord,
@@ -175,7 +176,7 @@ export class Records {
   ): { record: CommitRecord; versions: MadeVersion[] } {
     const updatedAtMs = commit.author.timeSeconds * 1000;
     const versions: MadeVersion[] = [];
-    const policies = [...comparison.policies].map(([path, { after }]): CommitRecord['policies'][number] => {
+    const policies = byPath(comparison.policies).map(([path, { after }]): CommitRecord['policies'][number] => {
       const previous = before.policies.get(path) ?? null;
       const version = { path, tree: after?.hash ?? null, previous: previous?.version ?? null };
       const body = versionBody(this.#primitives, version, { id, commit });
@@ -183,7 +184,7 @@ export class Records {
       versions.push({ id: made, body });
       return [path, previous, { version: made, updatedAtMs, deleted: after === null }];
     });
-    const directories = [...comparison.directories].map(([path, { after }]): CommitRecord['directories'][number] => [
+    const directories = byPath(comparison.directories).map(([path, { after }]): CommitRecord['directories'][number] => [
       path,
       before.directories.get(path) ?? null,
       after === null ? null : { commit: id, updatedAtMs },
@@ -279,6 +280,11 @@ export class Records {
     const parent = record.parents[0];
     return parent === undefined || (await this.isShallow(id)) ? undefined : parent;
   }
+}
+
+/** In path order, so that a record is the same however it came about. */
+function byPath<Side>(sides: ReadonlyMap<string, Side>): [string, Side][] {
+  return [...sides].sort(([a], [b]) => comparePaths(a, b));
 }
 
 function hexKey(key: Uint8Array): ObjectId {

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { IpeError } from '../errors.ts';
+import type { Decision } from '../policy/index.ts';
 import {
   ColdFacts,
   type Script,
@@ -109,7 +110,7 @@ const entries = new Map<string, unknown>([
 ]);
 
 /** The combining rules of DESIGN §3 once more, as a table of truths. */
-function model(policies: readonly ScriptedPolicy[]): string {
+function model(policies: readonly ScriptedPolicy[]): Decision {
   const truth = (s: Script) =>
     typeof s === 'object' ? entries.get(s.fact) : s === true || s === false ? s : undefined;
   const verdicts = policies.map(({ conditions = [], validations = [], actions = [], failsClosed }) => {
@@ -119,7 +120,7 @@ function model(policies: readonly ScriptedPolicy[]): string {
     if (validations.some((v) => truth(v) === false)) return 'deny';
     return validations.some((v) => truth(v) === undefined) ? onError : 'allow';
   });
-  return ['deny', 'allow'].find((verdict) => verdicts.includes(verdict)) ?? 'not_applicable';
+  return (['deny', 'allow'] as const).find((verdict) => verdicts.includes(verdict)) ?? 'not_applicable';
 }
 
 function input(policies: readonly ScriptedPolicy[], from: Facts): DecideInput {

@@ -9,6 +9,7 @@ export {
   type PolicyFault,
   passesMax,
 } from './decide.ts';
+export { DirectoryIndex, type IndexedChild, type IndexedPolicy } from './directory-index.ts';
 export { type FactKey, type FactLookup, type Facts, factsFromMap, type RecordedLookup } from './facts.ts';
 export { evaluationErrorReason, type Fault, type PolicyVerdict, type Violation } from './policy-outcome.ts';
 export {
@@ -25,3 +26,5 @@ export {
   receiptKinds,
   sameReceipt,
 } from './receipt.ts';
+export { compareReceipts, factsOfReceipt, type ReceiptDifference } from './replay.ts';
+export { type RunTestsOptions, runTests, type TestResult } from './run-tests.ts';

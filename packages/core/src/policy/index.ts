@@ -8,6 +8,13 @@ export {
   Unknowns,
 } from './cel/index.ts';
 export {
+  type CompiledPolicy,
+  type CompilePolicyOptions,
+  type CompileResult,
+  compilePolicy,
+  isCompiledFrom,
+} from './compile.ts';
+export {
   type FailurePolicy,
   failurePolicies,
   type MatchCondition,
@@ -21,6 +28,7 @@ export {
 export { isJsonObject, type Json, type JsonObject } from './json.ts';
 export { languageVersion } from './language.ts';
 export { bothTests, hasLiteralTest, literalTests, noLiteralTests } from './literal-tests.ts';
+export { defaultReason, type ObservedPolicy, planObservedPolicy, planPolicy } from './plan.ts';
 export {
   type LiteralTests,
   type PlannedCondition,
@@ -29,6 +37,7 @@ export {
   passesLiteralTests,
 } from './planned.ts';
 export { hasErrors, type Problem, renderProblem, sortProblems } from './problem.ts';
+export { decodeProgram, encodeProgram, type PolicyProgram, programTests } from './program.ts';
 export {
   type Action,
   type Entity,

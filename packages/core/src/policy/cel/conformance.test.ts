@@ -7,6 +7,7 @@ import { createRegistry, isMessage, type Message } from '@bufbuild/protobuf';
 import { anyUnpack, DurationSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { expect, test } from 'vitest';
 import { Activation, noFacts } from './activation.ts';
+import { checkExpression } from './check.ts';
 import { needsMessages, skips } from './conformance.skips.ts';
 import type { Environment } from './environment.ts';
 import { CelMap, isMap, mapGet, mapKeys, mapSize } from './maps.ts';
@@ -26,6 +27,7 @@ import {
   string,
   type Type,
   timestamp,
+  typeName,
   typeOf,
   uint,
 } from './types.ts';
@@ -153,6 +155,15 @@ function run(spec: SimpleTest): string | null {
   const wantsError = spec.resultMatcher.case === 'evalError' || spec.resultMatcher.case === 'anyEvalErrors';
   const parsed = parseExpression(spec.expr);
   if (!parsed.ok) return wantsError ? null : `does not parse: ${parsed.problems[0]!.message}`;
+  if (!spec.disableCheck) {
+    const checked = checkExpression(parsed.expression, env);
+    if (checked.problems.length > 0) return wantsError ? null : `does not check: ${checked.problems[0]!.message}`;
+    const matcher = spec.resultMatcher;
+    const deduced = matcher.case === 'typedResult' ? typeFromSpec(matcher.value.deducedType) : null;
+    if (deduced !== null && typeName(deduced) !== typeName(checked.type)) {
+      return `expected type ${typeName(deduced)}, got ${typeName(checked.type)}`;
+    }
+  }
   if (spec.checkOnly) return null;
   const got = planExpression(parsed.expression, env).evaluate(new Activation(roots, noFacts));
   if (wantsError) return got instanceof CelError ? null : `expected an error, got ${show(got)}`;

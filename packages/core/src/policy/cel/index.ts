@@ -1,5 +1,6 @@
 export * from './activation.ts';
 export * from './ast.ts';
+export { type CheckResult, checkExpression, type References } from './check.ts';
 export * from './environment.ts';
 export { defaultLimits, type ExpressionLimits } from './limits.ts';
 export { CelMap } from './maps.ts';

@@ -44,13 +44,17 @@ const symbols: Readonly<Record<string, string>> = {
   '_?._': '.?',
 };
 
+/** A function as people write it: `+` for `_+_`. */
+export function symbolOf(fn: string): string {
+  return symbols[fn] ?? fn.replace(/^_(?=\W)|(?<=\W)_$/g, '');
+}
+
 /** The error of a function that has nothing for these values. */
 export function noOverload(id: number, fn: string, ...args: readonly unknown[]): CelError {
-  const name = symbols[fn] ?? fn.replaceAll('_', '');
   const kinds = args.map(kindOf);
   const numeric = kinds.length === 2 && kinds.includes('double') && (kinds.includes('int') || kinds.includes('uint'));
   const hint = numeric ? '; JSON numbers are doubles: write `1.0`, or convert with `int()`' : '';
-  return new CelError('no_such_overload', `\`${name}\` does not take (${kinds.join(', ')})${hint}`, id);
+  return new CelError('no_such_overload', `\`${symbolOf(fn)}\` does not take (${kinds.join(', ')})${hint}`, id);
 }
 
 /** A function's result with its failure placed at node `id`; `undefined` becomes the overload error. */

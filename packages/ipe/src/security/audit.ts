@@ -1,0 +1,228 @@
+import { createHash } from 'node:crypto';
+import { mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { IpeError } from '@ipe/core';
+
+/** What is recorded: JSON, small, without secrets. */
+export type AuditEvent = { readonly event: string } & Readonly<Record<string, unknown>>;
+
+export interface AuditLogOptions {
+  readonly directory: string;
+  /** Size at which a file is closed and the next one begun. */
+  readonly maxBytes: number;
+  /** Files kept. */
+  readonly keep: number;
+  /** Unix milliseconds. */
+  readonly now: () => number;
+  /** Told when records could not be written; they are tried again with the next ones. */
+  readonly onError: (error: unknown) => void;
+}
+
+/**
+ * The audit trail: one JSON object a line, each with the hash of the line before it, so that a line cannot be changed,
+ * removed or put in between without `verifyAudit` noticing. The first line of a file continues the chain of the file
+ * before. What a chain cannot show is the loss of its newest lines: compare its end with one noted elsewhere.
+ */
+export interface AuditLog {
+  /** Records an event. Never blocks and never throws; what gathers is written and synced together. */
+  append(event: AuditEvent): void;
+  /** Resolves once everything appended so far is on disk. */
+  flush(): Promise<void>;
+  /** Number and hash of the newest line. */
+  readonly head: AuditHead;
+  close(): Promise<void>;
+}
+
+/** A place in the chain. */
+export interface AuditHead {
+  readonly number: number;
+  /** SHA-256 of the line, hexadecimal; of nothing before the first line. */
+  readonly hash: string;
+}
+
+interface Line extends Readonly<Record<string, unknown>> {
+  readonly n: number;
+  readonly time: string;
+  readonly previous: string;
+}
+
+/** Lines held while the disk refuses them; beyond it they are counted, and the count is recorded once it takes them again. */
+const waitingMax = 10_000;
+
+const genesis: AuditHead = { number: 0, hash: '0'.repeat(64) };
+const filePattern = /^audit-(\d{12})\.ndjson$/;
+const fileName = (firstNumber: number) => `audit-${String(firstNumber).padStart(12, '0')}.ndjson`;
+
+/** Opens the trail and goes on after its last whole line; what a crash left of an unfinished one is cut off. */
+export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
+  const { directory, maxBytes, keep, now, onError } = options;
+  await mkdir(directory, { recursive: true, mode: 0o700 });
+  let { head, name, size } = await findEnd(directory);
+  let waiting: string[] = [];
+  let dropped = 0;
+  let writing: Promise<void> | undefined;
+
+  const write = async (): Promise<void> => {
+    while (waiting.length > 0) {
+      const lines = waiting;
+      waiting = [];
+      const text = lines.join('');
+      try {
+        if (size > 0 && size + text.length > maxBytes) {
+          name = fileName(numberOf(lines[0]!));
+          size = 0;
+          await removeOld(directory, keep - 1);
+        }
+        const file = await open(join(directory, name), 'a', 0o600);
+        try {
+          await file.writeFile(text);
+          await file.datasync();
+        } finally {
+          await file.close();
+        }
+        size += Buffer.byteLength(text);
+      } catch (error) {
+        waiting = [...lines, ...waiting];
+        onError(error);
+        return;
+      }
+    }
+  };
+  const flush = (): Promise<void> => {
+    writing ??= write().finally(() => {
+      writing = undefined;
+    });
+    return writing;
+  };
+
+  const append = (event: AuditEvent): void => {
+    const time = new Date(now()).toISOString();
+    const line = JSON.stringify({ n: head.number + 1, time, previous: head.hash, ...event } satisfies Line);
+    head = { number: head.number + 1, hash: hashOf(line) };
+    waiting.push(`${line}\n`);
+  };
+
+  return {
+    append: (event) => {
+      if (waiting.length >= waitingMax) dropped++;
+      else {
+        if (dropped > 0) append({ event: 'dropped', records: dropped });
+        dropped = 0;
+        append(event);
+      }
+      void flush();
+    },
+    flush,
+    get head() {
+      return head;
+    },
+    close: async () => {
+      await flush();
+      await flush();
+    },
+  };
+}
+
+/** What is wrong with an audit trail, and where it ends. */
+export interface AuditReport {
+  readonly files: number;
+  readonly lines: number;
+  /** Number of the oldest line that is kept. */
+  readonly first: number | undefined;
+  readonly head: AuditHead;
+  readonly problems: readonly { readonly file: string; readonly line: number; readonly message: string }[];
+}
+
+/** Follows the chain through every file. Reads only; works beside a running node. */
+export async function verifyAudit(directory: string): Promise<AuditReport> {
+  const problems: { file: string; line: number; message: string }[] = [];
+  let expected: AuditHead | undefined;
+  let lines = 0;
+  let first: number | undefined;
+  const names = await auditFiles(directory);
+  for (const [index, file] of names.entries()) {
+    const text = await readFile(join(directory, file), 'utf8');
+    const rows = text.split('\n');
+    const unfinished = rows.pop() ?? '';
+    for (const [i, row] of rows.entries()) {
+      const problem = (message: string) => problems.push({ file, line: i + 1, message });
+      const line = parseLine(row);
+      lines++;
+      if (line === undefined) {
+        problem('not a line of the audit log');
+        expected = undefined;
+        continue;
+      }
+      first ??= line.n;
+      if (expected !== undefined && line.n !== expected.number + 1)
+        problem(`number ${line.n} follows ${expected.number}: lines are missing or out of order`);
+      else if (expected !== undefined && line.previous !== expected.hash)
+        problem(`line ${line.n} does not continue the one before: one of them was changed`);
+      else if (expected === undefined && line.n === 1 && line.previous !== genesis.hash)
+        problem('the first line does not begin the chain');
+      expected = { number: line.n, hash: hashOf(row) };
+    }
+    if (unfinished !== '' && index < names.length - 1)
+      problems.push({ file, line: rows.length + 1, message: 'the last line is unfinished' });
+  }
+  return { files: names.length, lines, first, head: expected ?? genesis, problems };
+}
+
+async function findEnd(directory: string): Promise<{ head: AuditHead; name: string; size: number }> {
+  const name = (await auditFiles(directory)).at(-1);
+  if (name === undefined) return { head: genesis, name: fileName(1), size: 0 };
+  const path = join(directory, name);
+  const bytes = await readFile(path);
+  const whole = bytes.lastIndexOf(0x0a) + 1;
+  if (whole < bytes.length) {
+    const file = await open(path, 'r+');
+    await file.truncate(whole).finally(() => file.close());
+  }
+  const rows = bytes.subarray(0, whole).toString('utf8').split('\n');
+  rows.pop();
+  const last = rows.at(-1);
+  if (last === undefined) return { head: await headBefore(directory, name), name, size: 0 };
+  const line = parseLine(last);
+  if (line === undefined)
+    throw new IpeError(
+      'corrupt',
+      `the audit log's last line in \`${path}\` is damaged; see \`ipe audit verify\`, then move the file away`,
+      { details: { path } },
+    );
+  return { head: { number: line.n, hash: hashOf(last) }, name, size: whole };
+}
+
+/** The end of the file before `name`, for a file that a crash left empty. */
+async function headBefore(directory: string, name: string): Promise<AuditHead> {
+  const before = (await auditFiles(directory)).filter((each) => each < name).at(-1);
+  if (before === undefined) return genesis;
+  const last = (await readFile(join(directory, before), 'utf8')).trimEnd().split('\n').at(-1) ?? '';
+  const line = parseLine(last);
+  return line === undefined ? genesis : { number: line.n, hash: hashOf(last) };
+}
+
+async function auditFiles(directory: string): Promise<string[]> {
+  const names = await readdir(directory).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT')
+      throw new IpeError('not_found', `there is no audit log in \`${directory}\``, { details: { directory } });
+    throw error;
+  });
+  return names.filter((name) => filePattern.test(name)).sort();
+}
+
+async function removeOld(directory: string, keep: number): Promise<void> {
+  const names = await auditFiles(directory);
+  for (const name of names.slice(0, Math.max(0, names.length - keep))) await unlink(join(directory, name));
+}
+
+function parseLine(text: string): Line | undefined {
+  try {
+    const line = JSON.parse(text) as Partial<Line>;
+    return Number.isSafeInteger(line.n) && typeof line.previous === 'string' ? (line as Line) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+const numberOf = (line: string) => (JSON.parse(line) as Line).n;
+const hashOf = (line: string) => createHash('sha256').update(line, 'utf8').digest('hex');

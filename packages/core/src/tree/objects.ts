@@ -8,6 +8,9 @@ import type { Codec, ObjectId, PolicyFamily } from './types.ts';
 /** Largest object the store takes or gives back, framed. */
 export const maxObjectBytes = 16 * 1024 * 1024;
 
+/** Objects smaller than this are stored as they are. */
+const deflateFrom = 512;
+
 const packing = { raw: 0, zlib: 1 } as const;
 
 /** An object ready to be written. */
@@ -161,9 +164,9 @@ export class ObjectStore {
     return object.body;
   }
 
-  /** Trees are left as they are: half of their bytes are hashes, and directories are rewritten by every update. */
+  /** Trees and small objects are left as they are: half of their bytes are hashes, or there is little to win. */
   #pack(type: ObjectType, framed: Uint8Array): Uint8Array {
-    const deflated = type === 'tree' ? undefined : this.#codec.deflate(framed);
+    const deflated = type === 'tree' || framed.length < deflateFrom ? undefined : this.#codec.deflate(framed);
     const small = deflated !== undefined && deflated.length < framed.length;
     const payload = small ? deflated : framed;
     const value = new Uint8Array(payload.length + 1);

@@ -1,0 +1,2 @@
+export { openPolicyRepository, type PolicyRepositoryOptions } from './open.ts';
+export { nodePrimitives, zlibCodec } from './primitives.ts';

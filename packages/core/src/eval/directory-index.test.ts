@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type LiteralTests, noLiteralTests, passesLiteralTests } from '../policy/index.ts';
 import { someRequest } from '../testkit/scripted-policies.ts';
-import { DirectoryIndex, type IndexedChild, type IndexedPolicy } from './directory-index.ts';
+import { DirectoryIndex, type IndexedChild } from './directory-index.ts';
 
 const words = fc.constantFrom('a', 'b', 'c');
 const values = fc.oneof(
@@ -16,17 +16,17 @@ const shape = fc.letrec<{ node: Shape }>((tie) => ({
   node: fc.oneof({ maxDepth: 4 }, leaf, fc.array(tie('node'), { maxLength: 5 })),
 })).node;
 
-function build(node: Shape, path: string, all: IndexedPolicy[]): IndexedChild {
-  if (Array.isArray(node)) return new DirectoryIndex(node.map((child, i) => build(child, `${path}.${i}`, all)));
-  const policy = { path, id: path, program: path, literalTests: node.literalTests };
-  all.push(policy);
-  return policy;
+function build(node: Shape, path: string, all: { path: string; literalTests: LiteralTests }[]): IndexedChild['node'] {
+  if (Array.isArray(node))
+    return new DirectoryIndex(node.map((child, i) => ({ name: `${i}`, node: build(child, `${path}.${i}`, all) })));
+  all.push({ path, literalTests: node.literalTests });
+  return { id: path, program: path, literalTests: node.literalTests };
 }
 
 test('the index finds exactly the policies whose literal tests a request passes, in path order', () => {
   fc.assert(
     fc.property(fc.array(shape, { maxLength: 6 }), words, words, words, (children, type, name, subjectType) => {
-      const all: IndexedPolicy[] = [];
+      const all: { path: string; literalTests: LiteralTests }[] = [];
       const index = build(children, 'p', all) as DirectoryIndex;
       const request = {
         ...someRequest,
@@ -35,7 +35,7 @@ test('the index finds exactly the policies whose literal tests a request passes,
         resource: { ...someRequest.resource, type },
       };
       const expected = all.filter((policy) => passesLiteralTests(policy.literalTests, request)).map((p) => p.path);
-      expect(index.candidates(request).map((p) => p.path)).toEqual(expected.sort());
+      expect(index.candidates(request, 'p').map((p) => p.path)).toEqual(expected.sort());
       expect(index.size).toBe(all.length);
     }),
     { seed: 9, numRuns: 2_000 },
@@ -52,14 +52,12 @@ test('a wide directory is not walked for a question about one type', () => {
     },
   });
   const children = Array.from({ length: 5_000 }, (_, i) => ({
-    path: `p.${i}`,
-    id: '',
-    program: '',
-    literalTests: counted(`t${i}`),
+    name: `${i}`,
+    node: { id: '', program: '', literalTests: counted(`t${i}`) },
   }));
   const index = new DirectoryIndex(children);
   looks = 0;
   const request = { ...someRequest, resource: { ...someRequest.resource, type: 't4711' } };
-  expect(index.candidates(request).map((p) => p.path)).toEqual(['p.4711']);
+  expect(index.candidates(request, 'p').map((p) => p.path)).toEqual(['p.4711']);
   expect(looks).toBeLessThan(5);
 });

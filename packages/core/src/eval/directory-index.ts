@@ -3,7 +3,6 @@ import type { EvaluationRequest } from '../policy/request.ts';
 
 /** A policy as the index knows it: enough to load and plan it, and to tell when it cannot apply. */
 export interface IndexedPolicy {
-  readonly path: string;
   /** Id of the policy's tree. */
   readonly id: string;
   /** Id of its program: plan once per id. */
@@ -11,8 +10,16 @@ export interface IndexedPolicy {
   readonly literalTests: LiteralTests;
 }
 
-/** A policy or a directory below a directory. */
-export type IndexedChild = IndexedPolicy | DirectoryIndex;
+/** A policy or a directory below a directory, by its name there. */
+export interface IndexedChild {
+  readonly name: string;
+  readonly node: IndexedPolicy | DirectoryIndex;
+}
+
+/** A policy that can apply, and where it stands. */
+export interface Candidate extends IndexedPolicy {
+  readonly path: string;
+}
 
 const attributes = ['resourceType', 'actionName', 'subjectType'] as const;
 type Attribute = (typeof attributes)[number];
@@ -24,7 +31,7 @@ type Attribute = (typeof attributes)[number];
  * are always visited. A directory's own tests are what all its policies have in common. So a question about one resource
  * type in a tree of many costs the policies of that type, not the tree.
  *
- * Immutable; built once per directory tree id, from its children's indexes.
+ * Immutable, and free of absolute paths, so that one index serves its tree id wherever that stands.
  */
 export class DirectoryIndex {
   /** Values that all policies below ask for, as one test: a request that fails it concerns none of them. */
@@ -42,37 +49,44 @@ export class DirectoryIndex {
     >;
     const always: number[] = [];
     for (const [position, child] of children.entries()) {
-      const attribute = attributes.find((name) => child.literalTests[name] !== null);
+      const { literalTests } = child.node;
+      const attribute = attributes.find((name) => literalTests[name] !== null);
       if (attribute === undefined) always.push(position);
-      else for (const value of child.literalTests[attribute]!) append(byValue[attribute], value, position);
+      else for (const value of literalTests[attribute]!) append(byValue[attribute], value, position);
     }
     this.#children = children;
     this.#byValue = byValue;
     this.#always = always;
-    this.size = children.reduce((sum, child) => sum + (child instanceof DirectoryIndex ? child.size : 1), 0);
-    this.literalTests = anyTests(children.map((child) => child.literalTests));
+    this.size = children.reduce((sum, { node }) => sum + (node instanceof DirectoryIndex ? node.size : 1), 0);
+    this.literalTests = anyTests(children.map(({ node }) => node.literalTests));
   }
 
-  /** The policies that can apply, in path order; every policy left out is not applicable to the request. */
-  candidates(request: EvaluationRequest): readonly IndexedPolicy[] {
-    const found: IndexedPolicy[] = [];
-    this.#collect(request, found);
+  /**
+   * The policies that can apply, in path order; every policy left out is not applicable to the request.
+   *
+   * @param path where this directory stands; `""` for the root
+   */
+  candidates(request: EvaluationRequest, path: string): readonly Candidate[] {
+    const found: Candidate[] = [];
+    this.#collect(request, path, found);
     return found.sort((a, b) => (a.path < b.path ? -1 : 1));
   }
 
-  #collect(request: EvaluationRequest, found: IndexedPolicy[]): void {
-    this.#visit(this.#always, request, found);
-    this.#visit(this.#byValue.resourceType.get(request.resource.type), request, found);
-    this.#visit(this.#byValue.actionName.get(request.action.name), request, found);
-    this.#visit(this.#byValue.subjectType.get(request.subject.type), request, found);
+  #collect(request: EvaluationRequest, path: string, found: Candidate[]): void {
+    const { resourceType, actionName, subjectType } = this.#byValue;
+    this.#visit(this.#always, request, path, found);
+    this.#visit(resourceType.get(request.resource.type), request, path, found);
+    this.#visit(actionName.get(request.action.name), request, path, found);
+    this.#visit(subjectType.get(request.subject.type), request, path, found);
   }
 
-  #visit(positions: readonly number[] | undefined, request: EvaluationRequest, found: IndexedPolicy[]): void {
+  #visit(positions: readonly number[] | undefined, request: EvaluationRequest, path: string, found: Candidate[]): void {
     for (const position of positions ?? []) {
-      const child = this.#children[position]!;
-      if (!passesLiteralTests(child.literalTests, request)) continue;
-      if (child instanceof DirectoryIndex) child.#collect(request, found);
-      else found.push(child);
+      const { name, node } = this.#children[position]!;
+      if (!passesLiteralTests(node.literalTests, request)) continue;
+      const at = path === '' ? name : `${path}.${name}`;
+      if (node instanceof DirectoryIndex) node.#collect(request, at, found);
+      else found.push({ path: at, ...node });
     }
   }
 }

@@ -9,7 +9,7 @@ export {
   type PolicyFault,
   passesMax,
 } from './decide.ts';
-export { DirectoryIndex, type IndexedChild, type IndexedPolicy } from './directory-index.ts';
+export { type Candidate, DirectoryIndex, type IndexedChild, type IndexedPolicy } from './directory-index.ts';
 export { type FactKey, type FactLookup, type Facts, factsFromMap, type RecordedLookup } from './facts.ts';
 export { evaluationErrorReason, type Fault, type PolicyVerdict, type Violation } from './policy-outcome.ts';
 export {

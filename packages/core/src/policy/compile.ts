@@ -1,6 +1,8 @@
 import { canonicalJson, compareBytes, type Primitives } from '../bytes/index.ts';
 import {
   type Problem as CelProblem,
+  type CheckResult,
+  checkExpression,
   type Declaration,
   defaultStepBudget,
   type Environment,
@@ -11,7 +13,7 @@ import {
   type Type,
   typeName,
 } from './cel/index.ts';
-import { type CheckResult, checkExpression, estimateCost } from './cel-bridge.ts';
+import { estimateCost } from './cel-bridge.ts';
 import { type PolicyDocument, type ReadDocument, readPolicyDocument } from './document.ts';
 import { languageVersion } from './language.ts';
 import { hasErrors, type Problem, sortProblems } from './problem.ts';

@@ -15,4 +15,4 @@ export {
 } from './paths.ts';
 export type * from './types.ts';
 export { emptyRoot, policyFamilies } from './types.ts';
-export { unifiedPatch } from './unified-patch.ts';
+export { unifiedPatch } from './patch.ts';

@@ -207,8 +207,16 @@ async function patchesOf(outcome: SyncOutcome, store: PolicyStore) {
   for (const { path, change } of outcome.update.changed.slice(0, patchesMax)) {
     const now = await snapshot.readPolicy(path);
     const next = change === 'removed' ? undefined : outcome.incoming?.get(path);
-    const source = unifiedPatch(`${path}.policy.yaml`, now && decoder.decode(now.files.source), next?.source);
-    const test = unifiedPatch(`${path}.test.yaml`, now?.files.test && decoder.decode(now.files.test), next?.test);
+    const source = unifiedPatch(
+      `${path}.policy.yaml`,
+      now === undefined ? null : decoder.decode(now.files.source),
+      next?.source ?? null,
+    );
+    const test = unifiedPatch(
+      `${path}.test.yaml`,
+      now?.files.test === undefined ? null : decoder.decode(now.files.test),
+      next?.test ?? null,
+    );
     patches.push({
       path,
       change,

@@ -6,7 +6,7 @@ import { refuseMirrored } from '../gitops/ownership.ts';
 import { faultsOf, problemJson, testJson, warningsOf } from '../policies/report.ts';
 import { revisionOf } from './lookup.ts';
 import { refJson, updateJson } from './wire.ts';
-import { authorOf, type PolicyWriter, type RequestedChange, refuseMissing } from './writer.ts';
+import { authorOf, type PolicyWriter, type RequestedChange } from './writer.ts';
 
 export interface WriteMethodOptions {
   readonly store: PolicyStore;
@@ -35,8 +35,6 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
     const expectedRoot = fields.optionalString('expected_root', revisionLimits);
     const message = fields.optionalString('message', { maxBytes: writeLimits.messageMaxBytes });
     const force = fields.boolean('force');
-    const removed = changes.filter((change) => 'delete' in change).map(({ path }) => path);
-    if (removed.length > 0) await refuseMissing(store, ref, removed);
     return writer.write({
       changes,
       force,

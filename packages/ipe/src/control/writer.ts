@@ -75,6 +75,7 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
       const paths = changes.map(({ path }) => path);
       if (guarded !== undefined) refuseMirrored(guarded, paths);
       // What cannot succeed is refused before the compiler is asked.
+      await refuseMissing(store, request.ref, changes);
       if (onMain && request.expectedRoot !== undefined) await refuseStale(store, request.expectedRoot);
       const compiled = await compile(changes, request.signal);
       refuseFaulty(compiled);
@@ -103,14 +104,17 @@ export function authorOf(caller: Caller): Author {
   };
 }
 
-/** Whether each removed path holds a policy, told with the nearest name where it does not. */
-export async function refuseMissing(
+/** The store refuses removals of nothing too; this also names the nearest policy that is there. */
+async function refuseMissing(
   store: PolicyStore,
   ref: string | undefined,
-  paths: readonly string[],
+  changes: readonly RequestedChange[],
 ): Promise<void> {
+  const removed = changes.filter((change) => 'delete' in change);
+  if (removed.length === 0) return;
   const snapshot = ref === undefined || ref === 'main' ? store.current() : await store.at(ref);
-  for (const path of paths) if ((await snapshot.lookup(path))?.kind !== 'policy') throw await noPolicy(snapshot, path);
+  for (const { path } of removed)
+    if ((await snapshot.lookup(path))?.kind !== 'policy') throw await noPolicy(snapshot, path);
 }
 
 async function refuseStale(store: PolicyStore, expectedRoot: string): Promise<void> {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { unifiedPatch } from './unified-patch.ts';
+import { unifiedPatch } from './patch.ts';
 
 test('a changed line is shown with its context', () => {
   const before = Array.from({ length: 9 }, (_, i) => `line ${i}\n`).join('');
@@ -14,8 +14,8 @@ test('a changed line is shown with its context', () => {
 });
 
 test('files that come, go or lack a last line break are shown as git shows them', () => {
-  expect(unifiedPatch('f', undefined, 'a\n')).toBe('--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+a\n');
-  expect(unifiedPatch('f', 'a\n', undefined)).toBe('--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n');
+  expect(unifiedPatch('f', null, 'a\n')).toBe('--- /dev/null\n+++ b/f\n@@ -0,0 +1 @@\n+a\n');
+  expect(unifiedPatch('f', 'a\n', null)).toBe('--- a/f\n+++ /dev/null\n@@ -1 +0,0 @@\n-a\n');
   expect(unifiedPatch('f', 'a', 'a\n')).toBe('--- a/f\n+++ b/f\n@@ -1 +1 @@\n-a\n\\ No newline at end of file\n+a\n');
   expect(unifiedPatch('f', 'a', 'a')).toBe('');
 });

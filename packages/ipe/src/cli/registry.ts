@@ -62,6 +62,7 @@ export const commands: readonly CommandEntry[] = [
   { path: 'token create', summary: 'Make a token, shown once', load: () => import('./commands/token-create.ts') },
   { path: 'token ls', summary: 'List tokens', load: () => import('./commands/token-ls.ts') },
   { path: 'token revoke', summary: 'Revoke a token', load: () => import('./commands/token-revoke.ts') },
+  { path: 'fmt', summary: 'Lay policies and tests out in one way', load: () => import('./commands/fmt.ts') },
   { path: 'log', summary: 'List commits of the policy tree', load: () => import('./commands/log.ts') },
   { path: 'diff', summary: 'Compare two roots of the policy tree', load: () => import('./commands/diff.ts') },
   {

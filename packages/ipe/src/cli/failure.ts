@@ -65,6 +65,6 @@ export function renderProblem(problem: unknown): string[] {
   const lines = [`${place === '' ? '' : `${place}: `}${severity ?? 'error'}: ${message}`];
   if (typeof expression === 'string') lines.push(`    ${expression}`);
   if (typeof underline === 'string') lines.push(`    ${underline}`);
-  if (typeof hint === 'string') lines.push(`    = ${hint}`);
+  if (typeof hint === 'string' && !String(message).includes(hint)) lines.push(`    = ${hint}`);
   return lines;
 }

@@ -1,26 +1,6 @@
-import { PassThrough, Readable } from 'node:stream';
 import { expect, test } from 'vitest';
-import type { CliIo } from './io.ts';
-import { main } from './main.ts';
+import { runCli as run } from '../testkit/cli.ts';
 import { commands, sections } from './registry.ts';
-
-async function run(argv: readonly string[], options: { stdin?: string; environment?: Record<string, string> } = {}) {
-  const [stdout, stderr] = [new PassThrough(), new PassThrough()];
-  const io: CliIo = {
-    stdin: Readable.from([options.stdin ?? '']),
-    stdout,
-    stderr,
-    environment: options.environment ?? {},
-    workingDirectory: '/nonexistent',
-    stdoutIsTerminal: false,
-    stderrIsTerminal: false,
-    terminalColumns: 100,
-    now: () => 1_700_000_000_000,
-    onInterrupt: () => () => {},
-  };
-  const code = await main(argv, io);
-  return { code, out: String(stdout.read() ?? ''), err: String(stderr.read() ?? '') };
-}
 
 test('without a command, the help lists every command and group once', async () => {
   const { code, out } = await run([]);

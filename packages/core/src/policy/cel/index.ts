@@ -1,10 +1,14 @@
 export * from './activation.ts';
 export * from './ast.ts';
 export { type CheckResult, checkExpression, type References } from './check.ts';
+export { decodeExpression, type Encoded, encodeExpression } from './encode.ts';
 export * from './environment.ts';
+export { formatExpression, formatNode } from './format-expression.ts';
+export { hasComments } from './lexer.ts';
 export { defaultLimits, type ExpressionLimits } from './limits.ts';
 export { CelMap } from './maps.ts';
 export { type ParseResult, parseExpression } from './parse.ts';
 export { type PlannedExpression, type PlanOptions, planExpression } from './plan.ts';
+export { type JsonValue, toJson } from './to-json.ts';
 export * from './types.ts';
 export * from './values.ts';

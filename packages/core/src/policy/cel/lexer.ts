@@ -117,3 +117,8 @@ export function matchBrackets(text: string, tokens: readonly Token[]): Int32Arra
   });
   return partner;
 }
+
+/** Whether the text has comments, which a canonical form would lose. */
+export function hasComments(text: string): boolean {
+  return lex(text).comments.length > 0;
+}

@@ -66,6 +66,12 @@ export interface KvRange {
   readonly reverse?: boolean;
   /** At most this many entries. */
   readonly limit?: number;
+  /**
+   * `bytes`, the default, is the order of the keys. `store` is whatever order the backend keeps, for readers that only
+   * need every entry once: `gt` then means behind that key in that order, and the other bounds must enclose all keys
+   * with a common beginning. The two are the same but in a sealed store, where only `store` order streams a large range.
+   */
+  readonly order?: 'bytes' | 'store';
 }
 
 export type KvOperation<Family extends string = string> =

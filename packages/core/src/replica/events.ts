@@ -60,6 +60,8 @@ export type ReplicaEffect =
       readonly after: number;
       readonly before: number;
     }
+  /** A record that cannot be applied here as things are; it was not, and its source stays at the record before. */
+  | { readonly type: 'refused'; readonly record: LogRecord; readonly failure: Failure }
   /** Send `tick` in so many milliseconds. */
   | { readonly type: 'alarm'; readonly inMs: number };
 
@@ -77,8 +79,6 @@ export interface Change {
   /** `none`: everything in it was overwritten already. `whole`: the operation alone tells the result. `merged`: the result is in the key's state. */
   readonly effect: 'none' | 'whole' | 'merged';
   readonly cell: Cell;
-  /** A concurrent conditional write of this instance lost by it. */
-  readonly supersedes?: boolean;
 }
 
 /** Random numbers in [0, 1): handed in, so that a seed decides everything. */

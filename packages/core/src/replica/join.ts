@@ -109,10 +109,28 @@ function joinLive<T extends Dot>(
 
 function joinCounters(a: Counter, b: Counter): Counter {
   const version = Math.max(a.version, b.version);
-  const order = compareResets(a.reset, b.reset) || a.windowStartMs - b.windowStartMs || a.windowMs - b.windowMs;
+  const order = compareResets(a.reset, b.reset) || compareWindows(a, b);
   if (order !== 0) return { ...(order > 0 ? a : b), version };
   const totals = merge(a.totals, b.totals, (x, y) => compareSources(x.source, y.source), joinTotals);
   return { ...a, totals, version, createdMs: Math.min(a.createdMs, b.createdMs) };
+}
+
+/**
+ * Order of windows: by their end, so that a window that follows an ended one of another length comes after it. Counting
+ * without windows has no end.
+ */
+export function compareWindows(a: Window, b: Window): number {
+  const [endA, endB] = [windowEndMs(a), windowEndMs(b)];
+  return endA === endB ? a.windowStartMs - b.windowStartMs : endA - endB;
+}
+
+interface Window {
+  readonly windowStartMs: number;
+  readonly windowMs: number;
+}
+
+export function windowEndMs({ windowStartMs, windowMs }: Window): number {
+  return windowMs === 0 ? Number.POSITIVE_INFINITY : windowStartMs + windowMs;
 }
 
 function joinTotals(x: Total, y: Total): Total {

@@ -1,10 +1,13 @@
+import { ByteWriter, utf8Bytes } from './codec.ts';
+import type { Source } from './dot.ts';
+
 /**
  * Families of the fact store and the keys of their rows. Integers in keys are big-endian, so that byte order is order.
  *
  * | family | key | value |
  * |---|---|---|
  * | `live` | key | cell: revision and state |
- * | `versions` | key, 0, place (u16) | when it was replaced, and the cell |
+ * | `versions` | key, 0, place (u16) | when it was replaced (6), cell |
  * | `log` | namespace, 0, origin (8), epoch (6), seq (6) | record |
  * | `commits` | number (6) | namespace, source, seq, effects |
  * | `expiry` | due milliseconds (6), key | empty |
@@ -12,3 +15,35 @@
  */
 export const dataFamilies = ['live', 'versions', 'log', 'commits', 'expiry', 'metadata'] as const;
 export type DataFamily = (typeof dataFamilies)[number];
+
+export const liveKey = utf8Bytes;
+
+export function versionsKey(key: string, place: number): Uint8Array {
+  const out = new ByteWriter(key.length + 16);
+  out.utf8(key);
+  out.u8(0);
+  out.u16(place);
+  return out.take();
+}
+
+export function logKey(namespace: string, source: Source, seq: number): Uint8Array {
+  const out = new ByteWriter(namespace.length + 21);
+  out.utf8(namespace);
+  out.u8(0);
+  out.source(source);
+  out.u48(seq);
+  return out.take();
+}
+
+export function commitKey(number: number): Uint8Array {
+  const out = new ByteWriter(6);
+  out.u48(number);
+  return out.take();
+}
+
+export function expiryKey(dueMs: number, key: string): Uint8Array {
+  const out = new ByteWriter(key.length + 16);
+  out.u48(dueMs);
+  out.utf8(key);
+  return out.take();
+}

@@ -73,7 +73,7 @@ export interface WriteDone {
   /** The key right after the write. Absent in an answer repeated after a restart. */
   readonly cell?: Cell;
   /** Answer of a counter or a set: its value after the write, JSON text. */
-  readonly valueJson?: string;
+  readonly valueJson?: string | undefined;
   /** The answer is that of an earlier request with the same `request_id`. */
   readonly repeated?: true;
 }
@@ -90,7 +90,7 @@ export interface WriteRefused {
 
 /** Answer to a request. `failure` fails it whole: nothing in it was applied. */
 export type WriteOutcome =
-  | { readonly ok: true; readonly results: readonly WriteResult[]; readonly token: string | undefined }
+  | { readonly ok: true; readonly results: readonly WriteResult[] }
   | { readonly ok: false; readonly failure: Failure };
 
 export interface Failure {

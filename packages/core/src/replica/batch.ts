@@ -1,0 +1,189 @@
+import type { KvOperation } from '../store/kv.ts';
+import { type Cell, encodeCell } from './cell.ts';
+import { ByteWriter } from './codec.ts';
+import type { Source } from './dot.ts';
+import type { Change, Commit } from './events.ts';
+import type { Hlc } from './hlc.ts';
+import { dueMs } from './housekeeping.ts';
+import { commitKey, type DataFamily, expiryKey, liveKey, logKey, versionsKey } from './layout.ts';
+import {
+  clockRowKey,
+  commitRowKey,
+  encodeAnswer,
+  encodeClockRow,
+  encodeCommitRow,
+  encodeHead,
+  encodeNamespaceRow,
+  namespaceRowKey,
+  type RememberedAnswer,
+  requestRowKey,
+  vectorRowKey,
+} from './metadata.ts';
+import { type Namespace, type NamespaceStats, withChange } from './namespaces.ts';
+import type { LogRecord, Operation } from './record.ts';
+import { encodeRecord } from './record-codec.ts';
+import type { WriteOutcome } from './write.ts';
+
+/** A record that is being filled, or was taken in from a peer, and what its operations do here. */
+export class BatchRecord implements LogRecord {
+  readonly namespace: string;
+  readonly source: Source;
+  readonly seq: number;
+  readonly ms: number;
+  readonly count: number;
+  readonly operations: Operation[] = [];
+  readonly changes: Change[] = [];
+  sizeBytes = 0;
+  /** Number under which this instance applies it; known once its batch is sealed. */
+  commit = 0;
+
+  constructor(namespace: string, source: Source, seq: number, hlc: Hlc) {
+    this.namespace = namespace;
+    this.source = source;
+    this.seq = seq;
+    this.ms = hlc.ms;
+    this.count = hlc.count;
+  }
+}
+
+/** Upper bound of an operation's encoding, cheap to compute. */
+export function operationBytes(operation: Operation): number {
+  let bytes = 48 + operation.key.length * 3;
+  if (operation.op === 'put')
+    bytes += operation.json !== undefined ? operation.json.length * 3 : (operation.bytes?.length ?? 0);
+  if ('context' in operation) bytes += (operation.context?.length ?? 0) * 32;
+  if (operation.op === 'members')
+    for (const { member, context } of operation.changes) bytes += member.length * 3 + 8 + context.length * 32;
+  return bytes;
+}
+
+/** What commits together: one atomic write to the store. */
+export class Batch {
+  readonly number: number;
+  /** When its first write was admitted. */
+  openedMs: number | undefined;
+  hasAlarm = false;
+  /** Sealed records, in the order they are to be applied. */
+  readonly records: BatchRecord[] = [];
+  /** Records of this instance that still take operations, by namespace. */
+  readonly open = new Map<string, BatchRecord>();
+  /** What each touched key was before the batch and is after it. */
+  readonly cells = new Map<string, { readonly before: Cell; after: Cell }>();
+  /** Cells that were replaced, for history. */
+  readonly replaced: { readonly key: string; readonly cell: Cell; readonly atMs: number }[] = [];
+  /** Requests to answer once the batch is durable. */
+  readonly waiting: { readonly id: number; readonly outcome: WriteOutcome }[] = [];
+  readonly answers = new Map<string, () => RememberedAnswer>();
+  readonly forgottenAnswers: string[] = [];
+  /** Namespaces touched, with their statistics once the batch is committed. */
+  readonly namespaces = new Map<Namespace, NamespaceStats>();
+  operationCount = 0;
+  sizeBytes = 0;
+  lastCommit = 0;
+  /** Set to commit although nothing was written: the clock's floor is to be stored. */
+  mustCommit = false;
+
+  constructor(number: number) {
+    this.number = number;
+  }
+
+  get isEmpty(): boolean {
+    return this.operationCount === 0 && this.forgottenAnswers.length === 0 && !this.mustCommit;
+  }
+
+  /** Closes the record that is open in a namespace: nothing more is added to it. */
+  sealRecord(namespace: string): void {
+    const record = this.open.get(namespace);
+    if (record === undefined) return;
+    this.open.delete(namespace);
+    if (record.operations.length > 0) this.records.push(record);
+  }
+
+  commits(): Commit[] {
+    return this.records.map((record) => ({ number: record.commit, record, changes: record.changes }));
+  }
+}
+
+/** What the rows of a batch depend on besides the batch. */
+export interface SealContext {
+  /** Number of the last commit before this batch. */
+  readonly lastCommit: number;
+  readonly trimmedCommit: number;
+  readonly hlc: Hlc;
+  readonly readFloorMs: number;
+  readonly graceMs: number;
+  readonly historyOf: (namespace: string) => number;
+  readonly namespaceOf: (name: string) => Namespace;
+}
+
+const scratch = new ByteWriter(4096);
+
+/** Seals the batch's records, numbers its commits, and lays out its rows. */
+export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataFamily>[] {
+  for (const namespace of [...batch.open.keys()]) batch.sealRecord(namespace);
+  const operations: KvOperation<DataFamily>[] = [];
+  const put = (family: DataFamily, key: Uint8Array, value: Uint8Array) =>
+    operations.push({ type: 'put', family, key, value });
+  const remove = (family: DataFamily, key: Uint8Array) => operations.push({ type: 'delete', family, key });
+
+  for (const { key, cell, atMs } of batch.replaced) {
+    const places = context.historyOf(key.slice(0, key.indexOf('.'))) - 1;
+    if (places < 1) continue;
+    scratch.u48(atMs);
+    encodeCell(cell, scratch);
+    put('versions', versionsKey(key, cell.revision % places), scratch.take());
+  }
+  for (const [key, { before, after }] of batch.cells) {
+    if (before === after) continue;
+    if (after.state === undefined) remove('live', liveKey(key));
+    else {
+      encodeCell(after, scratch);
+      put('live', liveKey(key), scratch.take());
+    }
+    const dueBefore = dueMs(before, context.graceMs);
+    const dueAfter = dueMs(after, context.graceMs);
+    if (dueBefore !== dueAfter) {
+      if (dueBefore !== 0) remove('expiry', expiryKey(dueBefore, key));
+      if (dueAfter !== 0) put('expiry', expiryKey(dueAfter, key), empty);
+    }
+    const namespace = context.namespaceOf(key.slice(0, key.indexOf('.')));
+    namespace.sealed = withChange(namespace.sealed, key, before, after);
+    batch.namespaces.set(namespace, namespace.sealed);
+  }
+  const heads = new Map<Namespace, Map<Source, number>>();
+  let commit = context.lastCommit;
+  for (const record of batch.records) {
+    record.commit = ++commit;
+    put('log', logKey(record.namespace, record.source, record.seq), encodeRecord(record, scratch));
+    put('commits', commitKey(commit), encodeCommit(record));
+    const namespace = context.namespaceOf(record.namespace);
+    let seqs = heads.get(namespace);
+    if (seqs === undefined) heads.set(namespace, (seqs = new Map()));
+    seqs.set(record.source, record.seq);
+    batch.namespaces.set(namespace, namespace.sealed);
+  }
+  batch.lastCommit = commit;
+  for (const [namespace, seqs] of heads)
+    for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source), encodeHead(seq));
+  for (const namespace of batch.namespaces.keys())
+    put('metadata', namespaceRowKey(namespace.name), encodeNamespaceRow(namespace.row()));
+  for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey));
+  for (const [requestKey, answer] of batch.answers) put('metadata', requestRowKey(requestKey), encodeAnswer(answer()));
+  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed: context.trimmedCommit }));
+  put('metadata', clockRowKey, encodeClockRow({ hlc: context.hlc, readFloorMs: context.readFloorMs }));
+  return operations;
+}
+
+const empty = new Uint8Array();
+const effectCodes = { whole: 0, merged: 1, none: 2 } as const;
+
+/** Row in `commits`: which record, and what each operation did here. One byte where all took effect as they are. */
+function encodeCommit(record: BatchRecord): Uint8Array {
+  scratch.text(record.namespace);
+  scratch.source(record.source);
+  scratch.uint(record.seq);
+  const isPlain = record.changes.every(({ effect }) => effect === 'whole');
+  scratch.uint(isPlain ? 0 : record.changes.length);
+  if (!isPlain) for (const { effect } of record.changes) scratch.u8(effectCodes[effect]);
+  return scratch.take();
+}

@@ -1,0 +1,353 @@
+import { admit, isRefused } from './admission.ts';
+import type { Answers } from './answers.ts';
+import { BatchRecord, operationBytes } from './batch.ts';
+import { Cell } from './cell.ts';
+import type { Source } from './dot.ts';
+import type { ReplicaEffect } from './events.ts';
+import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
+import { purged } from './housekeeping.ts';
+import { isCausal, join, stateOf } from './join.ts';
+import { namespaceOf } from './key.ts';
+import { Namespace, type Namespaces } from './namespaces.ts';
+import type { Pipeline } from './pipeline.ts';
+import type { LogRecord, Operation } from './record.ts';
+import { recordBytesMax } from './record-codec.ts';
+import { latestOf, liveDots } from './resolve.ts';
+import { type KeyState, stateKindOf, strategyText } from './state.ts';
+import type { States } from './states.ts';
+import { formatToken } from './token.ts';
+import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
+
+/** Coalesced writes fill a record up to here; a transaction may go up to `recordBytesMax`. */
+const recordFillBytes = 256 * 1024;
+const recordFillOperations = 1024;
+
+/** What admission works on; owned by the replica. */
+export interface DeskParts {
+  readonly origin: string;
+  readonly states: States;
+  readonly namespaces: Namespaces;
+  readonly answers: Answers;
+  readonly clock: HybridClock;
+  readonly pipeline: Pipeline;
+  readonly source: () => Source;
+  readonly readMs: (nowMs: number) => number;
+  readonly tombstoneGraceMs: number;
+  readonly emit: (effect: ReplicaEffect) => void;
+}
+
+/** What became of writes that stand or fall together. */
+interface Answer {
+  readonly results: readonly WriteResult[];
+  readonly failure?: Failure;
+  /** The batch whose commit the answer waits for; 0: none. */
+  readonly batch: number;
+  /** Whether it was written now, rather than refused or remembered. */
+  readonly isNew?: boolean;
+}
+
+/**
+ * Where writes are admitted, one arrival after the other, each judged against the latest cells, pending ones included.
+ * Every key of an arrival is at hand.
+ */
+export class Desk {
+  readonly #parts: DeskParts;
+
+  constructor(parts: DeskParts) {
+    this.#parts = parts;
+  }
+
+  /** Admits a client's request; its answer is emitted or left with the batch it waits for. */
+  request(id: number, request: WriteRequest, nowMs: number): void {
+    const { answers, pipeline } = this.#parts;
+    const results: WriteResult[] = [];
+    let batch = 0;
+    let failure: Failure | undefined;
+    const groups = request.atomic ? [request.writes] : request.writes.map((write) => [write]);
+    for (const writes of groups) {
+      const { requestKey, fingerprint = '' } = request.atomic ? request : writes[0]!;
+      const answer = this.#repeat(requestKey, fingerprint, writes) ?? this.#group(writes, nowMs);
+      batch = Math.max(batch, answer.batch);
+      failure = answer.failure ?? failure;
+      for (const result of answer.results) results.push(result);
+      if (answer.isNew && requestKey !== undefined) {
+        const done = answer.results as readonly WriteDone[];
+        const row = answers.remember(requestKey, fingerprint, done, answer.batch, nowMs);
+        pipeline.gathering.answers.set(requestKey, row);
+      }
+    }
+    const outcome: WriteOutcome = failure === undefined ? { ok: true, results } : { ok: false, failure };
+    pipeline.answerWith(batch, id, outcome);
+  }
+
+  #repeat(requestKey: string | undefined, fingerprint: string, writes: readonly Write[]): Answer | undefined {
+    const held = requestKey === undefined ? undefined : this.#parts.answers.get(requestKey);
+    if (held === undefined) return undefined;
+    if (held.fingerprint === fingerprint) return { results: held.results, batch: held.batch };
+    return fail(writes, {
+      reason: 'invalid_params',
+      message: 'this `request_id` was used for another request in the last ten minutes',
+      details: { field: 'request_id' },
+    });
+  }
+
+  #group(writes: readonly Write[], nowMs: number): Answer {
+    const { states, namespaces, pipeline } = this.#parts;
+    const name = writes[0]!.namespace;
+    const namespace = namespaces.open(name);
+    if (!(namespace instanceof Namespace)) return fail(writes, namespace);
+    const open = pipeline.gathering.open.get(name);
+    let floor: Hlc | undefined;
+    let bytes = 0;
+    for (const write of writes) {
+      bytes += writeBytes(write);
+      const damage = states.damageOf(write.key);
+      if (damage !== undefined) return fail(writes, damage);
+      const { state } = states.latest(write.key);
+      // The last write of the key is in the open record, so its time already exceeds everything before it.
+      if (state === undefined || (open !== undefined && states.pending(write.key)?.record === open)) continue;
+      const latest = latestOf(state);
+      if (floor === undefined || compareHlc(latest, floor) > 0) floor = latest;
+    }
+    if (bytes > recordBytesMax)
+      return fail(writes, {
+        reason: 'too_large',
+        message: `the transaction may take ${bytes} bytes, more than the ${recordBytesMax} of a record; split it`,
+        details: { max_bytes: recordBytesMax },
+      });
+    const record = this.#openRecord(namespace, floor, writes.length, bytes, nowMs);
+    return writes.length === 1
+      ? this.#one(writes[0]!, namespace, record, nowMs)
+      : this.#transaction(writes, namespace, record, nowMs);
+  }
+
+  #one(write: Write, namespace: Namespace, record: BatchRecord, nowMs: number): Answer {
+    const { states, pipeline } = this.#parts;
+    const cell = states.latest(write.key);
+    const operation = admit(write, cell, this.#site(namespace, record, nowMs));
+    // Judged by a write that may not be durable yet: answered only when that one is.
+    if (isRefused(operation)) return { results: [operation], batch: states.pending(write.key)?.batch ?? 0 };
+    const after = this.#apply(namespace, record, operation, cell);
+    return {
+      results: [new Done(this.#parts.origin, record, operation, after)],
+      batch: pipeline.gathering.number,
+      isNew: true,
+    };
+  }
+
+  #transaction(writes: readonly Write[], namespace: Namespace, record: BatchRecord, nowMs: number): Answer {
+    const { states, pipeline } = this.#parts;
+    // First as a draft: a transaction that fails leaves no trace.
+    const draft = new Map<string, Cell>();
+    const operations: Operation[] = [...record.operations];
+    const site = this.#site(namespace, record, nowMs);
+    let batch = 0;
+    for (const write of writes) {
+      batch = Math.max(batch, states.pending(write.key)?.batch ?? 0);
+      const cell = draft.get(write.key) ?? states.latest(write.key);
+      const operation = admit(write, cell, site);
+      if (isRefused(operation)) return { ...fail(writes, { ...operation, refused: operation }), batch };
+      const { source, seq, ms, count } = record;
+      operations.push(operation);
+      const small = stateOf(
+        { namespace: namespace.name, source, seq, ms, count, operations },
+        operations.length - 1,
+        isCausal(operation),
+      );
+      draft.set(write.key, new Cell(join(cell.state, small), cell.revision + 1, namespace.strategy));
+    }
+    const results = operations.slice(-writes.length).map((operation) => {
+      const after = this.#apply(namespace, record, operation, states.latest(operation.key));
+      return new Done(this.#parts.origin, record, operation, after);
+    });
+    return { results, batch: pipeline.gathering.number, isNew: true };
+  }
+
+  #site(namespace: Namespace, record: BatchRecord, nowMs: number) {
+    const { strategy, floor } = namespace;
+    return { strategy, floor, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
+  }
+
+  /** A record of this instance with room, whose hybrid time exceeds `floor`. */
+  #openRecord(namespace: Namespace, floor: Hlc | undefined, count: number, bytes: number, nowMs: number): BatchRecord {
+    const { clock, pipeline } = this.#parts;
+    const { open } = pipeline.gathering;
+    const current = open.get(namespace.name);
+    if (current !== undefined && (floor === undefined || compareHlc(current, floor) > 0)) {
+      const { operations, sizeBytes } = current;
+      if (
+        operations.length === 0 ||
+        (operations.length + count <= recordFillOperations && sizeBytes + bytes <= recordFillBytes)
+      )
+        return current;
+    }
+    pipeline.gathering.sealRecord(namespace.name);
+    let hlc = clock.tick(nowMs);
+    if (floor !== undefined && compareHlc(floor, hlc) >= 0) {
+      hlc = afterHlc(floor);
+      clock.witness(hlc, nowMs);
+    }
+    const source = this.#parts.source();
+    const record = new BatchRecord(namespace.name, source, (namespace.admitted.get(source) ?? 0) + 1, hlc);
+    open.set(namespace.name, record);
+    return record;
+  }
+
+  /** Logs an operation of ours and joins it into its key. */
+  #apply(namespace: Namespace, record: BatchRecord, operation: Operation, before: Cell): Cell {
+    const { states, pipeline } = this.#parts;
+    const batch = pipeline.gathering;
+    record.operations.push(operation);
+    const state = join(before.state, stateOf(record, record.operations.length - 1, isCausal(operation)));
+    const after = new Cell(state, before.revision + 1, namespace.strategy);
+    record.changes.push({ key: operation.key, effect: isWhole(state) ? 'whole' : 'merged', cell: after });
+    const bytes = operationBytes(operation);
+    record.sizeBytes += bytes;
+    batch.sizeBytes += bytes;
+    batch.operationCount++;
+    namespace.admitted.set(record.source, record.seq);
+    if (before.state !== undefined && namespace.strategy.kind !== 'counter')
+      batch.replaced.push({ key: operation.key, cell: before, atMs: record.ms });
+    states.put(batch, operation.key, before, after, record);
+    return after;
+  }
+
+  /** Joins a record of another source. Known ones are ignored; what is missing before it is reported. */
+  record(received: LogRecord, nowMs: number): void {
+    const { states, namespaces, clock, pipeline, emit, readMs } = this.#parts;
+    const namespace = namespaces.open(received.namespace);
+    if (!(namespace instanceof Namespace)) {
+      emit({ type: 'refused', record: received, failure: namespace });
+      return;
+    }
+    const { source, seq, operations } = received;
+    const head = namespace.admitted.get(source) ?? 0;
+    if (seq <= head) return;
+    if (seq > head + 1) {
+      emit({ type: 'gap', namespace: namespace.name, source, after: head, before: seq });
+      return;
+    }
+    const failure =
+      misfit(received, namespace) ?? operations.map(({ key }) => states.damageOf(key)).find((damage) => damage);
+    if (failure !== undefined) {
+      emit({ type: 'refused', record: received, failure });
+      return;
+    }
+    clock.witness(received, nowMs);
+    const batch = pipeline.gathering;
+    batch.sealRecord(namespace.name);
+    const record = new BatchRecord(namespace.name, source, seq, received);
+    operations.forEach((operation, idx) => {
+      const { key } = operation;
+      const before = states.latest(key);
+      const state = join(before.state, stateOf(received, idx, namespace.strategy.kind === 'version-vector'));
+      const isIn = liveDots(state).some((dot) => dot.source === source && dot.seq === seq && dot.idx === idx);
+      const after =
+        state === before.state ? before : new Cell(state, before.revision + Number(isIn), namespace.strategy);
+      record.operations.push(operation);
+      record.changes.push({ key, effect: isIn ? (isWhole(state) ? 'whole' : 'merged') : 'none', cell: after });
+      record.sizeBytes += operationBytes(operation);
+      if (after === before) return;
+      if (isIn && before.state !== undefined && namespace.strategy.kind !== 'counter')
+        batch.replaced.push({ key, cell: before, atMs: readMs(nowMs) });
+      states.put(batch, key, before, after, undefined);
+    });
+    batch.operationCount += operations.length + 1;
+    batch.sizeBytes += record.sizeBytes;
+    namespace.admitted.set(source, seq);
+    batch.records.push(record);
+  }
+
+  /** Removes what is dead of a key, if it is, and nothing is being written to it. */
+  purge(key: string, nowMs: number): void {
+    const { states, namespaces, pipeline, readMs, tombstoneGraceMs } = this.#parts;
+    const namespace = namespaces.get(namespaceOf(key));
+    if (namespace === undefined || namespace.problem !== undefined) return;
+    if (states.damageOf(key) !== undefined || states.pending(key) !== undefined) return;
+    const before = states.latest(key);
+    const rules = { nowMs: readMs(nowMs), graceMs: tombstoneGraceMs, isStable: () => true };
+    const after = purged(before, namespace.strategy, rules);
+    if (after === before) return;
+    if (after.state === undefined) namespace.floor = Math.max(namespace.floor, before.view?.version ?? 0);
+    pipeline.gathering.operationCount++;
+    states.put(pipeline.gathering, key, before, after, undefined);
+  }
+}
+
+/** A write of ours. Tag and token are made when asked for: by then its batch is sealed. */
+class Done implements WriteDone {
+  readonly ok = true;
+  readonly key: string;
+  readonly version: number;
+  readonly updatedMs: number;
+  readonly cell: Cell;
+  readonly #origin: string;
+  readonly #record: BatchRecord;
+  readonly #hasValue: boolean;
+
+  constructor(origin: string, record: BatchRecord, operation: Operation, cell: Cell) {
+    this.key = operation.key;
+    this.version = operation.version;
+    this.updatedMs = record.ms;
+    this.cell = cell;
+    this.#origin = origin;
+    this.#record = record;
+    this.#hasValue = operation.op === 'add' || operation.op === 'members';
+  }
+
+  get etag(): string {
+    return this.cell.etag;
+  }
+
+  get token(): string {
+    const { namespace, source, seq, commit } = this.#record;
+    return formatToken({ namespace, source, seq, instance: this.#origin, commit });
+  }
+
+  get valueJson(): string | undefined {
+    return this.#hasValue ? this.cell.view?.json : undefined;
+  }
+}
+
+/** The same failure for writes that stand or fall together: each one's, or the transaction's. */
+function fail(writes: readonly Write[], failure: Failure): Answer {
+  if (writes.length > 1) return { results: [], failure, batch: 0 };
+  const { reason, message, details } = failure;
+  const refused: WriteRefused = { ok: false, key: writes[0]!.key, reason, message, ...(details && { details }) };
+  return { results: [refused], batch: 0 };
+}
+
+/** Whether a state is the work of one write alone, so that the write's operation tells it all. */
+function isWhole(state: KeyState): boolean {
+  return state.kind === 'version' || (state.kind === 'siblings' && state.live.length === 1);
+}
+
+const kindsOfOperations = {
+  put: ['version', 'siblings'],
+  delete: ['version', 'siblings'],
+  add: ['counter'],
+  reset: ['counter'],
+  members: ['members'],
+} as const satisfies Record<Operation['op'], readonly KeyState['kind'][]>;
+
+/** Why a record does not fit a namespace, if it does not: it was written under another strategy. */
+function misfit(record: LogRecord, { name, strategy }: Namespace): Failure | undefined {
+  const kind = stateKindOf(strategy);
+  const fits = ({ op, key }: Operation) =>
+    (kindsOfOperations[op] as readonly string[]).includes(kind) && namespaceOf(key) === name;
+  if (record.operations.every(fits)) return undefined;
+  return {
+    reason: 'unavailable',
+    message: `a record of ${record.source.id} was written under another strategy than \`${strategyText(strategy)}\` of \`${name}\``,
+    details: { namespace: name, strategy: strategyText(strategy) },
+  };
+}
+
+/** Upper bound of what a write takes in a record. */
+function writeBytes(write: Write): number {
+  let bytes = 96 + write.key.length * 3;
+  if (write.op === 'put') bytes += write.json !== undefined ? write.json.length * 3 : (write.bytes?.length ?? 0);
+  else if (write.op === 'set-add' || write.op === 'set-remove')
+    for (const member of write.members) bytes += member.length * 3 + 40;
+  return bytes;
+}

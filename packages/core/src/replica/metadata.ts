@@ -1,0 +1,172 @@
+import { ByteReader, ByteWriter, malformed } from './codec.ts';
+import type { Source, Sources } from './dot.ts';
+import type { Hlc } from './hlc.ts';
+
+/**
+ * Rows of the `metadata` family. The first byte of a key tells the kind:
+ *
+ * | key | value |
+ * |---|---|
+ * | `c` | last commit number, number below which the log is trimmed |
+ * | `h` | hybrid time, floor of the readers' clock |
+ * | `n`, namespace | strategy, purge floor, entries, tombstones, bytes |
+ * | `q`, request key | answer remembered for a retry |
+ * | `v`, namespace, 0, source (14) | seq up to which every record of the source is applied |
+ */
+export const metadataKinds = { commit: 0x63, clock: 0x68, namespace: 0x6e, request: 0x71, vector: 0x76 } as const;
+
+export interface NamespaceRow {
+  /** `strategyText` of what its states are. */
+  readonly strategy: string;
+  /** Highest version ever purged: an absent key's next version is above it. */
+  readonly floor: number;
+  readonly entries: number;
+  readonly tombstones: number;
+  /** Bytes of keys and values held live. */
+  readonly bytes: number;
+}
+
+/** An answer kept for ten minutes under its `request_id`. */
+export interface RememberedAnswer {
+  readonly fingerprint: string;
+  readonly untilMs: number;
+  readonly results: readonly RememberedResult[];
+}
+
+export interface RememberedResult {
+  readonly key: string;
+  readonly version: number;
+  readonly etag: string;
+  readonly updatedMs: number;
+  readonly token: string;
+  readonly valueJson?: string;
+}
+
+export interface CommitRow {
+  readonly last: number;
+  /** Commits up to this one are no longer in the log. */
+  readonly trimmed: number;
+}
+
+export interface ClockRow {
+  readonly hlc: Hlc;
+  readonly readFloorMs: number;
+}
+
+export const commitRowKey = Uint8Array.of(metadataKinds.commit);
+export const clockRowKey = Uint8Array.of(metadataKinds.clock);
+
+export function namespaceRowKey(namespace: string): Uint8Array {
+  return keyOf(metadataKinds.namespace, namespace);
+}
+
+export function requestRowKey(requestKey: string): Uint8Array {
+  return keyOf(metadataKinds.request, requestKey);
+}
+
+export function vectorRowKey(namespace: string, source: Source): Uint8Array {
+  const out = new ByteWriter(namespace.length + 16);
+  out.u8(metadataKinds.vector);
+  out.utf8(namespace);
+  out.u8(0);
+  out.source(source);
+  return out.take();
+}
+
+function keyOf(kind: number, text: string): Uint8Array {
+  const out = new ByteWriter(text.length + 16);
+  out.u8(kind);
+  out.utf8(text);
+  return out.take();
+}
+
+export function encodeCommitRow(row: CommitRow): Uint8Array {
+  const out = new ByteWriter(16);
+  out.uint(row.last);
+  out.uint(row.trimmed);
+  return out.take();
+}
+
+export function encodeClockRow({ hlc, readFloorMs }: ClockRow): Uint8Array {
+  const out = new ByteWriter(16);
+  out.u48(hlc.ms);
+  out.u16(hlc.count);
+  out.u48(readFloorMs);
+  return out.take();
+}
+
+export function encodeNamespaceRow(row: NamespaceRow): Uint8Array {
+  const out = new ByteWriter(64);
+  out.text(row.strategy);
+  for (const value of [row.floor, row.entries, row.tombstones, row.bytes]) out.uint(value);
+  return out.take();
+}
+
+export function encodeHead(seq: number): Uint8Array {
+  const out = new ByteWriter(8);
+  out.uint(seq);
+  return out.take();
+}
+
+export function encodeAnswer(answer: RememberedAnswer): Uint8Array {
+  const out = new ByteWriter(256);
+  out.text(answer.fingerprint);
+  out.u48(answer.untilMs);
+  out.text(JSON.stringify(answer.results));
+  return out.take();
+}
+
+/** One row of `metadata`, decoded. */
+export type MetadataRow =
+  | { readonly kind: 'commit'; readonly row: CommitRow }
+  | { readonly kind: 'clock'; readonly row: ClockRow }
+  | { readonly kind: 'namespace'; readonly namespace: string; readonly row: NamespaceRow }
+  | { readonly kind: 'request'; readonly requestKey: string; readonly row: RememberedAnswer }
+  | { readonly kind: 'vector'; readonly namespace: string; readonly source: Source; readonly seq: number };
+
+/** @throws IpeError `corrupt` */
+export function decodeMetadata(key: Uint8Array, value: Uint8Array, sources: Sources): MetadataRow {
+  const name = new ByteReader(key, sources);
+  const input = new ByteReader(value, sources);
+  const row = readRow(name, input);
+  input.end();
+  return row;
+}
+
+function readRow(name: ByteReader, input: ByteReader): MetadataRow {
+  switch (name.u8()) {
+    case metadataKinds.commit:
+      return { kind: 'commit', row: { last: input.uint(), trimmed: input.uint() } };
+    case metadataKinds.clock: {
+      const hlc = { ms: input.u48(), count: input.u16() };
+      return { kind: 'clock', row: { hlc, readFloorMs: input.u48() } };
+    }
+    case metadataKinds.namespace: {
+      const namespace = name.utf8(name.remaining);
+      const row = {
+        strategy: input.text(),
+        floor: input.uint(),
+        entries: input.uint(),
+        tombstones: input.uint(),
+        bytes: input.uint(),
+      };
+      return { kind: 'namespace', namespace, row };
+    }
+    case metadataKinds.request: {
+      const requestKey = name.utf8(name.remaining);
+      const row = {
+        fingerprint: input.text(),
+        untilMs: input.u48(),
+        results: JSON.parse(input.text()) as RememberedResult[],
+      };
+      return { kind: 'request', requestKey, row };
+    }
+    case metadataKinds.vector: {
+      const namespace = name.utf8(name.remaining - 15);
+      name.u8();
+      return { kind: 'vector', namespace, source: name.source(), seq: input.uint() };
+    }
+    default:
+      throw malformed('an unknown metadata row');
+  }
+}

@@ -1,0 +1,129 @@
+import type { Cell } from './cell.ts';
+import type { Source } from './dot.ts';
+import { isReserved } from './key.ts';
+import type { NamespaceRow } from './metadata.ts';
+import { type Strategy, strategyText } from './state.ts';
+import type { Failure } from './write.ts';
+
+/** Namespaces that clients may create (DESIGN §4). */
+export const namespacesMax = 64;
+
+/** Numbers about a namespace that commits keep exact. */
+export interface NamespaceStats {
+  readonly entries: number;
+  readonly tombstones: number;
+  /** Bytes of keys and values. */
+  readonly bytes: number;
+}
+
+/** What a replica knows of one namespace. */
+export class Namespace {
+  readonly name: string;
+  readonly strategy: Strategy;
+  /** Why it can be neither read nor written, where it cannot. */
+  readonly problem: Failure | undefined;
+  /** Highest version purged. */
+  floor: number;
+  /** As of the last batch that is committed. */
+  committed: NamespaceStats;
+  /** As of the last batch that was handed out. */
+  sealed: NamespaceStats;
+  /** By source: the record up to which all are committed. */
+  readonly heads: Map<Source, number>;
+  /** By source: the record up to which all are admitted, committed or not. */
+  readonly admitted: Map<Source, number>;
+
+  constructor(name: string, strategy: Strategy, row?: NamespaceRow, heads: ReadonlyMap<Source, number> = new Map()) {
+    this.name = name;
+    this.strategy = strategy;
+    this.floor = row?.floor ?? 0;
+    this.committed = this.sealed = {
+      entries: row?.entries ?? 0,
+      tombstones: row?.tombstones ?? 0,
+      bytes: row?.bytes ?? 0,
+    };
+    this.heads = new Map(heads);
+    this.admitted = new Map(heads);
+    if (row !== undefined && row.strategy !== strategyText(strategy) && row.strategy.split('/')[0] !== strategy.kind)
+      this.problem = {
+        reason: 'unavailable',
+        message: `namespace \`${name}\` holds \`${row.strategy}\` facts, but \`${strategyText(strategy)}\` is configured; set \`conflict_strategy\` back, or export and import it`,
+        details: { namespace: name, stored: row.strategy, configured: strategyText(strategy) },
+      };
+  }
+
+  row(): NamespaceRow {
+    return { strategy: strategyText(this.strategy), floor: this.floor, ...this.sealed };
+  }
+
+  /** Forgets what was admitted and not committed. */
+  rollBack(): void {
+    this.sealed = this.committed;
+    this.admitted.clear();
+    for (const [source, seq] of this.heads) this.admitted.set(source, seq);
+  }
+}
+
+/** The namespaces of a replica, created by the first write. */
+export class Namespaces {
+  readonly #byName = new Map<string, Namespace>();
+  readonly #strategyOf: (namespace: string) => Strategy;
+
+  constructor(strategyOf: (namespace: string) => Strategy) {
+    this.#strategyOf = strategyOf;
+  }
+
+  get(name: string): Namespace | undefined {
+    return this.#byName.get(name);
+  }
+
+  strategyOf(name: string): Strategy {
+    return this.#byName.get(name)?.strategy ?? this.#strategyOf(name);
+  }
+
+  restore(name: string, row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
+    this.#byName.set(name, new Namespace(name, this.#strategyOf(name), row, heads));
+  }
+
+  /** The namespace, made if there is room for it. */
+  open(name: string): Namespace | Failure {
+    const known = this.#byName.get(name);
+    if (known !== undefined) return known.problem ?? known;
+    if (!isReserved(name) && this.names().filter((each) => !isReserved(each)).length >= namespacesMax)
+      return {
+        reason: 'too_large',
+        message: `there are ${namespacesMax} namespaces already, and \`${name}\` would be one more; use segments of the key instead`,
+        details: { namespace: name, max_namespaces: namespacesMax },
+      };
+    const made = new Namespace(name, this.#strategyOf(name));
+    this.#byName.set(name, made);
+    return made;
+  }
+
+  names(): string[] {
+    return [...this.#byName.keys()].sort();
+  }
+
+  [Symbol.iterator](): Iterator<Namespace> {
+    return this.#byName.values();
+  }
+}
+
+/** Statistics after a cell took another's place. */
+export function withChange(stats: NamespaceStats, key: string, before: Cell, after: Cell): NamespaceStats {
+  return {
+    entries: stats.entries - Number(isEntry(before)) + Number(isEntry(after)),
+    tombstones: stats.tombstones - Number(isTombstone(before)) + Number(isTombstone(after)),
+    bytes: stats.bytes - contentBytes(key, before) + contentBytes(key, after),
+  };
+}
+
+const isEntry = (cell: Cell) => cell.view !== undefined && cell.view.kind !== 'absent';
+const isTombstone = (cell: Cell) => cell.view?.kind === 'absent';
+
+function contentBytes(key: string, { view }: Cell): number {
+  if (view === undefined) return 0;
+  let bytes = key.length + (view.json?.length ?? view.bytes?.length ?? 0);
+  for (const { json, bytes: raw } of view.siblings) bytes += json?.length ?? raw?.length ?? 0;
+  return bytes;
+}

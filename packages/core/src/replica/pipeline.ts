@@ -1,0 +1,151 @@
+import type { Answers } from './answers.ts';
+import { Batch, sealBatch } from './batch.ts';
+import type { ReplicaEffect } from './events.ts';
+import type { HybridClock } from './hlc.ts';
+import type { Namespaces } from './namespaces.ts';
+import type { States } from './states.ts';
+import type { Failure, WriteOutcome } from './write.ts';
+
+/** Commits under way at once, when what gathers reaches its bound. */
+const inFlightMax = 4;
+/** Bytes that gather before another commit is started beside the one in flight. */
+const gatherBytesMax = 8 * 1024 * 1024;
+
+export interface PipelineOptions {
+  readonly historyOf: (namespace: string) => number;
+  readonly batchWritesMax: number;
+  readonly flushIntervalMs: number;
+  readonly tombstoneGraceMs: number;
+}
+
+/** What the pipeline works on; owned by the replica. */
+export interface PipelineParts {
+  readonly states: States;
+  readonly namespaces: Namespaces;
+  readonly answers: Answers;
+  readonly clock: HybridClock;
+  readonly readFloorMs: () => number;
+  readonly emit: (effect: ReplicaEffect) => void;
+}
+
+/**
+ * From admitted writes to durable commits: what gathers, what is in flight, and what happens when a batch is committed
+ * or fails. Batches are numbered and end in order.
+ */
+export class Pipeline {
+  gathering: Batch;
+  readonly #options: PipelineOptions;
+  readonly #parts: PipelineParts;
+  readonly #inFlight: Batch[] = [];
+  #batchNumber = 1;
+  #sealedCommit: number;
+  #appliedCommit: number;
+  #durableCommit: number;
+  #trimmedCommit: number;
+
+  constructor(options: PipelineOptions, parts: PipelineParts, lastCommit: number, trimmedCommit: number) {
+    this.#options = options;
+    this.#parts = parts;
+    this.#sealedCommit = this.#appliedCommit = this.#durableCommit = lastCommit;
+    this.#trimmedCommit = trimmedCommit;
+    this.gathering = new Batch(this.#batchNumber);
+  }
+
+  get appliedCommit(): number {
+    return this.#appliedCommit;
+  }
+
+  get durableCommit(): number {
+    return this.#durableCommit;
+  }
+
+  get trimmedCommit(): number {
+    return this.#trimmedCommit;
+  }
+
+  get inFlightCount(): number {
+    return this.#inFlight.length;
+  }
+
+  /** Answers once the batch is committed; at once where it is already. 0 stands for no batch. */
+  answerWith(batch: number, id: number, outcome: WriteOutcome): void {
+    const target =
+      batch === this.gathering.number ? this.gathering : this.#inFlight.find(({ number }) => number === batch);
+    if (target === undefined) this.#parts.emit({ type: 'reply', id, outcome });
+    else target.waiting.push({ id, outcome });
+  }
+
+  /** Starts a commit if one is due. */
+  flush(nowMs: number): void {
+    const batch = this.gathering;
+    if (batch.isEmpty) return;
+    if (batch.openedMs === undefined) batch.openedMs = nowMs;
+    if (this.#inFlight.length > 0) {
+      const { batchWritesMax, flushIntervalMs } = this.#options;
+      const waitedMs = nowMs - batch.openedMs;
+      const isFull = batch.operationCount >= batchWritesMax || batch.sizeBytes >= gatherBytesMax;
+      // A clock that stepped back must not hold a batch: it goes when the commit in flight ends.
+      if (!isFull && waitedMs < flushIntervalMs) {
+        if (!batch.hasAlarm) this.#parts.emit({ type: 'alarm', inMs: Math.max(flushIntervalMs - waitedMs, 1) });
+        batch.hasAlarm = true;
+        return;
+      }
+      if (this.#inFlight.length >= inFlightMax) return;
+    }
+    const { namespaces, clock, readFloorMs, emit } = this.#parts;
+    const operations = sealBatch(batch, {
+      lastCommit: this.#sealedCommit,
+      trimmedCommit: this.#trimmedCommit,
+      hlc: clock.last,
+      readFloorMs: readFloorMs(),
+      graceMs: this.#options.tombstoneGraceMs,
+      historyOf: this.#options.historyOf,
+      namespaceOf: (name) => namespaces.get(name)!,
+    });
+    this.#sealedCommit = batch.lastCommit;
+    this.#inFlight.push(batch);
+    this.gathering = new Batch(++this.#batchNumber);
+    emit({ type: 'commit', batch: batch.number, operations, lastCommit: batch.lastCommit });
+  }
+
+  /** The oldest batch in flight is committed: readers see it, then its writers are answered, then subscribers told. */
+  committed(number: number): void {
+    if (this.#inFlight[0]?.number !== number) return;
+    const batch = this.#inFlight.shift()!;
+    const { states, answers, emit } = this.#parts;
+    states.commit(batch);
+    for (const [namespace, stats] of batch.namespaces) namespace.committed = stats;
+    for (const record of batch.records)
+      this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
+    for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
+    this.#appliedCommit = batch.lastCommit;
+    for (const { id, outcome } of batch.waiting) emit({ type: 'reply', id, outcome });
+    if (batch.records.length > 0) emit({ type: 'applied', commits: batch.commits() });
+  }
+
+  /** Every commit up to `number` is on disk. */
+  durable(number: number): void {
+    const commit = Math.min(number, this.#appliedCommit);
+    if (commit <= this.#durableCommit) return;
+    this.#durableCommit = commit;
+    this.#parts.emit({ type: 'durable', commit });
+  }
+
+  isInFlight(number: number): boolean {
+    return this.#inFlight.some((batch) => batch.number === number);
+  }
+
+  /** Everything admitted and not committed is undone: it was judged against what failed. */
+  failAll(failure: Failure): void {
+    const { states, namespaces, answers, emit } = this.#parts;
+    for (const batch of [...this.#inFlight, this.gathering]) {
+      for (const requestKey of batch.answers.keys()) answers.forget(requestKey);
+      for (const { id } of batch.waiting) emit({ type: 'reply', id, outcome: { ok: false, failure } });
+    }
+    this.#inFlight.length = 0;
+    this.gathering = new Batch(++this.#batchNumber);
+    this.#sealedCommit = this.#appliedCommit;
+    states.rollBack();
+    for (const namespace of namespaces) namespace.rollBack();
+  }
+}

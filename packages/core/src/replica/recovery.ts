@@ -1,0 +1,46 @@
+import type { Source, Sources } from './dot.ts';
+import { type Hlc, zeroHlc } from './hlc.ts';
+import { decodeMetadata, type NamespaceRow, type RememberedAnswer } from './metadata.ts';
+
+/** What a store remembered: where a replica goes on. */
+export interface Recovered {
+  readonly hlc: Hlc;
+  readonly readFloorMs: number;
+  readonly lastCommit: number;
+  readonly trimmedCommit: number;
+  readonly namespaces: ReadonlyMap<
+    string,
+    { readonly row: NamespaceRow | undefined; readonly heads: ReadonlyMap<Source, number> }
+  >;
+  readonly answers: ReadonlyMap<string, RememberedAnswer>;
+}
+
+/**
+ * Reads every row of `metadata`.
+ * @throws IpeError `corrupt`
+ */
+export function readMetadata(
+  rows: Iterable<readonly [key: Uint8Array, value: Uint8Array]>,
+  sources: Sources,
+): Recovered {
+  let hlc = zeroHlc;
+  let readFloorMs = 0;
+  let commit = { last: 0, trimmed: 0 };
+  const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number> }>();
+  const answers = new Map<string, RememberedAnswer>();
+  const of = (name: string) => {
+    let namespace = namespaces.get(name);
+    if (namespace === undefined) namespaces.set(name, (namespace = { row: undefined, heads: new Map() }));
+    return namespace;
+  };
+  for (const [key, value] of rows) {
+    const entry = decodeMetadata(key, value, sources);
+    if (entry.kind === 'commit') commit = entry.row;
+    else if (entry.kind === 'clock') ({ hlc, readFloorMs } = entry.row);
+    else if (entry.kind === 'namespace') of(entry.namespace).row = entry.row;
+    else if (entry.kind === 'request') answers.set(entry.requestKey, entry.row);
+    else of(entry.namespace).heads.set(entry.source, entry.seq);
+  }
+  const byTime = new Map([...answers].sort(([, a], [, b]) => a.untilMs - b.untilMs));
+  return { hlc, readFloorMs, lastCommit: commit.last, trimmedCommit: commit.trimmed, namespaces, answers: byTime };
+}

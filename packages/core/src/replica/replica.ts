@@ -1,0 +1,408 @@
+import { Answers } from './answers.ts';
+import { Cell, decodeCell } from './cell.ts';
+import { Desk } from './desk.ts';
+import type { Source, Sources } from './dot.ts';
+import type { ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
+import { HybridClock } from './hlc.ts';
+import { namespaceOf } from './key.ts';
+import { type NamespaceStats, Namespaces } from './namespaces.ts';
+import { Pipeline, type PipelineOptions } from './pipeline.ts';
+import type { LogRecord } from './record.ts';
+import type { Recovered } from './recovery.ts';
+import type { Strategy } from './state.ts';
+import { States } from './states.ts';
+import { formatToken, parseToken, type Token } from './token.ts';
+import type { Failure, WriteRequest } from './write.ts';
+
+/** Settings of a replica. All are required: defaults are the configuration's. */
+export interface ReplicaOptions extends PipelineOptions {
+  /** 64 random bits of the instance, 16 hexadecimal digits. */
+  readonly origin: string;
+  /** The conflict strategy of a namespace; does not change while the replica lives. */
+  readonly strategyOf: (namespace: string) => Strategy;
+  /** Versions kept of a key, the newest included. */
+  readonly historyOf: (namespace: string) => number;
+  /** Writes that gather behind a commit before another is started beside it. */
+  readonly batchWritesMax: number;
+  /** Time that writes gather behind a commit before another is started beside it. */
+  readonly flushIntervalMs: number;
+  /** Least time that a deletion is remembered. */
+  readonly tombstoneGraceMs: number;
+  /** Memory for committed cells. */
+  readonly cacheBytesMax: number;
+  /** Bytes of requests that may wait for admission; more are refused. */
+  readonly queueBytesMax: number;
+}
+
+/** A namespace as `stats` tells it. */
+export interface NamespaceReport extends NamespaceStats {
+  readonly name: string;
+  readonly strategy: Strategy;
+  /** Why it can be neither read nor written, where it cannot. */
+  readonly problem: Failure | undefined;
+  /** By source: the record up to which all are applied. */
+  readonly heads: ReadonlyMap<Source, number>;
+}
+
+/** Something that waits for admission, in arrival order. */
+type Arrival =
+  | { readonly kind: 'submit'; readonly id: number; readonly request: WriteRequest }
+  | { readonly kind: 'record'; readonly record: LogRecord }
+  | { readonly kind: 'purge'; readonly key: string };
+
+interface Fetch {
+  readonly keys: readonly string[];
+  readonly cells: Map<string, Cell>;
+}
+
+const nothing: readonly ReplicaEffect[] = [];
+/** How far the readers' clock may run ahead of its stored floor. */
+const readFloorSlackMs = 10_000;
+const answersForgottenPerTick = 1_000;
+
+/**
+ * The facts of one instance as a deterministic state machine: no clock, socket, disk or promise. Equal events, times and
+ * random numbers give equal effects, on a node and in the simulator (design 0004).
+ *
+ * Readers (`peek`, `fetch`) see what is committed, and nothing that is pending.
+ */
+export class Replica {
+  readonly origin: string;
+  readonly sources: Sources;
+  readonly #options: ReplicaOptions;
+  readonly #namespaces: Namespaces;
+  readonly #clock: HybridClock;
+  readonly #states: States;
+  readonly #answers = new Answers();
+  readonly #pipeline: Pipeline;
+  readonly #desk: Desk;
+  readonly #queue: Arrival[] = [];
+  #queueHead = 0;
+  #queueBytes = 0;
+  readonly #fetches = new Map<number, Fetch>();
+  #source: Source;
+  #fence: Failure | undefined;
+  #readFloorMs: number;
+  #storedReadFloorMs: number;
+  #effects: ReplicaEffect[] = [];
+
+  /** @param recovered what the store held, read by `readMetadata` with the same `sources` */
+  constructor(options: ReplicaOptions, sources: Sources, recovered: Recovered, rng: Rng) {
+    this.origin = options.origin;
+    this.sources = sources;
+    this.#options = options;
+    this.#clock = new HybridClock(recovered.hlc);
+    this.#readFloorMs = this.#storedReadFloorMs = recovered.readFloorMs;
+    this.#states = new States(options.cacheBytesMax);
+    this.#namespaces = new Namespaces(options.strategyOf);
+    for (const [name, { row, heads }] of recovered.namespaces) this.#namespaces.restore(name, row, heads);
+    for (const [requestKey, answer] of recovered.answers) this.#answers.restore(requestKey, answer);
+    this.#source = this.#drawSource(rng);
+    const parts = {
+      origin: options.origin,
+      states: this.#states,
+      namespaces: this.#namespaces,
+      answers: this.#answers,
+      clock: this.#clock,
+      tombstoneGraceMs: options.tombstoneGraceMs,
+      source: () => this.#source,
+      readMs: (nowMs: number) => this.readMs(nowMs),
+      readFloorMs: () => (this.#storedReadFloorMs = this.#readFloorMs),
+      emit: (effect: ReplicaEffect) => void this.#effects.push(effect),
+    };
+    this.#pipeline = new Pipeline(options, parts, recovered.lastCommit, recovered.trimmedCommit);
+    this.#desk = new Desk({ ...parts, pipeline: this.#pipeline });
+  }
+
+  /** Who this instance writes as, until it starts again. */
+  get source(): Source {
+    return this.#source;
+  }
+
+  /** Number of the last commit that readers see. */
+  get appliedCommit(): number {
+    return this.#pipeline.appliedCommit;
+  }
+
+  /** Number of the last commit that is on disk for certain. */
+  get durableCommit(): number {
+    return this.#pipeline.durableCommit;
+  }
+
+  /** Commits up to this number are no longer in the log. */
+  get trimmedCommit(): number {
+    return this.#pipeline.trimmedCommit;
+  }
+
+  /** Why writes are refused, while they are. */
+  get fence(): Failure | undefined {
+    return this.#fence;
+  }
+
+  /** What readers see of a key, if it is in memory; else ask with `fetch`. */
+  peek(key: string): Cell | undefined {
+    return this.#states.peek(key);
+  }
+
+  /** Committed cells of keys that are being written: what a reader of the store must take instead of their rows. */
+  uncommitted(): ReadonlyMap<string, Cell> {
+    return this.#states.uncommitted();
+  }
+
+  /** The readers' clock: the wall clock, but never behind hybrid time or itself. */
+  readMs(nowMs: number): number {
+    this.#readFloorMs = Math.max(this.#readFloorMs, nowMs, this.#clock.last.ms);
+    return this.#readFloorMs;
+  }
+
+  strategyOf(namespace: string): Strategy {
+    return this.#namespaces.strategyOf(namespace);
+  }
+
+  /** Why a namespace cannot be read, where it cannot. */
+  problemOf(namespace: string): Failure | undefined {
+    return this.#namespaces.get(namespace)?.problem;
+  }
+
+  /** Whether readers here see the record that a token names. Undefined for a text that is not a token. */
+  hasSeen(tokenText: string): boolean | undefined {
+    const token = this.parseToken(tokenText);
+    if (token === undefined) return undefined;
+    return (this.#namespaces.get(token.namespace)?.heads.get(token.source) ?? 0) >= token.seq;
+  }
+
+  parseToken(text: string): Token | undefined {
+    return parseToken(text, this.sources);
+  }
+
+  /** The freshness token of a record that this instance applied under `commit`. */
+  tokenOf({ namespace, source, seq }: LogRecord, commit: number): string {
+    return formatToken({ namespace, source, seq, instance: this.origin, commit });
+  }
+
+  report(): NamespaceReport[] {
+    return this.#namespaces.names().map((name) => {
+      const { strategy, problem, heads, committed } = this.#namespaces.get(name)!;
+      return { name, strategy, problem, heads, ...committed };
+    });
+  }
+
+  /** How much waits where, for operators. */
+  pressure(): {
+    readonly queued: number;
+    readonly queuedBytes: number;
+    readonly commitsInFlight: number;
+    readonly cacheBytes: number;
+  } {
+    return {
+      queued: this.#queue.length - this.#queueHead,
+      queuedBytes: this.#queueBytes,
+      commitsInFlight: this.#pipeline.inFlightCount,
+      cacheBytes: this.#states.cacheBytes,
+    };
+  }
+
+  /**
+   * Takes in one event.
+   * @param nowMs the wall clock; may step back
+   * @returns what is to be done, in order
+   */
+  step(event: ReplicaEvent, nowMs: number, rng: Rng): readonly ReplicaEffect[] {
+    switch (event.type) {
+      case 'submit':
+        this.#submit(event.id, event.request, nowMs);
+        break;
+      case 'fetch':
+        this.#fetches.set(event.id, { keys: event.keys, cells: new Map() });
+        this.#answerFetch(event.id);
+        break;
+      case 'loaded':
+        this.#loaded(event.load, event.rows);
+        this.#drain(nowMs);
+        break;
+      case 'load-failed':
+        this.#loadFailed(event.load, event.failure);
+        break;
+      case 'committed':
+        this.#pipeline.committed(event.batch);
+        break;
+      case 'failed':
+        if (this.#pipeline.isInFlight(event.batch)) this.#failAll(event.failure);
+        break;
+      case 'durable':
+        this.#pipeline.durable(event.commit);
+        break;
+      case 'records':
+        if (this.#fence === undefined)
+          this.#arrive(
+            event.records.map((record) => ({ kind: 'record', record })),
+            nowMs,
+          );
+        break;
+      case 'purge':
+        if (this.#fence === undefined)
+          this.#arrive(
+            event.keys.map((key) => ({ kind: 'purge', key })),
+            nowMs,
+          );
+        break;
+      case 'reopen':
+        this.#fence = undefined;
+        this.#source = this.#drawSource(rng);
+        break;
+      case 'tick':
+        this.#tick(nowMs);
+        break;
+    }
+    this.#pipeline.flush(nowMs);
+    const load = this.#states.loads.start();
+    if (load !== undefined) this.#effects.push(load);
+    if (this.#effects.length === 0) return nothing;
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /** A source under which nothing was ever written. */
+  #drawSource(rng: Rng): Source {
+    const isUsed = (source: Source) => [...this.#namespaces].some(({ heads }) => heads.has(source));
+    for (;;) {
+      const epoch = Math.floor(rng() * 2 ** 24) * 2 ** 24 + Math.floor(rng() * 2 ** 24);
+      const source = this.sources.of(this.origin, epoch);
+      if (source !== this.#source && !isUsed(source)) return source;
+    }
+  }
+
+  #submit(id: number, request: WriteRequest, nowMs: number): void {
+    const failure = this.#fence ?? this.#overflow(request);
+    if (failure !== undefined) {
+      this.#effects.push({ type: 'reply', id, outcome: { ok: false, failure } });
+      return;
+    }
+    this.#queueBytes += request.sizeBytes;
+    this.#arrive([{ kind: 'submit', id, request }], nowMs);
+  }
+
+  #overflow(request: WriteRequest): Failure | undefined {
+    if (this.#queueBytes === 0 || this.#queueBytes + request.sizeBytes <= this.#options.queueBytesMax) return undefined;
+    return {
+      reason: 'unavailable',
+      message: 'more writes wait for the store than may wait; try again shortly',
+      details: { queued_bytes: this.#queueBytes },
+    };
+  }
+
+  #arrive(arrivals: readonly Arrival[], nowMs: number): void {
+    const isIdle = this.#queue.length === 0;
+    for (const arrival of arrivals) {
+      this.#queue.push(arrival);
+      // Behind one that waits only the look-ahead is done: its cold rows join the next load.
+      if (!isIdle) this.#isReady(arrival);
+    }
+    if (isIdle) this.#drain(nowMs);
+  }
+
+  /** Admits arrivals in order, up to the first that needs a cold row; those behind it have theirs asked for too. */
+  #drain(nowMs: number): void {
+    while (this.#queueHead < this.#queue.length) {
+      const arrival = this.#queue[this.#queueHead]!;
+      if (!this.#isReady(arrival)) break;
+      this.#queueHead++;
+      if (arrival.kind === 'submit') {
+        this.#queueBytes -= arrival.request.sizeBytes;
+        this.#desk.request(arrival.id, arrival.request, nowMs);
+      } else if (arrival.kind === 'record') this.#desk.record(arrival.record, nowMs);
+      else this.#desk.purge(arrival.key, nowMs);
+    }
+    if (this.#queueHead < this.#queue.length) return;
+    this.#queue.length = 0;
+    this.#queueHead = 0;
+    this.#states.release();
+  }
+
+  #isReady(arrival: Arrival): boolean {
+    if (arrival.kind === 'purge') return this.#states.isAtHand(arrival.key);
+    const targets = arrival.kind === 'submit' ? arrival.request.writes : arrival.record.operations;
+    let isReady = true;
+    for (const { key } of targets) if (!this.#states.isAtHand(key)) isReady = false;
+    return isReady;
+  }
+
+  #loaded(load: number, rows: readonly (Uint8Array | undefined)[]): void {
+    const keys = this.#states.loads.finish(load);
+    const isQueueWaiting = this.#queue.length > 0;
+    const fresh = new Map<string, Cell>();
+    keys.forEach((key, i) => {
+      if (key === undefined) return;
+      const strategy = this.#namespaces.strategyOf(namespaceOf(key));
+      const row = rows[i];
+      try {
+        const cell = row === undefined ? new Cell(undefined, 0, strategy) : decodeCell(row, this.sources, strategy);
+        this.#states.install(key, cell, isQueueWaiting);
+        fresh.set(key, cell);
+      } catch (error) {
+        const message = `the stored row of \`${key}\` does not decode: ${error instanceof Error ? error.message : String(error)}`;
+        this.#states.damage(key, { reason: 'corrupt', message, details: { key } });
+      }
+    });
+    for (const id of [...this.#fetches.keys()]) this.#answerFetch(id, fresh);
+  }
+
+  /** The store could not be read: whoever waits for it is told; later arrivals try again. */
+  #loadFailed(load: number, failure: Failure): void {
+    if (this.#states.loads.finish(load).length === 0) return;
+    for (const id of this.#fetches.keys()) this.#effects.push({ type: 'fetched', id, cells: new Map(), failure });
+    this.#fetches.clear();
+    this.#rejectQueue(failure);
+  }
+
+  #answerFetch(id: number, fresh?: ReadonlyMap<string, Cell>): void {
+    const { keys, cells } = this.#fetches.get(id)!;
+    let isWhole = true;
+    for (const key of keys) {
+      if (cells.has(key)) continue;
+      const failure = this.#states.damageOf(key);
+      if (failure !== undefined) {
+        this.#fetches.delete(id);
+        this.#effects.push({ type: 'fetched', id, cells, failure });
+        return;
+      }
+      const cell = this.#states.peek(key) ?? fresh?.get(key);
+      if (cell !== undefined) cells.set(key, cell);
+      else {
+        isWhole = false;
+        this.#states.loads.want(key);
+      }
+    }
+    if (!isWhole) return;
+    this.#fetches.delete(id);
+    this.#effects.push({ type: 'fetched', id, cells });
+  }
+
+  #failAll(failure: Failure): void {
+    this.#fence = failure;
+    this.#pipeline.failAll(failure);
+    this.#rejectQueue(failure);
+  }
+
+  #rejectQueue(failure: Failure): void {
+    for (const arrival of this.#queue.slice(this.#queueHead))
+      if (arrival.kind === 'submit')
+        this.#effects.push({
+          type: 'reply',
+          id: arrival.id,
+          outcome: { ok: false, failure: { ...failure, state: 'unchanged' } },
+        });
+    this.#queue.length = 0;
+    this.#queueHead = this.#queueBytes = 0;
+    this.#states.release();
+  }
+
+  #tick(nowMs: number): void {
+    if (this.#fence !== undefined) return;
+    const { gathering } = this.#pipeline;
+    gathering.forgottenAnswers.push(...this.#answers.expire(nowMs, answersForgottenPerTick));
+    // Expiry that was seen must stay seen after a restart, even if the wall clock steps back meanwhile.
+    if (this.readMs(nowMs) >= this.#storedReadFloorMs + readFloorSlackMs) gathering.mustCommit = true;
+  }
+}

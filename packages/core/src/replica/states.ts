@@ -1,0 +1,130 @@
+import type { Batch } from './batch.ts';
+import { CellCache } from './cache.ts';
+import type { Cell } from './cell.ts';
+import { Loads } from './loads.ts';
+import type { LogRecord } from './record.ts';
+import type { Failure } from './write.ts';
+
+/** A key whose write is not committed yet. */
+interface Pending {
+  /** What readers see until it is. */
+  readonly committed: Cell;
+  /** What the next write is judged against. */
+  latest: Cell;
+  /** The last batch that touches the key. */
+  batch: number;
+  /** The record of the last write, while a later one may join it. */
+  record: LogRecord | undefined;
+}
+
+/**
+ * The cells of a replica: committed ones in a bounded cache, pending ones above them, and those that waiting arrivals
+ * need held in between.
+ */
+export class States {
+  readonly loads = new Loads();
+  readonly #cache: CellCache;
+  readonly #pending = new Map<string, Pending>();
+  readonly #held = new Map<string, Cell>();
+  readonly #damaged = new Map<string, Failure>();
+
+  constructor(cacheBytesMax: number) {
+    this.#cache = new CellCache(cacheBytesMax);
+  }
+
+  get cacheBytes(): number {
+    return this.#cache.sizeBytes;
+  }
+
+  get pendingCount(): number {
+    return this.#pending.size;
+  }
+
+  /** The committed cell, if it is in memory. */
+  peek(key: string): Cell | undefined {
+    if (this.#pending.size > 0) {
+      const pending = this.#pending.get(key);
+      if (pending !== undefined) return pending.committed;
+    }
+    return this.#cache.get(key);
+  }
+
+  /** The cell that the next write of the key meets. The key must be at hand and sound. */
+  latest(key: string): Cell {
+    return this.#pending.get(key)?.latest ?? this.#cache.get(key) ?? this.#held.get(key)!;
+  }
+
+  pending(key: string): Readonly<Pending> | undefined {
+    return this.#pending.get(key);
+  }
+
+  damageOf(key: string): Failure | undefined {
+    return this.#damaged.size === 0 ? undefined : this.#damaged.get(key);
+  }
+
+  /** Whether the latest cell is in memory; if not, its row joins the next load. */
+  isAtHand(key: string): boolean {
+    if (this.#pending.has(key) || this.#cache.has(key) || this.#held.has(key) || this.#damaged.has(key)) return true;
+    this.loads.want(key);
+    return false;
+  }
+
+  /** Takes in a row that was read. @param hold keeps it until `release`, whatever the cache drops */
+  install(key: string, cell: Cell, hold: boolean): void {
+    this.#cache.set(key, cell);
+    if (hold) this.#held.set(key, cell);
+  }
+
+  /** Remembers that a row does not decode: it is reported on every use and never taken for absent. */
+  damage(key: string, failure: Failure): void {
+    this.#damaged.set(key, failure);
+  }
+
+  release(): void {
+    this.#held.clear();
+  }
+
+  /** Puts a new cell above the present one, to be committed with `batch`. */
+  put(batch: Batch, key: string, before: Cell, after: Cell, record: LogRecord | undefined): void {
+    this.loads.strike(key);
+    const pending = this.#pending.get(key);
+    if (pending === undefined)
+      this.#pending.set(key, { committed: before, latest: after, batch: batch.number, record });
+    else {
+      pending.latest = after;
+      pending.batch = batch.number;
+      pending.record = record;
+    }
+    const touched = batch.cells.get(key);
+    if (touched === undefined) batch.cells.set(key, { before, after });
+    else touched.after = after;
+  }
+
+  /** The batch is committed: in one go, readers see its cells. */
+  commit(batch: Batch): void {
+    for (const [key, { after }] of batch.cells) {
+      const pending = this.#pending.get(key);
+      if (pending !== undefined && pending.batch > batch.number)
+        this.#pending.set(key, { ...pending, committed: after });
+      else {
+        this.#pending.delete(key);
+        this.#cache.set(key, after);
+        if (this.#held.has(key)) this.#held.set(key, after);
+      }
+    }
+  }
+
+  /** Forgets everything that is pending. */
+  rollBack(): void {
+    // What the pending writes were judged against is committed: it may be kept.
+    for (const [key, { committed }] of this.#pending) this.#cache.set(key, committed);
+    this.#pending.clear();
+  }
+
+  /** Committed cells of the keys that are being written. */
+  uncommitted(): ReadonlyMap<string, Cell> {
+    const cells = new Map<string, Cell>();
+    for (const [key, { committed }] of this.#pending) cells.set(key, committed);
+    return cells;
+  }
+}

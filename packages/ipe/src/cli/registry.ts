@@ -65,6 +65,7 @@ export const commands: readonly CommandEntry[] = [
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
   { path: 'check', summary: 'Compile a folder of policies', load: () => import('./commands/check.ts') },
   { path: 'test', summary: 'Run the tests of a folder of policies', load: () => import('./commands/test.ts') },
+  { path: 'apply', summary: 'Make a node hold the policies of a folder', load: () => import('./commands/apply.ts') },
   { path: 'fmt', summary: 'Lay policies and tests out in one way', load: () => import('./commands/fmt.ts') },
   { path: 'log', summary: 'List commits of the policy tree', load: () => import('./commands/log.ts') },
   { path: 'diff', summary: 'Compare two roots of the policy tree', load: () => import('./commands/diff.ts') },
@@ -75,6 +76,11 @@ export const commands: readonly CommandEntry[] = [
   },
   { path: 'promote', summary: 'Move one ref to where another stands', load: () => import('./commands/promote.ts') },
   { path: 'sync', summary: 'Mirror policies from a Git repository', load: () => import('./commands/sync.ts') },
+  {
+    path: 'audit verify',
+    summary: 'Check the chain of hashes of the audit log',
+    load: () => import('./commands/audit-verify.ts'),
+  },
   { path: 'config check', summary: 'Check a configuration file', load: () => import('./commands/config-check.ts') },
   {
     path: 'config print',

@@ -1,7 +1,8 @@
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { type NodeOptions, onNode } from '../connect.ts';
 import { UsageError } from '../failure.ts';
+import { callTokens } from '../tokens.ts';
 import { given, secondsOf } from '../values.ts';
 
 interface Options extends NodeOptions {
@@ -34,8 +35,11 @@ export function define(command: Command, cli: Cli): void {
       const { kind, namespace, verb, grant, ttl } = options;
       if (kind !== 'service' && (namespace !== undefined || verb !== undefined))
         throw new UsageError('--namespace and --verb are for service tokens');
-      const result = await withPlane(cli, options, 'control', ({ control }) =>
-        control.call('token-create', given({ kind, name, namespaces: namespace, verbs: verb, grants: grant, ttl })),
+      const result = await callTokens(
+        cli,
+        options,
+        'token-create',
+        given({ kind, name, namespaces: namespace, verbs: verb, grants: grant, ttl }),
       );
       cli.show(options, result, () => {
         cli.out.line(result.token);

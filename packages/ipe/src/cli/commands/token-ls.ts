@@ -1,12 +1,13 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { type NodeOptions, onNode } from '../connect.ts';
+import { callTokens } from '../tokens.ts';
 
 export function define(command: Command, cli: Cli): void {
   onNode(command)
     .addHelpText('after', '\nExample:\n  ipe token ls')
     .action(async (options: NodeOptions) => {
-      const { tokens } = await withPlane(cli, options, 'control', ({ control }) => control.call('token-list', {}));
+      const { tokens } = await callTokens(cli, options, 'token-list', {});
       cli.show(options, tokens, () =>
         cli.out.table(
           ['ID', 'KIND', 'NAME', 'CREATED', 'EXPIRES', 'NAMESPACES'],

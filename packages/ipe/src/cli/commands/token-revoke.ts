@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { type NodeOptions, onNode } from '../connect.ts';
+import { callTokens } from '../tokens.ts';
 
 export function define(command: Command, cli: Cli): void {
   onNode(command)
@@ -10,7 +11,7 @@ export function define(command: Command, cli: Cli): void {
       '\nIt stops opening anything at once, sessions under way included.\n\nExample:\n  ipe token revoke 7f3a12',
     )
     .action(async (id: string, options: NodeOptions) => {
-      const result = await withPlane(cli, options, 'control', ({ control }) => control.call('token-revoke', { id }));
+      const result = await callTokens(cli, options, 'token-revoke', { id });
       cli.show(options, result, () => cli.out.line(`revoked ${id}`));
     });
 }

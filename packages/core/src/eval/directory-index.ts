@@ -36,6 +36,11 @@ type Attribute = (typeof attributes)[number];
 export class DirectoryIndex {
   /** Values that all policies below ask for, as one test: a request that fails it concerns none of them. */
   readonly literalTests: LiteralTests;
+  /** Children of the directory itself. */
+  get width(): number {
+    return this.#children.length;
+  }
+
   /** Policies at any depth. */
   readonly size: number;
   readonly #byValue: Readonly<Record<Attribute, ReadonlyMap<string, readonly number[]>>>;

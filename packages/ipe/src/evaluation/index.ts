@@ -1,0 +1,10 @@
+export type { Answer, DecisionRecord, Evaluator, Question } from './evaluator.ts';
+export type { ReceiptVerifier } from './replay.ts';
+export { createEvaluationService, type EvaluationService, type EvaluationServiceOptions } from './service.ts';
+export {
+  defaultEvaluationConfig,
+  type EvaluationConfig,
+  type FactPage,
+  type FactsSource,
+  type SearchSource,
+} from './types.ts';

@@ -1,0 +1,165 @@
+import { isIpeError } from '@ipe/core';
+import type { Primitives } from '@ipe/core/bytes';
+import type { Facts, ReceiptSigner } from '@ipe/core/eval';
+import type { LruCounters, PolicySnapshot, PolicyStore } from '@ipe/core/tree';
+import type { CallContext, Handlers, PlaneService } from '../api/method.ts';
+import { readParams } from '../api/params.ts';
+import { errorBody, type ReportInternal } from '../api/problem.ts';
+import { authzenRoutes } from './authzen.ts';
+import { type Answer, type DecisionRecord, Evaluator } from './evaluator.ts';
+import { policyMethods } from './policy-methods.ts';
+import { PolicyReader } from './policy-reader.ts';
+import { released } from './released.ts';
+import { type ReceiptVerifier, replayMethod } from './replay.ts';
+import { type Ask, readAsk } from './requests.ts';
+import { policyWatches } from './subscriptions.ts';
+import type { EvaluationConfig, FactsSource } from './types.ts';
+
+export interface EvaluationServiceOptions {
+  /** Read only: `current`, `at`, `watch`. */
+  readonly policies: Pick<PolicyStore, 'current' | 'at' | 'watch'>;
+  readonly facts: FactsSource;
+  readonly primitives: Primitives;
+  /** Unix milliseconds, perhaps fractional. */
+  readonly clock: () => number;
+  /** Milliseconds on a clock that never goes back, for the ages of caches. */
+  readonly monotonic: () => number;
+  readonly newId: () => string;
+  readonly config: EvaluationConfig;
+  /** Version of the program, and the instance's name. */
+  readonly version: string;
+  readonly instance: string;
+  /** Signs receipts; absent: `signed` ones are refused. */
+  readonly signer?: ReceiptSigner;
+  /** Checks signatures of receipts that are replayed. */
+  readonly verifier?: ReceiptVerifier;
+  /** Whether policies came from a peer: their programs are then compiled again before their first use. */
+  readonly verifyPrograms?: boolean;
+  /** Told of every decision, synchronously: must be quick and must not throw. */
+  readonly onDecision?: (record: DecisionRecord) => void;
+  /** Told of bugs met inside a batch, where one item's failure does not fail the others. */
+  readonly reportInternal?: ReportInternal;
+  /** What is missing before decisions can be made, such as namespaces still loading. */
+  readonly missing?: () => readonly string[];
+}
+
+export interface EvaluationService extends PlaneService {
+  /** Counters of the planned policies. */
+  counters(): LruCounters;
+  /** Decides in process, with everything the wire would check already checked. */
+  readonly evaluator: Evaluator;
+  /** Ends subscriptions. Store and facts belong to the caller. */
+  close(): void;
+}
+
+/**
+ * The evaluation plane: decisions over one policy store and one source of facts, as JSON-RPC methods and as AuthZEN 1.0.
+ *
+ * Every request reads one root and one view of the facts. Owns its caches and subscriptions, nothing else.
+ */
+export function createEvaluationService(options: EvaluationServiceOptions): EvaluationService {
+  const { policies, facts, config, clock, primitives } = options;
+  const reader = new PolicyReader({
+    primitives,
+    cacheBytes: config.policyCacheBytes,
+    cacheAgeMs: config.policyCacheAgeMs,
+    now: options.monotonic,
+    verifyPrograms: options.verifyPrograms ?? false,
+  });
+  const evaluator = new Evaluator({
+    reader,
+    primitives,
+    policyStepsMax: config.maxCost,
+    newId: options.newId,
+    engine: options.version,
+    instance: options.instance,
+    ...(options.signer === undefined ? {} : { signer: options.signer }),
+    ...(options.onDecision === undefined ? {} : { onDecision: options.onDecision }),
+  });
+  const watches = policyWatches(policies, options.newId);
+  const nowSeconds = () => clock() / 1000;
+  const report: ReportInternal = options.reportInternal ?? (() => {});
+
+  const answer = (ask: Ask, snapshot: PolicySnapshot, view: Facts, now: number): Answer | Promise<Answer> =>
+    evaluator.answer({
+      snapshot,
+      path: ask.path,
+      request: ask.request,
+      facts: view,
+      now: ask.now ?? now,
+      receipt: ask.receipt ?? config.receipt,
+    });
+
+  const evaluate = (params: unknown, context: CallContext): unknown => {
+    const ask = readAsk(params, context.caller);
+    if (ask.root === undefined && ask.freshAsOf === undefined)
+      return released(facts.open(), (view) => answer(ask, policies.current(), view, nowSeconds()));
+    return evaluateAsked(ask, context);
+  };
+
+  const evaluateAsked = async (ask: Ask, context: CallContext): Promise<Answer> => {
+    const snapshot = ask.root === undefined ? undefined : await policies.at(ask.root);
+    if (ask.freshAsOf !== undefined) await facts.freshAsOf(ask.freshAsOf, config.freshWaitMs, context.signal);
+    return released(facts.open(), (view) => answer(ask, snapshot ?? policies.current(), view, nowSeconds()));
+  };
+
+  const evaluateBatch = async (params: unknown, context: CallContext): Promise<unknown> => {
+    const fields = readParams(params, ['evaluations']);
+    const items = fields.array('evaluations', config.batchMax, (item, where) => ({
+      id: typeof item === 'object' && item !== null && 'id' in item ? item.id : null,
+      ask: attempt(() => readAsk(item, context.caller, where)),
+    }));
+    const tokens = new Set(items.map(({ ask }) => ('value' in ask ? ask.value.freshAsOf : undefined)));
+    for (const token of tokens)
+      if (token !== undefined) await facts.freshAsOf(token, config.freshWaitMs, context.signal);
+    const snapshot = policies.current();
+    const now = nowSeconds();
+    return released(facts.open(), async (view) => {
+      const results: unknown[] = [];
+      for (const { id, ask } of items) {
+        try {
+          if ('error' in ask) throw ask.error;
+          const at = ask.value.root === undefined ? snapshot : await policies.at(ask.value.root);
+          results.push({ id, ...(await answer(ask.value, at, view, now)) });
+        } catch (error) {
+          results.push({ id, error: errorBody(error, report) });
+        }
+      }
+      return { results };
+    });
+  };
+
+  const handlers: Handlers = {
+    evaluate,
+    'evaluate-batch': evaluateBatch,
+    ...policyMethods(policies),
+    replay: replayMethod({
+      policies,
+      facts,
+      reader,
+      primitives,
+      config,
+      ...(options.verifier === undefined ? {} : { verifier: options.verifier }),
+    }),
+    ...watches.handlers,
+  };
+
+  return {
+    plane: 'evaluation',
+    handlers,
+    routes: authzenRoutes({ policies, facts, evaluator, config, nowSeconds }),
+    missing: options.missing ?? (() => []),
+    counters: () => reader.counters,
+    evaluator,
+    close: watches.close,
+  };
+}
+
+function attempt<T>(read: () => T): { readonly value: T } | { readonly error: unknown } {
+  try {
+    return { value: read() };
+  } catch (error) {
+    if (!isIpeError(error)) throw error;
+    return { error };
+  }
+}

@@ -8,6 +8,7 @@ export {
   parseMessage,
   type Trailer,
 } from './commit.ts';
+export { IdSet } from './id-set.ts';
 export {
   framedId,
   frameObject,

@@ -13,6 +13,7 @@ export {
   parentPath,
   policySegments,
 } from './paths.ts';
+export { type Proven, type TreeProof, verifyProof } from './proof.ts';
 export type * from './types.ts';
 export { emptyRoot, policyFamilies } from './types.ts';
 export { unifiedPatch } from './patch.ts';

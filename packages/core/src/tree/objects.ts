@@ -79,16 +79,16 @@ export class ObjectStore {
     return body;
   }
 
-  /** Trees in the order of `ids`, in one trip; in place of one that cannot be read, the error that says so. */
-  async tryReadTrees(ids: readonly ObjectId[]): Promise<(Uint8Array | IpeError)[]> {
-    const stored = await this.#kv.getMany(
-      'objects',
-      ids.map((id) => fromHex(id)),
-    );
-    return ids.map((id, i) => {
+  /** As `readMany`, but in place of an object that cannot be read stands the error that says so. */
+  async tryReadMany(
+    wanted: readonly (readonly [id: ObjectId, type: ObjectType])[],
+  ): Promise<(Uint8Array | IpeError)[]> {
+    const keys = wanted.map(([id]) => fromHex(id));
+    const stored = await this.#kv.getMany('objects', keys);
+    return wanted.map(([id, type], i) => {
       try {
-        const body = this.#expect(id, 'tree', stored[i]);
-        checkTree(body);
+        const body = this.#expect(id, type, stored[i]);
+        if (type === 'tree') checkTree(body);
         return body;
       } catch (error) {
         if (isIpeError(error)) return error;

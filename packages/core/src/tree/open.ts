@@ -45,8 +45,8 @@ export async function loadState(options: PolicyStoreOptions): Promise<StoreState
   const state = new StoreState(options);
   await checkFormat(state);
   for (const [name, ref] of await readRefs(state)) state.heads.set(name, await readHead(state, name, ref));
-  for await (const [key] of state.kv.entries('metadata', prefixRange('condemned/'))) {
-    state.condemned.add(fromAscii(key).slice('condemned/'.length));
+  for await (const [key, value] of state.kv.entries('metadata', prefixRange('condemned/'))) {
+    state.condemned.set(fromAscii(key).slice('condemned/'.length), Number(fromAscii(value)));
   }
   await warmIndex(state);
   return state;
@@ -118,14 +118,14 @@ async function readRows(state: StoreState, head: Head): Promise<StoredIndex> {
 /** A node as the verified trees have it. */
 type Skeleton = { kind: 'directory'; hash: ObjectId } | { kind: 'policy'; hash: ObjectId; test: ObjectId | null };
 
-interface WalkedTree {
+export interface WalkedTree {
   /** Parents before children. */
   readonly nodes: Map<string, Skeleton>;
   readonly damages: Map<string, IpeError>;
 }
 
 /** Reads and verifies every directory below a root, level by level. */
-async function walkDirectories(state: StoreState, root: ObjectId): Promise<WalkedTree> {
+export async function walkDirectories(state: StoreState, root: ObjectId): Promise<WalkedTree> {
   const nodes = new Map<string, Skeleton>([['', { kind: 'directory', hash: root }]]);
   const damages = new Map<string, IpeError>();
   let level: [path: string, hash: ObjectId][] = root === emptyRoot ? [] : [['', root]];
@@ -133,7 +133,7 @@ async function walkDirectories(state: StoreState, root: ObjectId): Promise<Walke
     const next: typeof level = [];
     for (let at = 0; at < level.length; at += 256) {
       const slice = level.slice(at, at + 256);
-      const bodies = await state.objects.tryReadTrees(slice.map(([, hash]) => hash));
+      const bodies = await state.objects.tryReadMany(slice.map(([, hash]) => [hash, 'tree'] as const));
       await state.breathe();
       for (let i = 0; i < slice.length; i++) {
         const [path, hash] = slice[i]!;
@@ -237,7 +237,7 @@ export async function rebuildRows(
   const policies = [...tree.nodes].flatMap(([path, node]) => (node.kind === 'policy' ? [{ path, ...node }] : []));
   for (let at = 0; at < policies.length; at += 256) {
     const slice = policies.slice(at, at + 256);
-    const bodies = await state.objects.tryReadTrees(slice.map((policy) => policy.hash));
+    const bodies = await state.objects.tryReadMany(slice.map((policy) => [policy.hash, 'tree'] as const));
     for (let i = 0; i < slice.length; i++) {
       const { path, hash, test } = slice[i]!;
       const body = bodies[i]!;

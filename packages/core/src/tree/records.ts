@@ -77,6 +77,23 @@ export class Records {
     return (await this.#stored(id)) ?? this.#derive(id);
   }
 
+  /**
+   * The record of a commit that retention makes the oldest of its line: all states there are, read before what they
+   * came from is collected.
+   */
+  async baseRecord(id: ObjectId): Promise<CommitRecord> {
+    const record = await this.get(id);
+    if (record.base === true) return record;
+    const states = await this.statesAt(id);
+    const base: CommitRecord = {
+      ...record,
+      policies: byPath(states.policies).map(([path, after]) => [path, null, after]),
+      directories: byPath(states.directories).map(([path, after]) => [path, null, after]),
+      base: true,
+    };
+    return base;
+  }
+
   encode(id: ObjectId, record: CommitRecord): KvOperation<PolicyFamily> {
     return put('metadata', metadataKeys.commit(id), encodeRecord(this.#primitives, this.#codec, record));
   }
@@ -85,9 +102,21 @@ export class Records {
     return decodeCommit(this.#primitives, await this.#objects.read(id, 'commit'));
   }
 
-  /** Drops what is cached, so that the next reads see the disk. */
-  forget(): void {
-    this.#cache.clear();
+  /** The latest root commit that had a content root. */
+  async latestWithRoot(root: ObjectId): Promise<ObjectId | undefined> {
+    const value = await this.#kv.get('metadata', metadataKeys.root(root));
+    return value?.length === 64 ? fromAscii(value) : undefined;
+  }
+
+  /** Takes over a record just written. */
+  remember(id: ObjectId, record: CommitRecord): void {
+    this.#cache.set(id, record);
+  }
+
+  /** Drops cached records; absent: all, so that the next reads see the disk. */
+  forget(ids?: readonly ObjectId[]): void {
+    if (ids === undefined) this.#cache.clear();
+    else for (const id of ids) this.#cache.delete(id);
   }
 
   /**
@@ -103,26 +132,37 @@ export class Records {
     for (let id: ObjectId | undefined = commit; id !== undefined; ) {
       const record: CommitRecord = await this.get(id);
       if (main !== null && (await this.chainAt(record.generation)) === id) {
-        meeting = record;
-        break;
+        const undo = await this.#undo(main, record.generation);
+        if (undo !== undefined) {
+          meeting = record;
+          for (const each of undo) {
+            for (const [path, before] of each.policies) policies.set(path, before);
+            for (const [path, before] of each.directories) directories.set(path, before);
+          }
+          break;
+        }
       }
       redo.push(record);
       id = await this.#firstParent(id, record);
-    }
-    if (meeting !== undefined) {
-      for (let id = main!; ; ) {
-        const record = await this.get(id);
-        if (record.generation <= meeting.generation) break;
-        for (const [path, before] of record.policies) policies.set(path, before);
-        for (const [path, before] of record.directories) directories.set(path, before);
-        id = record.parents[0]!;
-      }
     }
     for (const record of redo.reverse()) {
       for (const [path, , after] of record.policies) policies.set(path, after);
       for (const [path, , after] of record.directories) directories.set(path, after);
     }
     return { policies, directories, detached: meeting === undefined };
+  }
+
+  /** Records of `main` above a generation, newest first; undefined where retention cut the history in between. */
+  async #undo(main: ObjectId, generation: number): Promise<CommitRecord[] | undefined> {
+    const records: CommitRecord[] = [];
+    for (let id: ObjectId | undefined = main; id !== undefined; ) {
+      const record: CommitRecord = await this.get(id);
+      if (record.generation <= generation) return records;
+      if (record.base === true) return undefined;
+      records.push(record);
+      id = await this.#firstParent(id, record);
+    }
+    return undefined;
   }
 
   /** Root commit of `main` at a generation. */
@@ -268,7 +308,7 @@ export class Records {
       const { version, updatedAtMs } = found;
       return [path, null, { version, updatedAtMs, deleted: found.tree === emptyRoot }];
     });
-    return { ...record, policies };
+    return { ...record, policies, base: true };
   }
 
   /** Whether retention cut the history before this commit. */

@@ -167,6 +167,8 @@ export interface CommitRecord {
     before: DirectoryState | null,
     after: DirectoryState | null,
   ])[];
+  /** Set where retention cut the history before this commit: the record then holds every state there is, as its own. */
+  readonly base?: true;
 }
 
 /** JSON, zlib: its checksum (RFC 1950) finds damage. */

@@ -60,8 +60,8 @@ export class StoreState {
   readonly heads = new Map<string, Head>();
   readonly leases: Leases = new Map();
   readonly watchers = new Set<(event: UpdateEvent) => void>();
-  /** Objects marked for deletion by a collection under way. Mirrors the `condemned/` rows. */
-  readonly condemned = new Set<ObjectId>();
+  /** Objects that a collection marked for deletion, and when (Unix milliseconds). Mirrors the `condemned/` rows. */
+  readonly condemned = new Map<ObjectId, number>();
   live = new LivePathIndex(emptyRoot, null, 0);
   /** Why the index had to be built anew at start. */
   indexRebuilt: string | null = null;

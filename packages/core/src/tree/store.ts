@@ -1,9 +1,13 @@
 import { IpeError } from '../errors.ts';
+import { checkCollectOptions, collectGarbage } from './gc.ts';
 import { diffRoots, readHistory, readLog } from './history.ts';
+import { makeProof, type TreeProof } from './proof.ts';
 import { dropRef, listRefs, pinRef, promoteRef, restoreRoot } from './refs.ts';
 import { resolveRevision } from './resolve.ts';
 import { emptyHead, mainRef, type StoreState } from './state.ts';
 import type {
+  CollectOptions,
+  CollectReport,
   CommitInfo,
   CommitMeta,
   DiffEntry,
@@ -18,11 +22,15 @@ import type {
   PolicyVersion,
   RefInfo,
   Revision,
+  ScrubSlice,
   UpdateEvent,
   UpdateRequest,
   UpdateResult,
+  VerifyOptions,
+  VerifyReport,
 } from './types.ts';
 import { applyUpdate } from './update.ts';
+import { scrubSlice, verifyStore } from './verify.ts';
 
 /** The policy store over a loaded state: queues what writes, hands out what reads. */
 export class TreePolicyStore implements PolicyStore {
@@ -30,6 +38,7 @@ export class TreePolicyStore implements PolicyStore {
   #tail: Promise<unknown> = Promise.resolve();
   #queued = 0;
   #closed = false;
+  #collecting = false;
 
   constructor(state: StoreState) {
     this.#state = state;
@@ -93,6 +102,31 @@ export class TreePolicyStore implements PolicyStore {
   async diff(from: string, to: string, options: DiffOptions = {}): Promise<readonly DiffEntry[]> {
     const [left, right] = [await this.resolve(from), await this.resolve(to)];
     return diffRoots(this.#state, left.root, right.root, options);
+  }
+
+  async prove(path: string, revision: string = mainRef): Promise<TreeProof> {
+    const { commit } = await this.resolve(revision);
+    if (commit === null) throw new IpeError('not_found', 'nothing was ever written: there is no root to prove from');
+    return makeProof(this.#state.objects, commit, path);
+  }
+
+  verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    return verifyStore(this.#state, options);
+  }
+
+  scrub(cursor?: string, objects = 1000): Promise<ScrubSlice> {
+    return scrubSlice(this.#state, cursor, objects);
+  }
+
+  async collect(options: CollectOptions): Promise<CollectReport> {
+    checkCollectOptions(options);
+    if (this.#collecting) throw new IpeError('unavailable', 'a garbage collection is under way; wait for it to end');
+    this.#collecting = true;
+    try {
+      return await collectGarbage(this.#state, (task) => this.#enqueue(task), options);
+    } finally {
+      this.#collecting = false;
+    }
   }
 
   watch(listener: (event: UpdateEvent) => void): () => void {

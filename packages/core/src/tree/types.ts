@@ -1,5 +1,6 @@
 import type { Primitives } from '../bytes/index.ts';
 import type { Kv } from '../store/index.ts';
+import type { TreeProof } from './proof.ts';
 
 /** Lower-case hexadecimal SHA-256 id of a Git object: 64 characters. */
 export type ObjectId = string;
@@ -262,6 +263,77 @@ export interface Lease {
   release(): void;
 }
 
+/** What a garbage collection is told. */
+export interface CollectOptions {
+  /** Now, Unix milliseconds. */
+  readonly nowMs: number;
+  /** History younger than this is kept, and on each ref the commit that was in force then. */
+  readonly retentionMs: number;
+  /** How long an object stays condemned before a later run deletes it. Default 24 hours. */
+  readonly graceMs?: number;
+  /** Root commits or content roots that retained decisions name. */
+  readonly keep?: Iterable<ObjectId>;
+  /** Says what would be deleted, and changes nothing. */
+  readonly dryRun?: boolean;
+  readonly progress?: (progress: { readonly phase: 'mark' | 'sweep'; readonly done: number }) => void;
+}
+
+export interface CollectReport {
+  readonly dryRun: boolean;
+  readonly retainedCommits: number;
+  /** Commits at which history now ends. */
+  readonly boundaryCommits: number;
+  /** Objects that something kept reaches. */
+  readonly reachable: number;
+  readonly scanned: number;
+  readonly unreachable: number;
+  /** Newly marked for deletion by a later run. */
+  readonly condemned: number;
+  /** Marks taken back: reachable again. */
+  readonly cleared: number;
+  /** Condemned before, still within their grace. */
+  readonly waiting: number;
+  /** Deleted; with `dryRun`, what would be. */
+  readonly deleted: number;
+  readonly deletedBytes: number;
+}
+
+/** How thoroughly to verify: refs and root; that everything reachable is there; every object's hash, index and chains. */
+export type VerifyLevel = 'quick' | 'connectivity' | 'full';
+
+export interface VerifyOptions {
+  /** Default `full`. */
+  readonly level?: VerifyLevel;
+  readonly progress?: (progress: { readonly checked: number }) => void;
+}
+
+export interface VerifyProblem {
+  readonly kind: 'ref' | 'missing' | 'damaged' | 'index' | 'record' | 'chain';
+  /** Object, ref or path it is about. */
+  readonly subject: string;
+  readonly message: string;
+}
+
+export interface VerifyReport {
+  readonly level: VerifyLevel;
+  readonly root: ObjectId;
+  readonly commit: ObjectId | null;
+  readonly checkedObjects: number;
+  /** Objects that no ref reaches: garbage, not a problem. With `full` only. */
+  readonly unreachableObjects?: number;
+  /** Problems found; the first 1,000 of them are listed. */
+  readonly problemCount: number;
+  readonly problems: readonly VerifyProblem[];
+}
+
+/** One step of a scrub. */
+export interface ScrubSlice {
+  readonly checkedObjects: number;
+  readonly problems: readonly VerifyProblem[];
+  /** Where the next slice begins; absent: the last object was reached, begin anew. */
+  readonly cursor?: string;
+}
+
 /** Common to everything that makes a root commit without naming changes. */
 export interface CommitMeta {
   readonly author: Author;
@@ -344,6 +416,21 @@ export interface PolicyStore {
   log(options?: PageOptions & { readonly ref?: string }): Promise<Page<CommitInfo>>;
   /** Policies that differ, in path order; equal subtrees are never opened. */
   diff(from: string, to: string, options?: DiffOptions): Promise<readonly DiffEntry[]>;
+
+  /**
+   * Nodes that prove what stands at `path`, or that nothing does, to whoever trusts the root commit: check them with
+   * `verifyProof`. @throws `not_found` for a store in which nothing was ever written
+   */
+  prove(path: string, revision?: string): Promise<TreeProof>;
+  /** Checks the store and reports; never repairs or deletes. */
+  verify(options?: VerifyOptions): Promise<VerifyReport>;
+  /** Rehashes the next `objects` (default 1,000) objects in id order, for a slow scrub in the background. */
+  scrub(cursor?: string, objects?: number): Promise<ScrubSlice>;
+  /**
+   * Deletes what no ref, pin, lease or decision within retention reaches, in bounded slices between updates. One at a time.
+   * @throws `corrupt` where something reachable cannot be read (nothing is deleted); `unavailable` while another runs
+   */
+  collect(options: CollectOptions): Promise<CollectReport>;
 
   /** Calls `listener` after each change of any ref. @returns a function that stops it. */
   watch(listener: (event: UpdateEvent) => void): () => void;

@@ -1,0 +1,217 @@
+import { toHex } from '../bytes/index.ts';
+import { IpeError, isIpeError } from '../errors.ts';
+import { type Commit, decodeCommit, IdSet } from '../git/index.ts';
+import type { KvOperation } from '../store/index.ts';
+import { walkReachable } from './reach.ts';
+import { condemnedBelow } from './refs.ts';
+import { planRetention, type Retention } from './retention.ts';
+import { ascii, decodeRecord, del, fromAscii, metadataKeys, put } from './rows.ts';
+import type { StoreState } from './state.ts';
+import type { CollectOptions, CollectReport, ObjectId, PolicyFamily } from './types.ts';
+
+/** Runs a task in turn with the updates. */
+export type Enqueue = <Result>(task: () => Promise<Result>) => Promise<Result>;
+
+/** Objects looked at, condemned or deleted at a time: an update never waits for more than one such slice. */
+const sliceObjects = 500;
+
+/**
+ * Deletes what no root within retention reaches, in three steps that each other run separates by a grace:
+ * mark what is reachable; condemn the rest; delete what an earlier run condemned a grace ago and nobody asked for since.
+ *
+ * Every put takes an object's mark back, also where the object was there already, and marks are looked at again in the
+ * queue's turn that deletes: `gc-model.test.ts` tries every interleaving of these rules, and of those without one of them.
+ */
+export async function collectGarbage(
+  state: StoreState,
+  enqueue: Enqueue,
+  options: CollectOptions,
+): Promise<CollectReport> {
+  const dryRun = options.dryRun === true;
+  const graceMs = options.graceMs ?? 24 * 3600 * 1000;
+  const earlier = new Map(state.condemned);
+  const retention = await planRetention(state, options);
+  const reached = await mark(state, retention, options);
+  if (!dryRun) await cutHistory(state, retention, reached.shallowVersions);
+
+  const totals = { scanned: 0, condemned: 0, cleared: 0, waiting: 0, deleted: 0, deletedBytes: 0, unreachable: 0 };
+  let slice: SweepSlice = newSlice();
+  const finish = async (): Promise<void> => {
+    const done = slice;
+    slice = newSlice();
+    if (!dryRun) await enqueue(() => takeSlice(state, retention, done, options.nowMs, totals));
+    else totals.deleted += done.doomed.length;
+    await state.breathe();
+    options.progress?.({ phase: 'sweep', done: totals.scanned });
+  };
+  for await (const [key, stored] of state.kv.entries('objects')) {
+    totals.scanned++;
+    slice.looked++;
+    const id = toHex(key);
+    const since = earlier.get(id);
+    if (reached.ids.hasBytes(key)) {
+      if (since !== undefined) slice.cleared.push(id);
+    } else {
+      totals.unreachable++;
+      if (since === undefined) slice.condemned.push(id);
+      else if (options.nowMs - since < graceMs) totals.waiting++;
+      else slice.doomed.push({ id, key, stored, since });
+      if (dryRun) totals.deletedBytes += since !== undefined && options.nowMs - since >= graceMs ? stored.length : 0;
+    }
+    if (slice.looked >= sliceObjects) await finish();
+  }
+  await finish();
+  if (!dryRun) {
+    state.objects.forget();
+    await state.kv.sync();
+    if (totals.deleted > 0) await state.kv.compact('objects');
+  }
+  const { commits, boundary } = retention;
+  return {
+    dryRun,
+    retainedCommits: commits.size,
+    boundaryCommits: boundary.length,
+    reachable: reached.ids.size,
+    ...totals,
+  };
+}
+
+interface Doomed {
+  readonly id: ObjectId;
+  readonly key: Uint8Array;
+  readonly stored: Uint8Array;
+  /** When it was condemned; another time by now means that it was wanted in between. */
+  readonly since: number;
+}
+
+interface SweepSlice {
+  looked: number;
+  readonly condemned: ObjectId[];
+  readonly cleared: ObjectId[];
+  readonly doomed: Doomed[];
+}
+
+const newSlice = (): SweepSlice => ({ looked: 0, condemned: [], cleared: [], doomed: [] });
+
+/** Everything that retained commits and their versions reach. @throws IpeError `corrupt`: nothing is deleted then */
+async function mark(
+  state: StoreState,
+  retention: Retention,
+  options: CollectOptions,
+): Promise<{ ids: IdSet; shallowVersions: ObjectId[] }> {
+  const ids = new IdSet();
+  const shallowVersions: ObjectId[] = [];
+  const breathe = async (): Promise<void> => {
+    options.progress?.({ phase: 'mark', done: ids.size });
+    await state.breathe();
+  };
+  const walk = { parents: () => false, readBlobs: false, breathe };
+  await walkReachable(state, retention.commits, ids, walk);
+  await walkReachable(state, retention.versions, ids, {
+    ...walk,
+    visit: (id, type, body) => {
+      if (type !== 'commit') return;
+      const { parents } = decodeCommit(state.primitives, body!);
+      if (parents.some((parent) => !retention.versions.has(parent))) shallowVersions.push(id);
+    },
+  });
+  return { ids, shallowVersions };
+}
+
+/** Writes down where history ends from now on, before anything older goes. */
+async function cutHistory(
+  state: StoreState,
+  retention: Retention,
+  shallowVersions: readonly ObjectId[],
+): Promise<void> {
+  for (const id of retention.boundary) {
+    if (await state.records.isShallow(id)) continue;
+    const base = await state.records.baseRecord(id);
+    await state.kv.write([state.records.encode(id, base), put('metadata', metadataKeys.shallow(id), ascii('1'))]);
+    state.records.remember(id, base);
+  }
+  const rows = shallowVersions.map((id) => put('metadata', metadataKeys.shallow(id), ascii('1')));
+  for (let at = 0; at < rows.length; at += sliceObjects) await state.kv.write(rows.slice(at, at + sliceObjects));
+  await state.kv.sync();
+}
+
+/** One slice's marks and deletions. Runs in the queue. */
+async function takeSlice(
+  state: StoreState,
+  retention: Retention,
+  slice: SweepSlice,
+  nowMs: number,
+  totals: { condemned: number; cleared: number; deleted: number; deletedBytes: number },
+): Promise<void> {
+  if (state.failed !== undefined) throw state.failed;
+  const operations: KvOperation<PolicyFamily>[] = [];
+  const wanted = await wantedSince(state, retention);
+  const cleared = [...wanted, ...slice.cleared].filter((id) => state.condemned.has(id));
+  for (const id of cleared) operations.push(del('metadata', metadataKeys.condemned(id)));
+  for (const id of cleared) state.condemned.delete(id);
+  // An object put since the sweep saw it is condemned all the same: the next run's mark takes that back.
+  for (const id of slice.condemned) operations.push(put('metadata', metadataKeys.condemned(id), ascii(String(nowMs))));
+  const doomed = slice.doomed.filter(({ id, since }) => state.condemned.get(id) === since);
+  for (const each of doomed) operations.push(...(await deletionOf(state, each)));
+  if (operations.length > 0) await state.kv.write(operations);
+  for (const id of slice.condemned) state.condemned.set(id, nowMs);
+  for (const { id } of doomed) state.condemned.delete(id);
+  state.records.forget(doomed.map(({ id }) => id));
+  totals.condemned += slice.condemned.length;
+  totals.cleared += cleared.length;
+  totals.deleted += doomed.length;
+  totals.deletedBytes += doomed.reduce((sum, { stored }) => sum + stored.length, 0);
+}
+
+/** Condemned objects that a ref or lease taken since the mark reaches. */
+async function wantedSince(state: StoreState, retention: Retention): Promise<ObjectId[]> {
+  const found: ObjectId[] = [];
+  const roots = new Set([...state.leases.keys()]);
+  for (const head of state.heads.values()) if (head.commit !== null) roots.add(head.commit);
+  for (const commit of roots) {
+    if (retention.commits.has(commit) || retention.checked.has(commit)) continue;
+    const object = await state.objects.find(commit);
+    if (object === undefined) continue;
+    const { tree } = decodeCommit(state.primitives, object.body);
+    found.push(...(await condemnedBelow(state, commit, tree)));
+    retention.checked.add(commit);
+  }
+  return found;
+}
+
+async function deletionOf(state: StoreState, { id, key, stored }: Doomed): Promise<KvOperation<PolicyFamily>[]> {
+  const operations = [del('objects', key), del('metadata', metadataKeys.condemned(id))];
+  const commit = readCommit(state, id, stored);
+  if (commit === undefined) return operations;
+  operations.push(del('metadata', metadataKeys.commit(id)), del('metadata', metadataKeys.shallow(id)));
+  const latest = await state.kv.get('metadata', metadataKeys.root(commit.tree));
+  if (latest !== undefined && fromAscii(latest) === id)
+    operations.push(del('metadata', metadataKeys.root(commit.tree)));
+  const bytes = await state.kv.get('metadata', metadataKeys.commit(id));
+  const record = bytes === undefined ? undefined : decodeRecord(state.primitives, state.codec, bytes);
+  if (record !== undefined && (await state.records.chainAt(record.generation)) === id) {
+    operations.push(del('metadata', metadataKeys.chain(record.generation)));
+  }
+  return operations;
+}
+
+/** The commit in stored bytes; undefined for other objects, and for a damaged one, which nothing needs any more. */
+function readCommit(state: StoreState, id: ObjectId, stored: Uint8Array): Commit | undefined {
+  try {
+    const object = state.objects.decode(id, stored);
+    return object.type === 'commit' ? decodeCommit(state.primitives, object.body) : undefined;
+  } catch (error) {
+    if (isIpeError(error)) return undefined;
+    throw error;
+  }
+}
+
+/** @throws IpeError `invalid_params` for ages that are no numbers of milliseconds */
+export function checkCollectOptions(options: CollectOptions): void {
+  for (const [field, value] of Object.entries({ retentionMs: options.retentionMs, graceMs: options.graceMs ?? 0 })) {
+    if (Number.isFinite(value) && value >= 0) continue;
+    throw new IpeError('invalid_params', `${field} \`${value}\` is not a number of milliseconds`, {
+      details: { field },
+    });
+  }
+}

@@ -19,8 +19,11 @@ export interface PlaneFixture {
   close(): Promise<void>;
 }
 
-/** What a test may need to do to a broker. */
-export type BrokerAbility = 'kill' | 'restart' | 'restartEmpty' | 'purge';
+/**
+ * What a test may need of a plane or its broker. `resume`: every delivery has a cursor; `order`: one origin's batches
+ * keep theirs.
+ */
+export type BrokerAbility = 'kill' | 'restart' | 'restartEmpty' | 'purge' | 'resume' | 'order';
 
 /** How the kit is run: the runner, the fixture and what it offers. */
 export interface PlaneConformanceOptions {
@@ -88,6 +91,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
         for (const text of sent) await publish(sender, 'orders', text);
         equal(unrepeated(await inbox.texts(50)).join(), sent.join());
       },
+      ['order'],
     ],
     [
       'a subscriber gets the next batch only when it has taken the one before',
@@ -157,13 +161,15 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
         const after = new Inbox(second, ['resumed'], one!.cursor);
         equal(unrepeated(await after.texts(2)).join(), '2,3');
       },
+      ['resume'],
     ],
     [
       'a batch over the limit is refused as too_large and changes nothing',
       async (fixture, use) => {
         const sender = use(fixture.open());
-        await sender.start();
-        const inbox = new Inbox(sender, ['large']);
+        const receiver = use(fixture.open());
+        await Promise.all([sender.start(), receiver.start()]);
+        const inbox = new Inbox(receiver, ['large']);
         await inbox.ready;
         const error = await publishBytes(sender, 'large', new Uint8Array(sender.bodyBytesMax + 1)).catch((e) => e);
         equal(error?.reason, 'too_large');

@@ -8,6 +8,7 @@ import type {
   PlaneSubscription,
 } from '@ipe/core/plane';
 import { Deliveries } from '../deliveries.ts';
+import { wants } from '../interest.ts';
 
 /** What the planes of one process share: the messages published so far, bounded. */
 export class MemoryExchange {
@@ -143,9 +144,4 @@ class MemorySubscription implements PlaneSubscription {
   #next() {
     return this.#deliveries.signal.aborted ? undefined : this.#exchange.read(this.#position);
   }
-}
-
-/** Whether an interest covers a namespace. */
-export function wants(interest: PlaneInterest, namespace: string): boolean {
-  return interest === 'all' || interest.includes(namespace);
 }

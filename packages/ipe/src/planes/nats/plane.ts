@@ -132,8 +132,9 @@ class NatsPlane implements MessagePlane {
     this.#closing.abort();
     this.#problem = 'closed';
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
-    await this.#connection?.drain().catch(() => {});
+    // In this order: draining a connection whose first requests are under way would never end.
     await this.#connecting;
+    if (this.#connection && !this.#connection.isClosed()) await this.#connection.drain().catch(() => {});
   }
 
   /** The stream as the server has it now, or undefined while there is no answer. */

@@ -5,9 +5,9 @@ import { type ControlService, createControlService } from '../control/service.ts
 import { createGit } from '../gitops/git/index.ts';
 import { type MirrorRegistry, openMirrorRegistry, type StateText } from '../gitops/mirrors.ts';
 import { createSyncEngine, type SyncEngine } from '../gitops/sync.ts';
-import { nodeCodec, nodePrimitives } from '../node/primitives.ts';
 import { createPolicyCompiler } from '../policies/compiler.ts';
 import type { CompiledPolicy, PolicyCompiler, PolicyText } from '../policies/types.ts';
+import { nodePrimitives, zlibCodec } from '../repository/primitives.ts';
 
 /** A control plane in memory, with a scripted compiler and a clock that counts. */
 export interface ControlFixture {
@@ -39,7 +39,7 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
   const clock = () => (nowMs += 1000);
   const newId = () => `id${++ids}`;
   const kv = openMemoryKv<PolicyFamily>({ families: policyFamilies });
-  const store = await openPolicyStore({ kv, primitives: nodePrimitives, codec: nodeCodec, now: () => nowMs });
+  const store = await openPolicyStore({ kv, primitives: nodePrimitives, codec: zlibCodec, now: () => nowMs });
   const compiler = options.compiler ?? scriptedCompiler();
   const registry = await openMirrorRegistry(options.state ?? memoryState());
   const stateDir = options.stateDir;

@@ -1,0 +1,135 @@
+import { randomUUID } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { IpeError, isIpeError } from '@ipe/core';
+import { openMemoryKv } from '@ipe/core/store';
+import { type PolicyStore, policyFamilies } from '@ipe/core/tree';
+import type { PlaneService } from '../api/method.ts';
+import type { Config } from '../config/index.ts';
+import { createControlService } from '../control/service.ts';
+import { createGit } from '../gitops/git/index.ts';
+import { fileState, openMirrorRegistry } from '../gitops/mirrors.ts';
+import { type ConfiguredRepository, createGitOpsService, type GitOpsEvent } from '../gitops/service.ts';
+import { createSyncEngine } from '../gitops/sync.ts';
+import { createNodeCompiler } from '../policies/node-compiler.ts';
+import { openPolicyRepository } from '../repository/index.ts';
+import { openRocksKv } from '../stores/rocksdb/index.ts';
+import type { Logger } from '../telemetry/logger.ts';
+import type { PartsContext } from './start.ts';
+
+export interface ControlPart {
+  readonly service: PlaneService;
+  readonly store: PolicyStore;
+  /** Begins to follow the configured repositories; called once everything else is up. */
+  start(): Promise<void>;
+}
+
+/** Opens the policy store and the control plane over it, mirrors of Git repositories included. */
+export async function openControlPart(
+  context: PartsContext,
+  describe: () => Promise<Readonly<Record<string, unknown>>>,
+): Promise<ControlPart> {
+  const { config, layout, identity, log, version, onClose } = context;
+  const holder = identity.id;
+  const kv =
+    config.control_plane.backend === 'memory'
+      ? openMemoryKv({ families: policyFamilies })
+      : await openRocksKv({ directory: layout.policies, families: policyFamilies, holder });
+  onClose('policy store', () => kv.close());
+  const store = await openPolicyRepository(kv, {
+    cacheBytes: config.evaluation_plane.policy_cache_bytes,
+    cacheAgeMs: config.evaluation_plane.policy_cache_age,
+  });
+  onClose('policy tree', () => store.close());
+  const { damaged, indexRebuilt } = store.status();
+  if (damaged.length > 0) log.error({ damaged }, 'stored policies are damaged and will not be served');
+  if (indexRebuilt !== null) log.warn({ why: indexRebuilt }, 'the index of the policy store was built anew');
+
+  const compiler = createNodeCompiler(version);
+  onClose('policy compiler', () => compiler.close());
+  const registry = await openMirrorRegistry(fileState(join(layout.root, 'mirrors.json')));
+  const baseDir = process.cwd();
+  const git = createGit({ stateDir: layout.mirrors, environment: process.env });
+  const shared = { clock: () => Date.now(), newId: () => randomUUID() };
+  const sync = createSyncEngine({ store, compiler, registry, git, mirrorsDir: layout.mirrors, baseDir, ...shared });
+  const gitops = createGitOpsService({
+    engine: sync,
+    registry,
+    repositories: configuredRepositories(config, layout.root),
+    baseDir,
+    timer: (callback, delayMs) => {
+      const timer = setTimeout(callback, delayMs);
+      timer.unref();
+      return () => clearTimeout(timer);
+    },
+    random: Math.random,
+    onEvent: (event) => logSync(log, event),
+  });
+  onClose('mirrors', () => gitops.stop());
+  const service = createControlService({
+    store,
+    compiler,
+    gitops: { registry, sync, baseDir, configured: (mirror) => gitops.configured(mirror) },
+    version,
+    instance: identity.id,
+    describe,
+    extra: context.controlExtra,
+    ...shared,
+  });
+  onClose('policy subscriptions', () => service.close());
+  return { service: { ...service, routes: gitops.routes }, store, start: () => gitops.start() };
+}
+
+/** `[control_plane.git_sync]`: the repository it names, and those of its list. */
+function configuredRepositories(config: Config, root: string): ConfiguredRepository[] {
+  const { git_sync: sync } = config.control_plane;
+  const { repositories = [], ...first } = sync;
+  return [first, ...repositories].flatMap((each): ConfiguredRepository[] => {
+    if (each.repository === undefined) return [];
+    const { token_path, ssh_key_path, webhook_secret_path, require_signed, allowed_signers_path } = each;
+    const access = {
+      ...(token_path === undefined ? {} : { tokenFile: resolve(root, token_path) }),
+      ...(ssh_key_path === undefined ? {} : { ssh: { keyFile: resolve(root, ssh_key_path) } }),
+    };
+    const signature =
+      allowed_signers_path === undefined ? {} : { allowedSignersFile: resolve(root, allowed_signers_path) };
+    return [
+      {
+        repository: each.repository,
+        prefix: each.prefix,
+        intervalMs: each.interval,
+        access,
+        ...(each.branch === undefined ? {} : { branch: each.branch }),
+        ...(each.directory === undefined ? {} : { directory: each.directory }),
+        ...(require_signed ? { signature } : {}),
+        ...(webhook_secret_path === undefined
+          ? {}
+          : { webhookSecret: () => readSecret(resolve(root, webhook_secret_path)) }),
+      },
+    ];
+  });
+}
+
+async function readSecret(path: string): Promise<string> {
+  try {
+    return (await readFile(path, 'utf8')).trim();
+  } catch (cause) {
+    throw new IpeError('unavailable', `the webhook secret in \`${path}\` cannot be read`, { cause });
+  }
+}
+
+function logSync(log: Logger, event: GitOpsEvent): void {
+  const { repository } = event;
+  if (event.kind === 'synced')
+    log.info({ repository, status: event.outcome.status, sync: event.outcome.syncId }, 'policies synced');
+  else if (event.kind === 'failed') {
+    const { error, retryMs } = event;
+    const why = isIpeError(error) ? { reason: error.reason, message: error.message } : { err: error };
+    log.error({ repository, retryMs, ...why }, 'policies could not be synced');
+  } else if (event.kind === 'drift')
+    log.warn(
+      { repository, paths: event.paths.slice(0, 20), count: event.paths.length },
+      'policies drifted from their repository',
+    );
+  else log.info({ repository, seen: event.seenCommit }, 'the mirror is pinned; a newer commit was seen');
+}

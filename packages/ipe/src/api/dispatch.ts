@@ -31,6 +31,8 @@ export interface Dispatch {
   call(method: string, params: unknown, context: CallContext): Promise<unknown>;
   /** The row of a method this plane has; its checks without a call. @throws as `call`. */
   authorize(method: string, context: Pick<CallContext, 'caller'>): MethodRow;
+  /** Whether a method answers more than once, and so needs a session. */
+  isStreaming(method: string): boolean;
 }
 
 export function createDispatch({ service, onCall, now }: DispatchOptions): Dispatch {
@@ -63,22 +65,16 @@ export function createDispatch({ service, onCall, now }: DispatchOptions): Dispa
     );
   }
 
+  function report(method: string, params: unknown, context: CallContext, started: number, failure?: string): void {
+    const row = Object.hasOwn(table, method) ? table[method] : undefined;
+    if (row === undefined) return;
+    const durationMs = now() - started;
+    const base = { plane: service.plane, method, row, params, context, durationMs };
+    onCall(failure === undefined ? base : { ...base, failure });
+  }
+
   async function call(method: string, params: unknown, context: CallContext): Promise<unknown> {
     const started = now();
-    const report = (failure?: string) => {
-      const row = Object.hasOwn(table, method) ? table[method] : undefined;
-      if (row === undefined) return;
-      const durationMs = now() - started;
-      onCall({
-        plane: service.plane,
-        method,
-        row,
-        params,
-        context,
-        durationMs,
-        ...(failure === undefined ? {} : { failure }),
-      });
-    };
     try {
       const row = authorize(method, context);
       if (row.streaming === true && context.session === undefined)
@@ -90,15 +86,17 @@ export function createDispatch({ service, onCall, now }: DispatchOptions): Dispa
       if (typeof given !== 'object' || given === null || Array.isArray(given))
         throw new IpeError('invalid_params', '`params` must be an object', { details: { field: 'params' } });
       const result = await service.handlers[method]!(given, context);
-      report();
+      report(method, params, context, started);
       return result;
     } catch (error) {
-      report(isIpeError(error) ? error.reason : 'internal');
+      report(method, params, context, started, isIpeError(error) ? error.reason : 'internal');
       throw error;
     }
   }
 
-  return { call, authorize };
+  const isStreaming = (method: string) => Object.hasOwn(table, method) && table[method]!.streaming === true;
+
+  return { call, authorize, isStreaming };
 }
 
 const list = (names: readonly string[]) => names.map((name) => `\`${name}\``).join(' or ');

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { IpeError } from '@ipe/core';
 
 /** One frame of an event stream, as a client sent it. */
@@ -5,26 +6,31 @@ export interface Frame {
   /** `event:`, empty where there is none. */
   readonly event: string;
   readonly id: string | undefined;
-  /** `data:` lines joined by line feeds, as bytes. */
-  readonly data: Uint8Array;
+  /** `data:` lines joined by line feeds. */
+  readonly data: string;
 }
 
 const lineFeed = 0x0a;
-const carriageReturn = 0x0d;
-const emptyBytes = Buffer.alloc(0);
+const space = 0x20;
+const colon = 0x3a;
 
 /**
  * Cuts the bytes of a `text/event-stream` (HTML standard, "Interpreting an event stream") into frames as they come.
  * Lines end in LF or CRLF. Comments and unknown fields are passed over; a frame without `event` and `data` is none.
+ *
+ * Whole lines are turned into text at once, a chunk at a time: a buffer for every line would be most of the cost of a
+ * small request.
  */
 export class FrameReader {
   readonly #maxBytes: number;
-  #line: Buffer[] = [];
-  #lineBytes = 0;
+  /** The line that has not ended yet. */
+  #rest: Buffer[] = [];
+  #restBytes = 0;
+  /** Of the frame that has not ended yet. */
   #frameBytes = 0;
   #event = '';
   #id: string | undefined;
-  #data: Buffer[] = [];
+  #data: string | undefined;
 
   /** @param maxBytes largest frame, its field names included. */
   constructor(maxBytes: number) {
@@ -33,55 +39,74 @@ export class FrameReader {
 
   /**
    * Takes the next bytes and hands out every frame they complete.
-   * @throws IpeError `too_large` for a frame over the limit; the stream is of no use afterwards.
+   * @throws IpeError `too_large` for a frame over the limit, `parse_error` for what is not UTF-8; the stream is of no use
+   *   afterwards.
    */
-  *push(chunk: Buffer): Generator<Frame> {
-    for (let from = 0; from < chunk.length; ) {
-      const end = chunk.indexOf(lineFeed, from);
-      const upTo = end === -1 ? chunk.length : end;
-      this.#frameBytes += upTo - from + 1;
-      if (this.#frameBytes > this.#maxBytes)
-        throw new IpeError('too_large', `an event-stream frame has at most ${this.#maxBytes} bytes`, {
-          details: { limit: this.#maxBytes, unit: 'bytes' },
-        });
-      const piece = chunk.subarray(from, upTo);
-      from = upTo + 1;
-      if (end === -1) {
-        this.#line.push(Buffer.from(piece));
-        this.#lineBytes += piece.length;
-        return;
-      }
-      const frame = this.#endLine(this.#lineBytes === 0 ? piece : Buffer.concat([...this.#line, piece]));
-      if (frame !== undefined) yield frame;
+  push(chunk: Buffer, take: (frame: Frame) => void): void {
+    const end = chunk.lastIndexOf(lineFeed) + 1;
+    if (end > 0) {
+      const whole = chunk.subarray(0, end);
+      const lines = this.#restBytes === 0 ? whole : Buffer.concat([...this.#rest, whole]);
+      this.#rest = [];
+      this.#restBytes = 0;
+      if (!isUtf8(lines)) throw new IpeError('parse_error', 'the event stream is not UTF-8');
+      this.#takeLines(lines.toString('utf8'), take);
+    }
+    if (end === chunk.length) return;
+    this.#rest.push(end === 0 ? chunk : Buffer.from(chunk.subarray(end)));
+    this.#restBytes += chunk.length - end;
+    if (this.#frameBytes + this.#restBytes > this.#maxBytes) throw this.#tooLarge();
+  }
+
+  #takeLines(text: string, take: (frame: Frame) => void): void {
+    for (let from = 0; from < text.length; ) {
+      const feed = text.indexOf('\n', from);
+      const end = text.charCodeAt(feed - 1) === 0x0d && feed > from ? feed - 1 : feed;
+      if (end === from) this.#endFrame(take);
+      else this.#takeLine(text, from, end);
+      from = feed + 1;
     }
   }
 
-  #endLine(raw: Buffer): Frame | undefined {
-    this.#line = [];
-    this.#lineBytes = 0;
-    const line = raw.at(-1) === carriageReturn ? raw.subarray(0, -1) : raw;
-    if (line.length === 0) return this.#endFrame();
-    const colon = line.indexOf(0x3a);
-    if (colon === 0) return undefined;
-    const name = (colon === -1 ? line : line.subarray(0, colon)).toString('latin1');
-    let value = colon === -1 ? emptyBytes : line.subarray(colon + 1);
-    if (value[0] === 0x20) value = value.subarray(1);
-    if (name === 'event') this.#event = value.toString('utf8');
-    else if (name === 'id') this.#id = value.toString('utf8');
-    else if (name === 'data') this.#data.push(value);
-    return undefined;
+  #takeLine(text: string, from: number, end: number): void {
+    const size = end - from + 1;
+    // A UTF-16 unit is at most three bytes: measured only where it could matter.
+    this.#frameBytes += size * 3 > this.#maxBytes ? Buffer.byteLength(text.slice(from, end)) + 1 : size;
+    if (this.#frameBytes > this.#maxBytes) throw this.#tooLarge();
+    const data = fieldValue(text, 'data', from, end);
+    if (data !== undefined) {
+      this.#data = this.#data === undefined ? data : `${this.#data}\n${data}`;
+      return;
+    }
+    const event = fieldValue(text, 'event', from, end);
+    if (event !== undefined) this.#event = event;
+    else this.#id = fieldValue(text, 'id', from, end) ?? this.#id;
   }
 
-  #endFrame(): Frame | undefined {
-    const [event, id, parts] = [this.#event, this.#id, this.#data];
+  #endFrame(take: (frame: Frame) => void): void {
+    const frame = { event: this.#event, id: this.#id, data: this.#data ?? '' };
+    const isEmpty = this.#event === '' && this.#data === undefined;
     this.#event = '';
     this.#id = undefined;
-    this.#data = [];
+    this.#data = undefined;
     this.#frameBytes = 0;
-    if (event === '' && parts.length === 0) return undefined;
-    const lines = parts.flatMap((part, i) => (i === 0 ? [part] : [Buffer.from('\n'), part]));
-    return { event, id, data: lines.length === 1 ? lines[0]! : Buffer.concat(lines) };
+    if (!isEmpty) take(frame);
   }
+
+  #tooLarge(): IpeError {
+    return new IpeError('too_large', `an event-stream frame has at most ${this.#maxBytes} bytes`, {
+      details: { limit: this.#maxBytes, unit: 'bytes' },
+    });
+  }
+}
+
+/** The value of the field `name` where the line from `from` to `end` is one; what follows the line is never looked at. */
+function fieldValue(text: string, name: string, from: number, end: number): string | undefined {
+  const nameEnd = from + name.length;
+  if (nameEnd > end || !text.startsWith(name, from)) return undefined;
+  if (nameEnd === end) return '';
+  if (text.charCodeAt(nameEnd) !== colon) return undefined;
+  return text.slice(text.charCodeAt(nameEnd + 1) === space ? nameEnd + 2 : nameEnd + 1, end);
 }
 
 /** One frame as text. JSON holds no raw line break, so `data` is always one line. */

@@ -2,16 +2,23 @@ import { isUtf8 } from 'node:buffer';
 import { IpeError } from '@ipe/core';
 
 /**
- * JSON from a client. Depth is checked on the bytes before anything is built, so that no code behind the door meets a
- * nesting it could overflow on. Of members named twice the last one counts, as everywhere in JavaScript; a member named
- * `__proto__` is refused, because copying such an object would change its prototype.
- *
+ * JSON from a client, as bytes.
  * @throws IpeError `parse_error` (not UTF-8, not JSON), `too_large` (deeper than `maxDepth`), `invalid_request`.
  */
 export function parseJson(bytes: Uint8Array, maxDepth: number): unknown {
   if (!isUtf8(bytes)) throw new IpeError('parse_error', 'the body is not UTF-8');
-  checkDepth(bytes, maxDepth);
-  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+  return parseJsonText(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'), maxDepth);
+}
+
+/**
+ * JSON from a client. Depth is checked on the text before anything is built, so that no code behind the door meets a
+ * nesting it could overflow on. Of members named twice the last one counts, as everywhere in JavaScript; a member named
+ * `__proto__` is refused, because copying such an object would change its prototype.
+ *
+ * @throws IpeError `parse_error` (not JSON), `too_large` (deeper than `maxDepth`), `invalid_request`.
+ */
+export function parseJsonText(text: string, maxDepth: number): unknown {
+  if (text.length > maxDepth) checkDepth(text, maxDepth);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -26,15 +33,19 @@ export function parseJson(bytes: Uint8Array, maxDepth: number): unknown {
 const quote = 0x22;
 const backslash = 0x5c;
 
-function checkDepth(bytes: Uint8Array, maxDepth: number): void {
+function checkDepth(text: string, maxDepth: number): void {
   let depth = 0;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i]!;
-    if (byte === quote) {
-      for (i++; i < bytes.length && bytes[i] !== quote; i++) if (bytes[i] === backslash) i++;
-    } else if (byte === 0x5b || byte === 0x7b) {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code === quote) {
+      for (i++; i < text.length; i++) {
+        const inner = text.charCodeAt(i);
+        if (inner === quote) break;
+        if (inner === backslash) i++;
+      }
+    } else if (code === 0x5b || code === 0x7b) {
       if (++depth > maxDepth) throw tooDeep(maxDepth);
-    } else if (byte === 0x5d || byte === 0x7d) depth--;
+    } else if (code === 0x5d || code === 0x7d) depth--;
   }
 }
 

@@ -141,7 +141,7 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
       call: (method, params, own) => {
         if (!authenticator.stands(caller)) throw revoked();
         rate.take(caller.tokenId);
-        return dispatch.call(method, params, { ...base, session: own });
+        return dispatch.call(method, params, dispatch.isStreaming(method) ? { ...base, session: own() } : base);
       },
     });
     await keepOpen(session, arrival, caller, () => session.refuse(revoked()));

@@ -2,15 +2,15 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { ErrorBody } from '@ipe/client/protocol';
 import { IpeError } from '@ipe/core';
 import { encodeFrame, type Frame, FrameReader } from './frames.ts';
-import { parseJson } from './json.ts';
+import { parseJsonText } from './json.ts';
 import type { ApiLimits } from './limits.ts';
 import type { Session } from './method.ts';
 import { Outbox } from './outbox.ts';
 
 export interface StreamOptions {
   readonly limits: ApiLimits;
-  /** Calls a method; `session` is how a subscription begun by it sends. */
-  call(method: string, params: unknown, session: Session): Promise<unknown>;
+  /** Calls a method; `session` makes what a subscription begun by it sends with. May throw at once. */
+  call(method: string, params: unknown, session: () => Session): Promise<unknown>;
   explain(error: unknown): ErrorBody;
 }
 
@@ -18,7 +18,7 @@ export interface StreamOptions {
 interface Slot {
   answer: string | undefined;
   sent: boolean;
-  whenSent: (() => void)[];
+  whenSent: (() => void)[] | undefined;
 }
 
 /**
@@ -69,28 +69,33 @@ export class StreamSession {
 
   #read(chunk: Buffer): void {
     try {
-      for (const frame of this.#frames.push(chunk)) this.#begin(frame);
+      this.#frames.push(chunk, this.#begin);
     } catch (error) {
       this.refuse(error);
     }
     this.#gate();
   }
 
-  #begin(frame: Frame): void {
-    const slot: Slot = { answer: undefined, sent: false, whenSent: [] };
+  readonly #begin = (frame: Frame): void => {
+    const slot: Slot = { answer: undefined, sent: false, whenSent: undefined };
     this.#slots.push(slot);
-    this.#answer(frame, slot).then(
-      (answer) => this.#settle(slot, answer),
-      (error) => this.#settle(slot, encodeFrame('error', frame.id, { error: this.#options.explain(error) })),
-    );
-  }
+    const { id } = frame;
+    const fail = (error: unknown) =>
+      this.#settle(slot, encodeFrame('error', id, { error: this.#options.explain(error) }));
+    try {
+      const { method, params } = readMessage(frame, this.#options.limits.maxDepth);
+      const called = this.#options.call(method, params, () => this.#sessionOf(slot));
+      called.then((result) => this.#succeed(slot, id, method, result)).catch(fail);
+    } catch (error) {
+      fail(error);
+    }
+  };
 
-  async #answer(frame: Frame, slot: Slot): Promise<string> {
-    const { method, params } = readMessage(frame, this.#options.limits.maxDepth);
-    const result = await this.#options.call(method, params, this.#sessionOf(slot));
+  #succeed(slot: Slot, id: string | undefined, method: string, result: unknown): void {
+    const answer = encodeFrame('result', id, { result: result === undefined ? null : result });
     if (method === 'subscribe') this.#subscriptions++;
     else if (method === 'unsubscribe') this.#subscriptions = Math.max(0, this.#subscriptions - 1);
-    return encodeFrame('result', frame.id, { result: result === undefined ? null : result });
+    this.#settle(slot, answer);
   }
 
   #settle(slot: Slot, answer: string): void {
@@ -100,7 +105,7 @@ export class StreamSession {
       if (next.answer === undefined) break;
       this.#out.write(next.answer);
       next.sent = true;
-      for (const wake of next.whenSent) wake();
+      for (const wake of next.whenSent ?? []) wake();
       this.#head++;
     }
     if (this.#head === this.#slots.length) {
@@ -119,7 +124,7 @@ export class StreamSession {
     return {
       signal: this.#out.signal,
       notify: async (event, data) => {
-        if (!slot.sent) await new Promise<void>((resolve) => slot.whenSent.push(resolve));
+        if (!slot.sent) await new Promise<void>((resolve) => (slot.whenSent ??= []).push(resolve));
         await this.#out.writeAndWait(encodeFrame(event, undefined, { method: 'notification', params: data }));
       },
     };
@@ -144,7 +149,7 @@ export class StreamSession {
 
 /** The method a frame calls: `data.method`, or the event's name where `data` is `{"params": ...}` alone or absent. */
 function readMessage(frame: Frame, maxDepth: number): { method: string; params: unknown } {
-  const data = frame.data.length === 0 ? {} : parseJson(frame.data, maxDepth);
+  const data = frame.data.length === 0 ? {} : parseJsonText(frame.data, maxDepth);
   if (typeof data !== 'object' || data === null || Array.isArray(data))
     throw new IpeError('invalid_request', '`data` must be an object such as {"method": "get", "params": {...}}');
   const { method, params } = data as Record<string, unknown>;

@@ -2,8 +2,8 @@ import { relative } from 'node:path';
 import type { PolicyAt } from '@ipe/core/eval';
 import { compilePolicy, type Problem, planObservedPolicy, planPolicy } from '@ipe/core/policy';
 import { readPolicyDirectory, type SourcePolicy } from '../gitops/directory.ts';
-import { nodePrimitives as primitives } from '../node/primitives.ts';
 import type { FileProblem } from '../policies/types.ts';
+import { nodePrimitives as primitives } from '../repository/primitives.ts';
 import type { Cli } from './cli.ts';
 
 /** A policy of a folder with its texts and, where it compiles, ready to be asked. */

@@ -1,4 +1,4 @@
-import { CelError, type Timestamp } from './values.ts';
+import type { Timestamp } from './values.ts';
 
 /** Calendar arithmetic on the proleptic Gregorian calendar, without `Date` and its host's zone data. */
 
@@ -135,15 +135,4 @@ export function fixedOffset(zone: string): number | null {
   const parts = /^([+-]?)(\d{1,2}):(\d{2})$/.exec(zone);
   if (parts === null || Number(parts[2]) > 23 || Number(parts[3]) > 59) return null;
   return (parts[1] === '-' ? -1 : 1) * (Number(parts[2]) * 3600 + Number(parts[3]) * 60);
-}
-
-/** Seconds east of UTC in `zone` at `timestamp`, or an error that says which zones are known. */
-export function zoneOffset(zone: string, timestamp: Timestamp): number | CelError {
-  const fixed = fixedOffset(zone);
-  if (fixed !== null) return fixed;
-  void timestamp;
-  return new CelError(
-    'invalid_argument',
-    `unknown time zone \`${zone}\`; write an offset such as \`+02:00\` or \`UTC\``,
-  );
 }

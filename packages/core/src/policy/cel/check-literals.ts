@@ -1,6 +1,8 @@
 import type { Node } from './ast.ts';
-import { fixedOffset, parseDuration, parseTimestamp } from './calendar.ts';
+import { parseDuration, parseTimestamp } from './calendar.ts';
 import { compilePattern } from './functions/regex.ts';
+import { nearest } from './names.ts';
+import { isTimeZone, timeZoneNames } from './time-zones.ts';
 import { CelError } from './values.ts';
 
 /** A literal argument that can never work. */
@@ -38,5 +40,7 @@ function durationProblem(text: string): string | null {
 }
 
 function zoneProblem(text: string): string | null {
-  return fixedOffset(text) === null ? `unknown time zone \`${text}\`` : null;
+  if (isTimeZone(text)) return null;
+  const near = nearest(text, timeZoneNames());
+  return `unknown time zone \`${text}\`${near === null ? '' : `; did you mean \`${near}\`?`}`;
 }

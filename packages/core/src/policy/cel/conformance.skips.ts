@@ -2,7 +2,7 @@
 export interface Skip {
   /** Beginning of the test's id, `suite/section/name`. */
   readonly test: string;
-  readonly category: 'optimizer' | 'custom-functions' | 'nullable' | 'time-zones';
+  readonly category: 'optimizer' | 'custom-functions' | 'nullable';
   readonly reason: string;
 }
 
@@ -25,13 +25,6 @@ export const skips: readonly Skip[] = [
     category: 'nullable',
     reason: 'cel-go takes null for an empty optional; here null is a value of its own type only',
   },
-  ...['getDate', 'getDayOfMonth_name_pos', 'getDayOfMonth_name_neg', 'getDayOfYear', 'getMinutes'].map(
-    (name): Skip => ({
-      test: `timestamps/timestamp_selectors_tz/${name}`,
-      category: 'time-zones',
-      reason: 'needs a table of named time zones',
-    }),
-  ),
 ];
 
 /**

@@ -180,7 +180,7 @@ function flat(suite: IncrementalTestSuite, path: string): { id: string; original
 
 /** Sections of the language itself: nothing but message tests may be skipped there. */
 const core =
-  'basic comparisons conversions fields fp_math integer_math lists logic macros namespace parse plumbing string'.split(
+  'basic comparisons conversions fields fp_math integer_math lists logic macros namespace parse plumbing string timestamps'.split(
     ' ',
   );
 const totals = { passed: 0, skipped: 0, messages: 0 };

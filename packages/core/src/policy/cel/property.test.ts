@@ -39,9 +39,12 @@ const env: Environment = {
 const roots = [3n, 2.5, 'héllo', [1n, 2n, 3n], { a: 1.5, b: [true, null], c: { d: 'e' } }, { a: 1.5 }];
 const bindings = { i: 3n, d: 2.5, s: 'héllo', l: [1n, 2n, 3n], m: roots[4], x: roots[5] };
 
+const seed = 20_261_122;
+
 /**
  * Expressions both evaluators know, mostly well typed, often not. Left out because the library departs from the
- * specification: `double("x")` (NaN there) and `timestamp(int)` beyond the year 9999 (accepted there).
+ * specification: `double("x")` (NaN there), `timestamp(int)` beyond the year 9999 and `list[true]` (accepted
+ * there).
  */
 const { expression } = fc.letrec<{ expression: string; atom: string }>((tie) => ({
   atom: fc.oneof(
@@ -75,7 +78,9 @@ const { expression } = fc.letrec<{ expression: string; atom: string }>((tie) => 
       .map(([a, macro, b]) => `(${a}).${macro}(v, ${b})`),
     fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => `[${a}, ${b}]`),
     fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => `{"k": ${a}, "j": ${b}}`),
-    fc.tuple(tie('expression'), tie('expression')).map(([a, b]) => `(${a})[${b}]`),
+    fc
+      .tuple(tie('expression'), fc.constantFrom('0', '1', '7', '2u', '1.0', '"k"', '"a"', 'i', 's'))
+      .map(([a, b]) => `(${a})[${b}]`),
     tie('atom').map((a) => `has(m.${/^[a-z]+$/.test(a) ? 'a' : 'b'})`),
   ),
 }));
@@ -118,7 +123,7 @@ describe('generated expressions', () => {
         expect(encodeExpression(again.expression)).toEqual(encodeExpression(parsed.expression));
         expect(formatExpression(again.expression)).toBe(printed);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 1_000, seed },
     );
   });
 
@@ -132,7 +137,7 @@ describe('generated expressions', () => {
         expect(decoded.expression.root).toEqual(parsed.expression.root);
         expect(decoded.expression.nodeCount).toBe(parsed.expression.nodeCount);
       }),
-      { numRuns: 1_000 },
+      { numRuns: 1_000, seed },
     );
   });
 
@@ -148,7 +153,7 @@ describe('generated expressions', () => {
         if (isCelError(other) && text.includes(') in (')) return;
         expect([text, ours(mine)]).toEqual([text, theirs(other)]);
       }),
-      { numRuns: 1_500 },
+      { numRuns: 1_500, seed },
     );
   });
 
@@ -167,7 +172,7 @@ describe('generated expressions', () => {
         if (isFailure(value) && value.kind === 'error')
           expect([text, value.reason]).not.toEqual([text, 'no_such_overload']);
       }),
-      { numRuns: 2_000 },
+      { numRuns: 2_000, seed },
     );
   });
 });

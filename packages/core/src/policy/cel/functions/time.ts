@@ -1,4 +1,5 @@
-import { type CivilTime, civilTime, zoneOffset } from '../calendar.ts';
+import { type CivilTime, civilTime } from '../calendar.ts';
+import { zoneOffset } from '../time-zones.ts';
 import { Duration, isFailure, Timestamp } from '../values.ts';
 import type { FunctionTable } from './table.ts';
 
@@ -36,7 +37,7 @@ function inUtc(name: string, field: Field): (a: unknown) => unknown {
 function inZone(field: Field): (a: unknown, b: unknown) => unknown {
   return (value, zone) => {
     if (!(value instanceof Timestamp) || typeof zone !== 'string') return undefined;
-    const offset = zoneOffset(zone, value);
+    const offset = zoneOffset(zone, value.seconds);
     return isFailure(offset) ? offset : BigInt(field(civilTime(value.seconds + offset), value));
   };
 }

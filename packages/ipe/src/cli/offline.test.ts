@@ -144,3 +144,13 @@ test('fmt rewrites only what is not formatted, and --check changes nothing', asy
   expect(await run()).toMatchObject({ code: 0, out: 'formatted  x.policy.yaml\n' });
   expect(await run('--check')).toMatchObject({ code: 0 });
 });
+
+test('init begins with a configuration that is right and a policy whose tests pass, and overwrites nothing', async () => {
+  const workingDirectory = await folderOf({});
+  const run = (...argv: string[]) => runCli(argv, { workingDirectory });
+  expect(await run('init', 'mine')).toMatchObject({ code: 0 });
+  expect(await run('test', 'mine')).toMatchObject({ code: 0, out: expect.stringContaining('4 passed, 0 failed') });
+  expect(await run('fmt', '--check', 'mine')).toMatchObject({ code: 0 });
+  expect(await run('config', 'check', 'mine/ipe.toml')).toMatchObject({ code: 0 });
+  expect(await run('init', 'mine')).toMatchObject({ code: 1, err: expect.stringContaining('nothing was written') });
+});

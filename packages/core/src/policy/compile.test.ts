@@ -49,6 +49,16 @@ test('a policy compiles to its source, a canonical program and a manifest of wha
   expect(decodeProgram(program, primitives).params).toEqual({ required: 2 });
 });
 
+test('layout, comments and descriptions do not change the program', () => {
+  const rewritten = approval
+    .replace(/^description.*\n/, '# told elsewhere\n')
+    .replace(
+      'expression: size(variables.seniors) >= params.required',
+      'expression: |\n      size(variables.seniors)\n        >= params.required',
+    );
+  expect(text(compiled(rewritten).program)).toBe(text(compiled(approval).program));
+});
+
 test('a program is accepted only with the source it was compiled from', () => {
   const one = compiled(approval);
   const other = compiled(approval.replace('required: 2', 'required: 1'));

@@ -4,11 +4,11 @@ import {
   dyn,
   type Environment,
   type Expression,
+  formatExpression,
   type Program,
   planExpression,
   policyEnvironment,
 } from './cel/index.ts';
-import { formatExpression } from './cel-bridge.ts';
 import { bothTests, hasLiteralTest, literalTests, noLiteralTests } from './literal-tests.ts';
 import type { PlannedPolicy } from './planned.ts';
 import { decodeProgram, type PolicyProgram } from './program.ts';

@@ -1,7 +1,6 @@
 import { canonicalJson, type Primitives } from '../bytes/index.ts';
 import { IpeError } from '../errors.ts';
-import type { Expression } from './cel/index.ts';
-import { decodeExpression, encodeExpression } from './cel-bridge.ts';
+import { decodeExpression, type Expression, encodeExpression } from './cel/index.ts';
 import { type FailurePolicy, failurePolicies, type ValidationAction, validationActions } from './document.ts';
 import { isJsonObject, type Json, type JsonObject } from './json.ts';
 import { languageVersion } from './language.ts';

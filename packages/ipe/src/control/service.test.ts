@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, test } from 'vitest';
+import { createNodeCompiler } from '../policies/node-compiler.ts';
 import { type ControlFixture, controlFixture, fakeSession } from '../testkit/control.ts';
 
 const open: ControlFixture[] = [];
@@ -6,8 +7,8 @@ afterEach(async () => {
   await Promise.all(open.splice(0).map((fixture) => fixture.close()));
 });
 
-async function control(): Promise<ControlFixture> {
-  const made = await controlFixture();
+async function control(options: Parameters<typeof controlFixture>[0] = {}): Promise<ControlFixture> {
+  const made = await controlFixture(options);
   open.push(made);
   return made;
 }
@@ -278,4 +279,64 @@ describe('subscriptions', () => {
     expect(session.sent.map(({ data }) => data.path)).toEqual(['a', 'a', 'b']);
     expect(session.sent[2]?.data.root).toBe(last.root);
   });
+});
+
+describe('a large apply', () => {
+  const source = (i: number) => `
+description: policy ${i}
+matchConditions: [{expression: resource.type == "thing${i % 7}"}]
+validations:
+  - expression: subject.id in ["u${i}", "root"] && size(subject.id) < ${i}.0 + 20.0
+    reason: not_owner
+`;
+  const tests = (i: number) => `
+now: 2026-01-01T00:00:00Z
+request: {subject: {type: user, id: u${i}}, action: {name: read}, resource: {type: thing${i % 7}, id: x}}
+tests:
+  - {name: owner, expect: {decision: allow}}
+  - name: stranger
+    request: {subject: {type: user, id: eve}, action: {name: read}, resource: {type: thing${i % 7}, id: x}}
+    expect: {decision: deny, reasons: [not_owner]}
+`;
+
+  test('of 2,000 policies is one commit, while reads go on and see the old root until it is made', async () => {
+    const { call, store } = await control({ compiler: createNodeCompiler('0.0.0') });
+    await call('put-policy', { path: 'first', source: source(0), test: tests(0) });
+    const before = store.current();
+    const changes = Array.from({ length: 2000 }, (_, i) => ({
+      path: `area${i % 40}.p${i}`,
+      source: source(i),
+      ...(i % 20 === 0 && { test: tests(i) }),
+    }));
+    let done = false;
+    const applying = call('apply', { changes }).finally(() => {
+      done = true;
+    });
+    applying.catch(() => {}); // awaited below
+    const roots = new Set<string>();
+    let reads = 0;
+    while (!done) {
+      const { root, policies } = await call('list-policies', { limit: 5 });
+      expect(policies).toHaveLength(root === before.root ? 1 : 5);
+      roots.add(root);
+      reads++;
+      // Leaves the processor to the worker.
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+    const applied = await applying;
+    expect(applied.changed).toHaveLength(2000);
+    expect(applied.tests).toBe(200);
+    expect(reads).toBeGreaterThan(10);
+    expect([...roots].filter((root) => root !== before.root && root !== applied.root)).toEqual([]);
+    const { commits } = await call('log');
+    expect(commits.map(({ commit }: { commit: string }) => commit)).toEqual([applied.commit, before.commit]);
+    expect(commits[0].message).toBe('Put 2000 policies');
+
+    const failing = [...changes.slice(0, 30), { path: 'bad', source: source(5), test: tests(6) }];
+    await expect(call('apply', { changes: failing })).rejects.toMatchObject({
+      reason: 'policy_invalid',
+      details: { failed_tests_total: 2, failed_tests: [{ path: 'bad', name: 'owner' }, { name: 'stranger' }] },
+    });
+    expect(store.current().root).toBe(applied.root);
+  }, 180_000);
 });

@@ -1,9 +1,10 @@
 import { IpeError } from '@ipe/core';
-import type { Author, PolicyStore, TreeChange, UpdateResult } from '@ipe/core/tree';
+import type { Author, PolicySnapshot, PolicyStore, TreeChange, UpdateResult } from '@ipe/core/tree';
 import type { Caller } from '../api/method.ts';
 import type { MirrorRegistry } from '../gitops/mirrors.ts';
 import { refuseMirrored } from '../gitops/ownership.ts';
 import { refuseFaulty, warningsOf } from '../policies/report.ts';
+import { surroundingsOf } from '../policies/surroundings.ts';
 import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
 import { noPolicy } from './lookup.ts';
 
@@ -39,7 +40,7 @@ export interface PolicyWriter {
    *   `not_found`, `invalid_params`, `too_large` from the store. Nothing is changed by any of them.
    */
   write(request: WriteRequest): Promise<WriteOutcome>;
-  /** Compiles and tests without looking at the tree. */
+  /** Compiles and tests against the current root, and stores nothing. */
   compile(changes: readonly RequestedChange[], signal?: AbortSignal): Promise<readonly CompiledPolicy[]>;
 }
 
@@ -53,7 +54,11 @@ export interface PolicyWriterOptions {
 }
 
 export function createPolicyWriter({ store, compiler, registry, clock }: PolicyWriterOptions): PolicyWriter {
-  const compile = (changes: readonly RequestedChange[], signal?: AbortSignal): Promise<readonly CompiledPolicy[]> => {
+  const compile = (
+    changes: readonly RequestedChange[],
+    snapshot: PolicySnapshot,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly CompiledPolicy[]> => {
     const texts: PolicyText[] = [];
     for (const change of changes)
       if ('source' in change)
@@ -62,11 +67,13 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
           source: change.source,
           ...(change.test !== undefined && { test: change.test }),
         });
-    return compiler.compile(texts, signal && { signal });
+    const touched = new Set(changes.map(({ path }) => path));
+    const surroundings = surroundingsOf(snapshot, (path) => touched.has(path));
+    return compiler.compile(texts, { surroundings, ...(signal !== undefined && { signal }) });
   };
 
   return {
-    compile,
+    compile: (changes, signal) => compile(changes, store.current(), signal),
     async write(request) {
       const { changes, caller } = request;
       refuseTwice(changes);
@@ -77,7 +84,10 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
       // What cannot succeed is refused before the compiler is asked.
       await refuseMissing(store, request.ref, changes);
       if (onMain && request.expectedRoot !== undefined) await refuseStale(store, request.expectedRoot);
-      const compiled = await compile(changes, request.signal);
+      const around = onMain
+        ? store.current()
+        : await store.at(store.refs().some(({ name }) => name === request.ref) ? request.ref! : 'main');
+      const compiled = await compile(changes, around, request.signal);
       refuseFaulty(compiled);
       if (guarded !== undefined) refuseMirrored(guarded, paths);
       const update = await store.update({

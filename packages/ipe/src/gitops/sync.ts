@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { IpeError, isIpeError } from '@ipe/core';
 import type { PolicyStore, Trailers, UpdateResult } from '@ipe/core/tree';
 import { refuseFaulty, warningsOf } from '../policies/report.ts';
+import { surroundingsOf } from '../policies/surroundings.ts';
 import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
 import { commitSource, loadPolicies, type PolicyDirectory } from './directory.ts';
 import {
@@ -19,7 +20,7 @@ import {
   type SourceCommit,
   verifySignature,
 } from './git/index.ts';
-import type { MirrorRecord, MirrorRegistry, SyncFailure, SyncRecord } from './mirrors.ts';
+import { isAtOrBelow, type MirrorRecord, type MirrorRegistry, type SyncFailure, type SyncRecord } from './mirrors.ts';
 import { ownedPaths, takeOver } from './ownership.ts';
 import { type ChangedTest, changedTests, planChanges, refuseEmptying } from './plan.ts';
 
@@ -139,12 +140,18 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
     return paths;
   };
 
-  const compileAll = async (directory: PolicyDirectory, prefix: string, signal: AbortSignal | undefined) => {
+  const compileAll = async (
+    directory: PolicyDirectory,
+    prefix: string,
+    owned: readonly string[],
+    signal: AbortSignal | undefined,
+  ) => {
     const texts: PolicyText[] = directory.policies.map((policy) => ({
       ...policy,
       path: prefix === '' ? policy.path : `${prefix}.${policy.path}`,
     }));
-    const compiled = await compiler.compile(texts, signal && { signal });
+    const surroundings = surroundingsOf(store.current(), (path) => owned.some((own) => isAtOrBelow(path, own)));
+    const compiled = await compiler.compile(texts, { surroundings, ...(signal !== undefined && { signal }) });
     refuseFaulty(compiled, directory.problems);
     return { texts, compiled };
   };
@@ -203,7 +210,7 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
     const paths = files.policies.map(({ path }) => (prefix === '' ? path : `${prefix}.${path}`));
     const owned = ownedPaths(prefix, paths, known?.owned);
     const yielding = takeOver(registry, id, owned, request.force === true);
-    const { texts, compiled } = await compileAll(files, prefix, request.signal);
+    const { texts, compiled } = await compileAll(files, prefix, owned, request.signal);
 
     const record: MirrorRecord = {
       id,

@@ -1,5 +1,10 @@
 import { expect, test } from 'vitest';
-import { compileText } from './compile-text.ts';
+import { nodePrimitives } from '../repository/primitives.ts';
+import { textCompiler } from './compile-text.ts';
+import { createNodeCompiler } from './node-compiler.ts';
+import type { PolicyText } from './types.ts';
+
+const { compileText } = textCompiler(nodePrimitives);
 
 const source = `
 matchConditions: [{expression: action.name == "deploy"}]
@@ -36,4 +41,44 @@ test('a damaged test document keeps the policy out', () => {
   const compiled = compileText({ path: 'a.b', source, test: 'tests: []' });
   expect(compiled.files).toBeUndefined();
   expect(compiled.problems[0]).toMatchObject({ file: 'a.b.test.yaml', severity: 'error' });
+});
+
+const validation = (expression: string, reason: string) =>
+  `validations: [{expression: '${expression}', reason: ${reason}}]`;
+const asking = (path: string, decision: string) => `path: ${path}\n${testOf('alice', decision)}`;
+
+test('a test that asks a directory sees the policies of the set and those that stay beside it', async () => {
+  const compiler = createNodeCompiler('0.0.0');
+  const compiled = compileText({ path: 'other.bob', source: validation('subject.id == "bob"', 'not_bob') });
+  const texts: PolicyText[] = [
+    { path: 'prod.alice', source, test: asking('prod', 'deny') },
+    { path: 'prod.carol', source: validation('subject.id == "carol"', 'not_carol') },
+    { path: 'top', source, test: asking('other', 'deny') },
+  ];
+  const surroundings = {
+    programsAt: async (path: string) =>
+      path === 'other' ? [{ path: 'other.bob', program: compiled.files!.program }] : [],
+  };
+  const results = await compiler.compile(texts, { surroundings });
+  expect(results.map(({ tests }) => tests.map(({ passed, decision }) => [passed, decision]))).toEqual([
+    [[true, 'deny']],
+    [],
+    [[true, 'deny']],
+  ]);
+  const alone = await compiler.compile(texts);
+  expect(alone[2]!.tests[0]).toMatchObject({ passed: false, message: 'no policy or directory at `other`' });
+  await compiler.close();
+});
+
+test('the worker gives what compiling in place gives, byte for byte', async () => {
+  const compiler = createNodeCompiler('0.0.0');
+  const texts: PolicyText[] = Array.from({ length: 100 }, (_, i) => ({
+    path: `p.q${i}`,
+    source: i % 10 === 3 ? 'validations: [{expression: subjct.id == "a"}]' : source,
+    ...(i % 2 === 0 && { test: i % 20 === 0 ? asking('p', 'allow') : testOf('alice', 'allow') }),
+  }));
+  const [many, few] = [await compiler.compile(texts), []] as [unknown[], unknown[]];
+  for (let at = 0; at < texts.length; at += 10) few.push(...(await compiler.compile(texts.slice(at, at + 10))));
+  expect(JSON.parse(JSON.stringify(many))).toEqual(JSON.parse(JSON.stringify(few)));
+  await compiler.close();
 });

@@ -1,5 +1,6 @@
 import { parentPort } from 'node:worker_threads';
-import { compileText } from './compile-text.ts';
+import { nodePrimitives } from '../repository/primitives.ts';
+import { textCompiler } from './compile-text.ts';
 import { serveCompiler } from './serve.ts';
 
-if (parentPort !== null) serveCompiler(parentPort, compileText);
+if (parentPort !== null) serveCompiler(parentPort, textCompiler(nodePrimitives));

@@ -10,7 +10,7 @@ const workerFile = new URL(
       if (texts.some(({ source }) => source === 'exit')) process.exit(1);
       if (texts.some(({ source }) => source === 'hang')) return;
       if (texts.some(({ source }) => source === 'throw')) return parentPort.postMessage({ id, failure: 'boom' });
-      parentPort.postMessage({ id, results: texts.map(({ path }) => ({ path, problems: [], tests: [{ path, file: 'x', name: String(threadId), passed: true }] })) });
+      parentPort.postMessage({ id, compiled: texts.map(({ path }) => ({ path, problems: [], tests: [{ path, file: 'x', name: String(threadId), passed: true }] })) });
     });
   `)}`,
 );
@@ -24,6 +24,7 @@ function compiler(options: Partial<CompilerOptions> = {}): PolicyCompiler {
   const made = createPolicyCompiler({
     version: 'test',
     workerFile,
+    testText: () => [],
     compileText: ({ path }): CompiledPolicy => ({
       path,
       problems: [],

@@ -1,11 +1,22 @@
 import { Worker } from 'node:worker_threads';
 import { IpeError } from '@ipe/core';
-import type { CompiledPolicy, CompileOptions, CompileText, PolicyCompiler, PolicyText } from './types.ts';
+import { comparePaths } from '@ipe/core/tree';
+import type {
+  CompiledPolicy,
+  CompileOptions,
+  CompileText,
+  PolicyCompiler,
+  PolicyText,
+  ProgramAt,
+  TestOutcome,
+  TestText,
+} from './types.ts';
 
 export interface CompilerOptions {
   readonly version: string;
   /** For sets small enough to be done in place. */
   readonly compileText: CompileText;
+  readonly testText: TestText;
   /** Module that a worker thread runs: it answers slices through `serveCompiler`. */
   readonly workerFile: URL;
   /** Sets larger than this go to the worker. Default 16. */
@@ -20,17 +31,21 @@ export interface CompilerOptions {
 
 interface Slice {
   readonly texts: readonly PolicyText[];
-  readonly resolve: (results: readonly CompiledPolicy[]) => void;
+  readonly programs?: readonly ProgramAt[];
+  readonly resolve: (answer: SliceAnswer) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** What goes to the worker and what comes back, one slice at a time. */
+/** What goes to the worker, one slice at a time: texts to compile, or with `programs` texts to test against them. */
 export interface SliceRequest {
   readonly id: number;
   readonly texts: readonly PolicyText[];
+  readonly programs?: readonly ProgramAt[];
 }
+/** What comes back, each list in the order of the texts. */
 export type SliceAnswer =
-  | { readonly id: number; readonly results: readonly CompiledPolicy[] }
+  | { readonly id: number; readonly compiled: readonly CompiledPolicy[] }
+  | { readonly id: number; readonly tests: readonly (readonly TestOutcome[])[] }
   | { readonly id: number; readonly failure: string };
 
 /**
@@ -38,7 +53,7 @@ export type SliceAnswer =
  * of several callers are interleaved by slices, so that a large one does not hold up a small one for long.
  */
 export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
-  const { compileText, inlineMax = 16, sliceSize = 64, sliceTimeoutMs = 120_000, idleMs = 30_000 } = options;
+  const { compileText, testText, inlineMax = 16, sliceSize = 64, sliceTimeoutMs = 120_000, idleMs = 30_000 } = options;
   const queue: Slice[] = [];
   let worker: Worker | undefined;
   let current: { readonly id: number; readonly slice: Slice; readonly timer: NodeJS.Timeout } | undefined;
@@ -47,13 +62,14 @@ export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
   let closed = false;
 
   const start = (): Worker => {
-    const made = new Worker(options.workerFile);
+    // Flags of the process, such as import conditions of a test runner, are not the worker's.
+    const made = new Worker(options.workerFile, { execArgv: [] });
     made.on('message', (answer: SliceAnswer) => {
       if (worker !== made || current === undefined || answer.id !== current.id) return;
       const { slice, timer } = current;
       clearTimeout(timer);
       current = undefined;
-      if ('results' in answer) slice.resolve(answer.results);
+      if (!('failure' in answer)) slice.resolve(answer);
       else
         slice.reject(new IpeError('internal', `the policy compiler failed: ${answer.failure}`, { state: 'unchanged' }));
       next();
@@ -114,12 +130,13 @@ export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
       sliceTimeoutMs,
     );
     current = { id, slice, timer };
-    worker.postMessage({ id, texts: slice.texts } satisfies SliceRequest);
+    const { texts, programs } = slice;
+    worker.postMessage({ id, texts, ...(programs !== undefined && { programs }) } satisfies SliceRequest);
   };
 
-  const inWorker = (texts: readonly PolicyText[]): Promise<readonly CompiledPolicy[]> =>
+  const inWorker = (texts: readonly PolicyText[], programs?: readonly ProgramAt[]): Promise<SliceAnswer> =>
     new Promise((resolve, reject) => {
-      queue.push({ texts, resolve, reject });
+      queue.push({ texts, resolve, reject, ...(programs !== undefined && { programs }) });
       next();
     });
 
@@ -128,29 +145,68 @@ export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
     if (signal?.aborted) throw new IpeError('unavailable', 'compiling was given up with the request');
   };
 
+  /** Compiles, and runs the tests that ask nothing but their own policy. */
+  const compileAll = async (texts: readonly PolicyText[], { signal, onProgress }: CompileOptions) => {
+    const results: CompiledPolicy[] = [];
+    if (texts.length <= inlineMax) {
+      for (const text of texts) results.push(compileText(text));
+      return results;
+    }
+    // The next slice is queued before the one before is awaited, so that the worker never waits for this thread.
+    let ahead = inWorker(texts.slice(0, sliceSize));
+    for (let at = sliceSize; at - sliceSize < texts.length; at += sliceSize) {
+      const awaited = ahead;
+      if (at < texts.length) {
+        ahead = inWorker(texts.slice(at, at + sliceSize));
+        // Awaited below; a failure of the slice before must not leave this one unhandled.
+        ahead.catch(() => {});
+      }
+      const answer = await awaited;
+      if ('compiled' in answer) results.push(...answer.compiled);
+      onProgress?.(results.length, texts.length);
+      check(signal);
+    }
+    return results;
+  };
+
+  /** Runs the tests that were left because they ask other paths: against the set, and what stands around it. */
+  const testRest = async (
+    texts: readonly PolicyText[],
+    compiled: readonly CompiledPolicy[],
+    { signal, surroundings }: CompileOptions,
+  ): Promise<readonly CompiledPolicy[]> => {
+    if (!compiled.some(({ asks }) => asks !== undefined)) return compiled;
+    const tested: CompiledPolicy[] = [];
+    for (const [index, policy] of compiled.entries()) {
+      const { asks, ...rest } = policy;
+      if (asks === undefined) {
+        tested.push(policy);
+        continue;
+      }
+      const programs = new Map<string, ProgramAt>();
+      for (const path of [policy.path, ...asks]) {
+        for (const each of (await surroundings?.programsAt(path)) ?? []) programs.set(each.path, each);
+        for (const { path: at, files } of compiled)
+          if (files !== undefined && (at === path || at.startsWith(`${path}.`)))
+            programs.set(at, { path: at, program: files.program });
+      }
+      const ordered = [...programs.values()].sort((a, b) => comparePaths(a.path, b.path));
+      const text = texts[index]!;
+      if (ordered.length <= inlineMax) tested.push({ ...rest, tests: testText(text, ordered) });
+      else {
+        const answer = await inWorker([text], ordered);
+        tested.push({ ...rest, tests: 'tests' in answer ? answer.tests[0]! : [] });
+      }
+      check(signal);
+    }
+    return tested;
+  };
+
   return {
     version: options.version,
-    async compile(texts, { signal, onProgress }: CompileOptions = {}) {
-      check(signal);
-      const results: CompiledPolicy[] = [];
-      if (texts.length <= inlineMax) {
-        for (const text of texts) results.push(compileText(text));
-        return results;
-      }
-      // The next slice is queued before the one before is awaited, so that the worker never waits for this thread.
-      let ahead = inWorker(texts.slice(0, sliceSize));
-      for (let at = sliceSize; at - sliceSize < texts.length; at += sliceSize) {
-        const awaited = ahead;
-        if (at < texts.length) {
-          ahead = inWorker(texts.slice(at, at + sliceSize));
-          // Awaited below; a failure of the slice before must not leave this one unhandled.
-          ahead.catch(() => {});
-        }
-        results.push(...(await awaited));
-        onProgress?.(results.length, texts.length);
-        check(signal);
-      }
-      return results;
+    async compile(texts, compileOptions = {}) {
+      check(compileOptions.signal);
+      return testRest(texts, await compileAll(texts, compileOptions), compileOptions);
     },
     async close() {
       closed = true;

@@ -1,18 +1,19 @@
-import { compileText } from './compile-text.ts';
+import { languageVersion } from '@ipe/core/policy';
+import { nodePrimitives } from '../repository/primitives.ts';
+import { textCompiler } from './compile-text.ts';
 import { createPolicyCompiler } from './compiler.ts';
 import type { PolicyCompiler } from './types.ts';
 
 /**
- * The compiler of a node. Run from source, where a worker thread cannot load TypeScript, it does sets of every size in
- * place.
+ * The compiler of a node: CEL in YAML, small sets in place, large ones in a worker thread.
  * @param version of the program, kept with each commit.
  */
 export function createNodeCompiler(version: string): PolicyCompiler {
-  const isBuilt = import.meta.url.endsWith('.js');
+  // Run from its sources, as tests do, the worker is the built one: Node does not read TypeScript in threads.
+  const built = import.meta.url.endsWith('.ts') ? '../../dist/policies/compile-worker.js' : './compile-worker.js';
   return createPolicyCompiler({
-    version: `ipe ${version}`,
-    compileText,
-    workerFile: new URL('./compile-worker.js', import.meta.url),
-    ...(isBuilt ? {} : { inlineMax: Number.POSITIVE_INFINITY }),
+    ...textCompiler(nodePrimitives),
+    version: `ipe ${version}, language ${languageVersion}`,
+    workerFile: new URL(built, import.meta.url),
   });
 }

@@ -43,6 +43,8 @@ export interface TestOutcome {
   /** Why it failed: what was expected and what came. */
   readonly message?: string;
   readonly line?: number;
+  /** What was decided; absent where nothing could be asked. */
+  readonly decision?: 'allow' | 'deny' | 'not_applicable';
 }
 
 /** One policy after compiling and testing. */
@@ -52,15 +54,34 @@ export interface CompiledPolicy {
   readonly files?: PolicyFiles;
   readonly problems: readonly FileProblem[];
   readonly tests: readonly TestOutcome[];
+  /** Paths other than its own that its tests ask; set only between compiling and testing. */
+  readonly asks?: readonly string[];
 }
 
-/** Compiles one policy and runs its tests: pure, and the same on every instance. */
+/** Compiles one policy, and runs its tests where they ask nothing but that policy. Pure, the same on every instance. */
 export type CompileText = (text: PolicyText) => CompiledPolicy;
+
+/** A compiled policy at its place. */
+export interface ProgramAt {
+  readonly path: string;
+  readonly program: Uint8Array;
+}
+
+/** Runs the tests of a policy against the policies they ask, all of which are in `programs`, in path order. */
+export type TestText = (text: PolicyText, programs: readonly ProgramAt[]) => readonly TestOutcome[];
+
+/** What stays in the tree beside a set: asked where tests of the set name other paths than their own. */
+export interface Surroundings {
+  /** Policies at or below `path` that the set neither replaces nor removes. */
+  programsAt(path: string): Promise<readonly ProgramAt[]>;
+}
 
 export interface CompileOptions {
   readonly signal?: AbortSignal;
   /** Told how many of all are done, from time to time. */
   readonly onProgress?: (done: number, all: number) => void;
+  /** Absent: tests see only the policies of the set. */
+  readonly surroundings?: Surroundings;
 }
 
 /** Compiles and tests sets of policies without holding up the process for long. */

@@ -139,6 +139,7 @@ export function scriptedCompiler(): PolicyCompiler {
   return createPolicyCompiler({
     version: 'scripted/1',
     compileText: compileScript,
+    testText: () => [],
     inlineMax: 1_000_000,
     workerFile: new URL('data:text/javascript,'),
   });

@@ -191,6 +191,13 @@ const evaluationPlane = table('Decisions.', {
       'Policy or directory that AuthZEN requests ask; may contain `{resource.type}` and `{action.name}`. Empty: the whole tree.',
   }),
   require_auth: flag(true, 'Whether the evaluation plane asks for a token. `false` is accepted on unix sockets only.'),
+  public_url: z
+    .string()
+    .regex(/^https?:\/\/[^\s/]+$/, 'expected an origin without a path, such as `https://pdp.example.com`')
+    .optional()
+    .meta({
+      description: "Where the plane is reached from outside, for AuthZEN's metadata. Default: as the request says.",
+    }),
   max_cost: count(1_000_000, 'Most steps that one policy may take in one decision.', { min: 1000, unit: 'steps' }),
   policy_cache_bytes: size('10MiB', 'Memory for planned policies.'),
   policy_cache_age: duration('5m', 'How long an unused planned policy stays in memory.'),

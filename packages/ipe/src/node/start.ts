@@ -166,7 +166,7 @@ async function open(
       ? {}
       : { metricsListen: config.observability.metrics_listen }),
   });
-  metrics.gauge({
+  metrics.add({
     name: 'ipe_requests_under_way',
     help: 'Requests and sessions that are not finished.',
     read: () => doors?.underWay() ?? 0,

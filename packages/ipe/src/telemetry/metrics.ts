@@ -14,9 +14,9 @@ interface MethodCounts {
   sumSeconds: number;
 }
 
-/** One number of a part of the node, read when metrics are scraped. */
-export interface GaugeSource {
-  /** `ipe_<what>_<unit>`. */
+/** Numbers of a part of the node, read when metrics are scraped. */
+export interface MetricSource {
+  /** `ipe_<what>_<unit>`; one that ends in `_total` only grows. */
   readonly name: string;
   readonly help: string;
   read(): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
@@ -28,7 +28,7 @@ export interface GaugeSource {
  */
 export class Metrics {
   readonly #counts = new Map<string, MethodCounts>();
-  readonly #gauges: GaugeSource[] = [];
+  readonly #sources: MetricSource[] = [];
   #registry: Promise<Registry> | undefined;
 
   /** Counts one call; made for `createPlaneServer`'s `onCall`. */
@@ -56,8 +56,8 @@ export class Metrics {
   };
 
   /** Adds numbers that a part of the node can tell. */
-  gauge(source: GaugeSource): void {
-    this.#gauges.push(source);
+  add(source: MetricSource): void {
+    this.#sources.push(source);
   }
 
   /** The text of `/metrics`. */
@@ -85,22 +85,32 @@ export class Metrics {
         }
       },
     });
-    for (const source of this.#gauges) {
+    for (const source of this.#sources) {
       const first = source.read();
       const labelNames =
         typeof first === 'number' ? [] : [...new Set([...first].flatMap(({ labels }) => Object.keys(labels)))];
-      new prometheus.default.Gauge({
-        name: source.name,
-        help: source.help,
-        labelNames,
-        registers: [registry],
-        collect() {
-          this.reset();
-          const read = source.read();
-          if (typeof read === 'number') this.set(read);
-          else for (const { labels, value } of read) this.set(labels, value);
-        },
-      });
+      const common = { name: source.name, help: source.help, labelNames, registers: [registry] };
+      const each = (take: (labels: Readonly<Record<string, string>>, value: number) => void) => {
+        const read = source.read();
+        if (typeof read === 'number') take({}, read);
+        else for (const { labels, value } of read) take(labels, value);
+      };
+      if (source.name.endsWith('_total'))
+        new prometheus.default.Counter({
+          ...common,
+          collect() {
+            this.reset();
+            each((labels, value) => this.inc(labels, value));
+          },
+        });
+      else
+        new prometheus.default.Gauge({
+          ...common,
+          collect() {
+            this.reset();
+            each((labels, value) => this.set(labels, value));
+          },
+        });
     }
     return registry;
   }

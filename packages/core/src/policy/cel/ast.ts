@@ -141,7 +141,7 @@ export interface Problem {
   readonly span: Span | null;
   /** Node concerned; 0 where the expression could not be parsed. */
   readonly nodeId: number;
-  /** The nearest valid name, when one is near. */
+  /** The nearest valid name, when one is near; not part of the message: show it as "did you mean ...?". */
   readonly nearest: string | null;
 }
 

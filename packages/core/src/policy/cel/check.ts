@@ -112,9 +112,8 @@ class Checker {
   }
 
   #problem(node: Node, code: ProblemCode, message: string, near: string | null = null): Type {
-    const hint = near === null ? '' : `; did you mean \`${near}\`?`;
     const span = this.#expression.spans?.[node.id] ?? null;
-    this.#problems.push({ code, message: message + hint, span, nodeId: node.id, nearest: near });
+    this.#problems.push({ code, message, span, nodeId: node.id, nearest: near });
     return errorType;
   }
 

@@ -1,6 +1,7 @@
 export * from './activation.ts';
 export * from './ast.ts';
 export { type CheckResult, checkExpression, type References } from './check.ts';
+export { type AssumedSizes, assumedSizes, type Cost, estimateCost } from './cost.ts';
 export { decodeExpression, type Encoded, encodeExpression } from './encode.ts';
 export * from './environment.ts';
 export { formatExpression, formatNode } from './format-expression.ts';

@@ -78,8 +78,7 @@ export class YamlSource {
     // Schema `core` has no dates, binaries or merge keys: what a value is can be seen from the text.
     const composer = new Composer({ schema: 'core', uniqueKeys: true, strict: true, prettyErrors: false });
     const documents = [...composer.compose(tokens, true, this.text.length)];
-    for (const error of documents.flatMap((document) => [...document.errors, ...document.warnings]))
-      this.#reportYaml(error);
+    this.#reportYaml(documents.flatMap((document) => [...document.errors, ...document.warnings]));
     const [first, second] = documents;
     if (second !== undefined) {
       const at = second.range[0];
@@ -88,12 +87,19 @@ export class YamlSource {
     return first as Document.Parsed | undefined;
   }
 
-  #reportYaml(error: YAMLError): void {
-    const [start, end] = error.pos;
-    const code = error.code === 'DUPLICATE_KEY' ? 'duplicate_field' : 'yaml_syntax';
-    const message =
-      code === 'duplicate_field' ? 'this field stands twice in the same mapping' : lowerFirst(error.message);
-    this.report(code, message, start, Math.max(end, start + 1), hintFor(error, lineAround(this.text, start)));
+  /** One slip of syntax makes the parser stumble on; the first error of a line is the one to tell. */
+  #reportYaml(errors: readonly YAMLError[]): void {
+    const lines = new Set<number>();
+    for (const error of errors) {
+      const [start, end] = error.pos;
+      const { line } = this.place(start, end);
+      if (lines.has(line) && error.code !== 'DUPLICATE_KEY') continue;
+      lines.add(line);
+      const code = error.code === 'DUPLICATE_KEY' ? 'duplicate_field' : 'yaml_syntax';
+      const message =
+        code === 'duplicate_field' ? 'this field stands twice in the same mapping' : lowerFirst(error.message);
+      this.report(code, message, start, Math.max(end, start + 1), hintFor(error, lineAround(this.text, start)));
+    }
   }
 
   /** Reports a problem at offsets `[start, end)` of the document. */
@@ -294,7 +300,7 @@ function lineAround(text: string, offset: number): string {
 /** The usual cause of a YAML error on the line of an expression: CEL's own `: `, `#`, quotes or brackets. */
 function hintFor(error: YAMLError, line: string): string | undefined {
   if (error.code === 'TAB_AS_INDENT') return 'indent with spaces';
-  if (/^\s*(?:- )?\s*(?:expression|messageExpression):\s*[^|>\s]/.test(line))
+  if (/[-{,\s]\s*(?:expression|messageExpression):\s*[^|>\s'"]/.test(line))
     return 'put the expression in quotes, or below `expression: |`';
   return undefined;
 }

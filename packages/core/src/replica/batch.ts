@@ -1,6 +1,7 @@
 import type { KvOperation } from '../store/kv.ts';
 import { type Cell, encodeCell } from './cell.ts';
 import { ByteWriter } from './codec.ts';
+import { encodeCommit } from './commit-row.ts';
 import type { Source } from './dot.ts';
 import type { Change, Commit } from './events.ts';
 import type { Hlc } from './hlc.ts';
@@ -75,11 +76,17 @@ export class Batch {
   readonly waiting: { readonly id: number; readonly outcome: WriteOutcome }[] = [];
   readonly answers = new Map<string, () => RememberedAnswer>();
   readonly forgottenAnswers: string[] = [];
+  /** Rows that leave the log with the batch, and how far it is trimmed then. */
+  readonly trimmedRows: KvOperation<DataFamily>[] = [];
+  trimmedCommit: number | undefined;
+  trimmedBytes = 0;
   /** Namespaces touched, with their statistics once the batch is committed. */
   readonly namespaces = new Map<Namespace, NamespaceStats>();
   operationCount = 0;
   sizeBytes = 0;
   lastCommit = 0;
+  /** Bytes of the log once the batch is committed. */
+  logBytes = 0;
   /** Set to commit although nothing was written: the clock's floor is to be stored. */
   mustCommit = false;
 
@@ -109,6 +116,7 @@ export interface SealContext {
   /** Number of the last commit before this batch. */
   readonly lastCommit: number;
   readonly trimmedCommit: number;
+  readonly logBytes: number;
   readonly hlc: Hlc;
   readonly readFloorMs: number;
   readonly graceMs: number;
@@ -152,10 +160,14 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   }
   const heads = new Map<Namespace, Map<Source, number>>();
   let commit = context.lastCommit;
+  let logBytes = context.logBytes - batch.trimmedBytes;
+  for (const operation of batch.trimmedRows) operations.push(operation);
   for (const record of batch.records) {
     record.commit = ++commit;
-    put('log', logKey(record.namespace, record.source, record.seq), encodeRecord(record, scratch));
-    put('commits', commitKey(commit), encodeCommit(record));
+    const bytes = encodeRecord(record, scratch);
+    logBytes += bytes.length;
+    put('log', logKey(record.namespace, record.source, record.seq), bytes);
+    put('commits', commitKey(commit), encodeCommit(record, record.changes, scratch));
     const namespace = context.namespaceOf(record.namespace);
     let seqs = heads.get(namespace);
     if (seqs === undefined) heads.set(namespace, (seqs = new Map()));
@@ -169,21 +181,11 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     put('metadata', namespaceRowKey(namespace.name), encodeNamespaceRow(namespace.row()));
   for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey));
   for (const [requestKey, answer] of batch.answers) put('metadata', requestRowKey(requestKey), encodeAnswer(answer()));
-  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed: context.trimmedCommit }));
+  batch.logBytes = Math.max(logBytes, 0);
+  const trimmed = batch.trimmedCommit ?? context.trimmedCommit;
+  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed, logBytes: batch.logBytes }));
   put('metadata', clockRowKey, encodeClockRow({ hlc: context.hlc, readFloorMs: context.readFloorMs }));
   return operations;
 }
 
 const empty = new Uint8Array();
-const effectCodes = { whole: 0, merged: 1, none: 2 } as const;
-
-/** Row in `commits`: which record, and what each operation did here. One byte where all took effect as they are. */
-function encodeCommit(record: BatchRecord): Uint8Array {
-  scratch.text(record.namespace);
-  scratch.source(record.source);
-  scratch.uint(record.seq);
-  const isPlain = record.changes.every(({ effect }) => effect === 'whole');
-  scratch.uint(isPlain ? 0 : record.changes.length);
-  if (!isPlain) for (const { effect } of record.changes) scratch.u8(effectCodes[effect]);
-  return scratch.take();
-}

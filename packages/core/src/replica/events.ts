@@ -24,6 +24,13 @@ export type ReplicaEvent =
   | { readonly type: 'records'; readonly from: string; readonly records: readonly LogRecord[] }
   /** Keys that housekeeping thinks dead: expired, or tombstones past their grace. Removed only if they are. */
   | { readonly type: 'purge'; readonly keys: readonly string[] }
+  /** Commits up to this number leave the log; `bytes` is what their records took, `rows` removes them. */
+  | {
+      readonly type: 'trim';
+      readonly commit: number;
+      readonly bytes: number;
+      readonly rows: readonly KvOperation<DataFamily>[];
+    }
   /** The store takes writes again after a failure that applied nothing. */
   | { readonly type: 'reopen' }
   /** Time has passed: sent when an `alarm` is due, and about each second. */
@@ -48,8 +55,12 @@ export type ReplicaEffect =
       readonly lastCommit: number;
     }
   | { readonly type: 'reply'; readonly id: number; readonly outcome: WriteOutcome }
-  /** Commits that readers see from now on, in order: for subscribers. */
-  | { readonly type: 'applied'; readonly commits: readonly Commit[] }
+  /** Commits that readers see from now on, in order: for subscribers. `cells` has each changed key before and after. */
+  | {
+      readonly type: 'applied';
+      readonly commits: readonly Commit[];
+      readonly cells: ReadonlyMap<string, { readonly before: Cell; readonly after: Cell }>;
+    }
   /** Commits up to this number may be published and told to peers. */
   | { readonly type: 'durable'; readonly commit: number }
   /** Records of `source` between `after` and `before`, both excluded, are missing. */

@@ -1,6 +1,7 @@
 export { membersMax, valueBytesMax } from './admission.ts';
 export { Cell, decodeCell } from './cell.ts';
 export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
+export { type CommitEntry, decodeCommit } from './commit-row.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
 export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
 export type { Change, Commit, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
@@ -17,4 +18,16 @@ export { resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
 export type { Token } from './token.ts';
-export type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
+export type {
+  AddWrite,
+  DeleteWrite,
+  Failure,
+  MembersWrite,
+  PutWrite,
+  Write,
+  WriteDone,
+  WriteOutcome,
+  WriteRefused,
+  WriteRequest,
+  WriteResult,
+} from './write.ts';

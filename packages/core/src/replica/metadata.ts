@@ -7,7 +7,7 @@ import type { Hlc } from './hlc.ts';
  *
  * | key | value |
  * |---|---|
- * | `c` | last commit number, number below which the log is trimmed |
+ * | `c` | last commit number, number up to which the log is trimmed, bytes of the log |
  * | `h` | hybrid time, floor of the readers' clock |
  * | `n`, namespace | strategy, purge floor, entries, tombstones, bytes |
  * | `q`, request key | answer remembered for a retry |
@@ -46,6 +46,8 @@ export interface CommitRow {
   readonly last: number;
   /** Commits up to this one are no longer in the log. */
   readonly trimmed: number;
+  /** Bytes of the records in the log. */
+  readonly logBytes: number;
 }
 
 export interface ClockRow {
@@ -84,6 +86,7 @@ export function encodeCommitRow(row: CommitRow): Uint8Array {
   const out = new ByteWriter(16);
   out.uint(row.last);
   out.uint(row.trimmed);
+  out.uint(row.logBytes);
   return out.take();
 }
 
@@ -136,7 +139,7 @@ export function decodeMetadata(key: Uint8Array, value: Uint8Array, sources: Sour
 function readRow(name: ByteReader, input: ByteReader): MetadataRow {
   switch (name.u8()) {
     case metadataKinds.commit:
-      return { kind: 'commit', row: { last: input.uint(), trimmed: input.uint() } };
+      return { kind: 'commit', row: { last: input.uint(), trimmed: input.uint(), logBytes: input.uint() } };
     case metadataKinds.clock: {
       const hlc = { ms: input.u48(), count: input.u16() };
       return { kind: 'clock', row: { hlc, readFloorMs: input.u48() } };

@@ -1,8 +1,11 @@
+import type { KvOperation } from '../store/kv.ts';
 import type { Answers } from './answers.ts';
 import { Batch, sealBatch } from './batch.ts';
 import type { ReplicaEffect } from './events.ts';
 import type { HybridClock } from './hlc.ts';
+import type { DataFamily } from './layout.ts';
 import type { Namespaces } from './namespaces.ts';
+import type { Recovered } from './recovery.ts';
 import type { States } from './states.ts';
 import type { Failure, WriteOutcome } from './write.ts';
 
@@ -42,12 +45,17 @@ export class Pipeline {
   #appliedCommit: number;
   #durableCommit: number;
   #trimmedCommit: number;
+  #committedTrim: number;
+  /** As of the last batch that was handed out, and as of the last that is committed. */
+  #sealedLogBytes: number;
+  #logBytes: number;
 
-  constructor(options: PipelineOptions, parts: PipelineParts, lastCommit: number, trimmedCommit: number) {
+  constructor(options: PipelineOptions, parts: PipelineParts, recovered: Recovered) {
     this.#options = options;
     this.#parts = parts;
-    this.#sealedCommit = this.#appliedCommit = this.#durableCommit = lastCommit;
-    this.#trimmedCommit = trimmedCommit;
+    this.#sealedCommit = this.#appliedCommit = this.#durableCommit = recovered.lastCommit;
+    this.#trimmedCommit = this.#committedTrim = recovered.trimmedCommit;
+    this.#sealedLogBytes = this.#logBytes = recovered.logBytes;
     this.gathering = new Batch(this.#batchNumber);
   }
 
@@ -61,6 +69,10 @@ export class Pipeline {
 
   get trimmedCommit(): number {
     return this.#trimmedCommit;
+  }
+
+  get logBytes(): number {
+    return this.#logBytes;
   }
 
   get inFlightCount(): number {
@@ -96,6 +108,7 @@ export class Pipeline {
     const operations = sealBatch(batch, {
       lastCommit: this.#sealedCommit,
       trimmedCommit: this.#trimmedCommit,
+      logBytes: this.#sealedLogBytes,
       hlc: clock.last,
       readFloorMs: readFloorMs(),
       graceMs: this.#options.tombstoneGraceMs,
@@ -103,6 +116,9 @@ export class Pipeline {
       namespaceOf: (name) => namespaces.get(name)!,
     });
     this.#sealedCommit = batch.lastCommit;
+    this.#sealedLogBytes = batch.logBytes;
+    // Readers of the log stop short of rows that are about to go.
+    this.#trimmedCommit = batch.trimmedCommit ?? this.#trimmedCommit;
     this.#inFlight.push(batch);
     this.gathering = new Batch(++this.#batchNumber);
     emit({ type: 'commit', batch: batch.number, operations, lastCommit: batch.lastCommit });
@@ -119,8 +135,11 @@ export class Pipeline {
       this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
     this.#appliedCommit = batch.lastCommit;
+    this.#logBytes = batch.logBytes;
+    this.#committedTrim = batch.trimmedCommit ?? this.#committedTrim;
     for (const { id, outcome } of batch.waiting) emit({ type: 'reply', id, outcome });
-    if (batch.records.length > 0) emit({ type: 'applied', commits: batch.commits() });
+    if (batch.cells.size > 0 || batch.records.length > 0)
+      emit({ type: 'applied', commits: batch.commits(), cells: batch.cells });
   }
 
   /** Every commit up to `number` is on disk. */
@@ -129,6 +148,16 @@ export class Pipeline {
     if (commit <= this.#durableCommit) return;
     this.#durableCommit = commit;
     this.#parts.emit({ type: 'durable', commit });
+  }
+
+  /** Takes rows out of the log with the next batch. Only what is applied can be trimmed, and only further. */
+  trim(commit: number, bytes: number, rows: readonly KvOperation<DataFamily>[]): void {
+    const { gathering } = this;
+    if (commit > this.#appliedCommit || commit <= (gathering.trimmedCommit ?? this.#trimmedCommit)) return;
+    gathering.trimmedCommit = commit;
+    gathering.trimmedBytes += bytes;
+    for (const row of rows) gathering.trimmedRows.push(row);
+    gathering.mustCommit = true;
   }
 
   isInFlight(number: number): boolean {
@@ -145,6 +174,8 @@ export class Pipeline {
     this.#inFlight.length = 0;
     this.gathering = new Batch(++this.#batchNumber);
     this.#sealedCommit = this.#appliedCommit;
+    this.#sealedLogBytes = this.#logBytes;
+    this.#trimmedCommit = this.#committedTrim;
     states.rollBack();
     for (const namespace of namespaces) namespace.rollBack();
   }

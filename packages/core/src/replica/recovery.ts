@@ -8,6 +8,7 @@ export interface Recovered {
   readonly readFloorMs: number;
   readonly lastCommit: number;
   readonly trimmedCommit: number;
+  readonly logBytes: number;
   readonly namespaces: ReadonlyMap<
     string,
     { readonly row: NamespaceRow | undefined; readonly heads: ReadonlyMap<Source, number> }
@@ -25,7 +26,7 @@ export function readMetadata(
 ): Recovered {
   let hlc = zeroHlc;
   let readFloorMs = 0;
-  let commit = { last: 0, trimmed: 0 };
+  let commit = { last: 0, trimmed: 0, logBytes: 0 };
   const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number> }>();
   const answers = new Map<string, RememberedAnswer>();
   const of = (name: string) => {
@@ -42,5 +43,6 @@ export function readMetadata(
     else of(entry.namespace).heads.set(entry.source, entry.seq);
   }
   const byTime = new Map([...answers].sort(([, a], [, b]) => a.untilMs - b.untilMs));
-  return { hlc, readFloorMs, lastCommit: commit.last, trimmedCommit: commit.trimmed, namespaces, answers: byTime };
+  const { last: lastCommit, trimmed: trimmedCommit, logBytes } = commit;
+  return { hlc, readFloorMs, lastCommit, trimmedCommit, logBytes, namespaces, answers: byTime };
 }

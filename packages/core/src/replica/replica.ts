@@ -110,7 +110,7 @@ export class Replica {
       readFloorMs: () => (this.#storedReadFloorMs = this.#readFloorMs),
       emit: (effect: ReplicaEffect) => void this.#effects.push(effect),
     };
-    this.#pipeline = new Pipeline(options, parts, recovered.lastCommit, recovered.trimmedCommit);
+    this.#pipeline = new Pipeline(options, parts, recovered);
     this.#desk = new Desk({ ...parts, pipeline: this.#pipeline });
   }
 
@@ -132,6 +132,11 @@ export class Replica {
   /** Commits up to this number are no longer in the log. */
   get trimmedCommit(): number {
     return this.#pipeline.trimmedCommit;
+  }
+
+  /** Bytes of the records in the log. */
+  get logBytes(): number {
+    return this.#pipeline.logBytes;
   }
 
   /** Why writes are refused, while they are. */
@@ -245,6 +250,9 @@ export class Replica {
             event.keys.map((key) => ({ kind: 'purge', key })),
             nowMs,
           );
+        break;
+      case 'trim':
+        if (this.#fence === undefined) this.#pipeline.trim(event.commit, event.bytes, event.rows);
         break;
       case 'reopen':
         this.#fence = undefined;

@@ -1,0 +1,233 @@
+import { IpeError, isIpeError } from '@ipe/core';
+import {
+  type Cell,
+  type DataFamily,
+  type Failure,
+  liveKey,
+  type Replica,
+  type ReplicaEffect,
+  type ReplicaEvent,
+  type Rng,
+  type WriteOutcome,
+  type WriteRequest,
+} from '@ipe/core/replica';
+import type { Kv } from '@ipe/core/store';
+
+/** What the driver works with. */
+export interface DriverOptions {
+  readonly kv: Kv<DataFamily>;
+  readonly replica: Replica;
+  readonly durability: 'fsync' | 'wal';
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
+  readonly rng: Rng;
+  /** Told of every effect that is not the driver's own to carry out: `applied`, `durable`, `gap`, `refused`. */
+  readonly onEffect: (effect: ReplicaEffect) => void;
+  /** Told when writes begin to be refused, and when they are taken again (undefined). */
+  readonly onFence: (failure: Failure | undefined) => void;
+}
+
+/**
+ * Feeds the replica and carries out what it asks of the store. Owns the order of commits: a batch is written only when
+ * the one before it was, and reported in order.
+ */
+export class Driver {
+  readonly #options: DriverOptions;
+  readonly #replica: Replica;
+  readonly #kv: Kv<DataFamily>;
+  #id = 0;
+  readonly #writers = new Map<number, (outcome: WriteOutcome) => void>();
+  readonly #readers = new Map<
+    number,
+    { resolve: (cells: ReadonlyMap<string, Cell>) => void; reject: (error: IpeError) => void }
+  >();
+  /** Effects of a step taken while those of another are carried out wait for their turn. */
+  readonly #effects: ReplicaEffect[] = [];
+  #isRunning = false;
+  #lastWrite: Promise<void> = Promise.resolve();
+  #lastCommitted: Promise<void> = Promise.resolve();
+  #writtenCommit: number;
+  #syncing: Promise<void> | undefined;
+  readonly #underWay = new Set<Promise<unknown>>();
+  readonly #alarms = new Set<NodeJS.Timeout>();
+  #isClosed = false;
+
+  constructor(options: DriverOptions) {
+    this.#options = options;
+    this.#replica = options.replica;
+    this.#kv = options.kv;
+    this.#writtenCommit = options.replica.appliedCommit;
+  }
+
+  /** Hands writes to the replica. Resolves once they are durable, or refused. */
+  submit(request: WriteRequest): Promise<WriteOutcome> {
+    return new Promise((resolve) => {
+      const id = ++this.#id;
+      this.#writers.set(id, resolve);
+      this.step({ type: 'submit', id, request });
+    });
+  }
+
+  /**
+   * Reads committed cells, from disk where they are cold.
+   * @throws IpeError `corrupt` for a row that does not decode, `unavailable` when the store cannot be read
+   */
+  fetch(keys: readonly string[]): Promise<ReadonlyMap<string, Cell>> {
+    return new Promise((resolve, reject) => {
+      const id = ++this.#id;
+      this.#readers.set(id, { resolve, reject });
+      this.step({ type: 'fetch', id, keys });
+    });
+  }
+
+  step(event: ReplicaEvent): void {
+    const { now, rng } = this.#options;
+    const effects = this.#replica.step(event, now(), rng);
+    for (const effect of effects) this.#effects.push(effect);
+    if (this.#isRunning) return;
+    this.#isRunning = true;
+    try {
+      for (let i = 0; i < this.#effects.length; i++) this.#carryOut(this.#effects[i]!);
+    } finally {
+      this.#effects.length = 0;
+      this.#isRunning = false;
+    }
+  }
+
+  /** Syncs what was only written, under `wal`; once a second, and before closing. */
+  async syncWritten(): Promise<void> {
+    if (this.#options.durability === 'fsync' || this.#replica.fence !== undefined) return;
+    if (this.#writtenCommit <= this.#replica.durableCommit) return;
+    this.#syncing ??= this.#sync().finally(() => {
+      this.#syncing = undefined;
+    });
+    await this.#syncing;
+  }
+
+  /** Tries whether the store takes writes again after a failure that applied nothing. */
+  async probe(): Promise<void> {
+    const { fence } = this.#replica;
+    if (fence === undefined || fence.state === 'unknown' || this.#isClosed) return;
+    try {
+      await this.#kv.write([{ type: 'delete', family: 'metadata', key: probeKey }]);
+    } catch {
+      return;
+    }
+    if (this.#replica.fence === undefined) return;
+    this.#lastWrite = Promise.resolve();
+    this.step({ type: 'reopen' });
+    this.#options.onFence(undefined);
+  }
+
+  /** Waits for everything that was begun. Nothing is taken in afterwards. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    await this.syncWritten().catch(() => {});
+    for (const alarm of this.#alarms) clearTimeout(alarm);
+    const closed = new IpeError('unavailable', 'the fact store is closed');
+    for (const { reject } of this.#readers.values()) reject(closed);
+    for (const resolve of this.#writers.values()) resolve({ ok: false, failure: failureOf(closed) });
+    this.#readers.clear();
+    this.#writers.clear();
+  }
+
+  #carryOut(effect: ReplicaEffect): void {
+    switch (effect.type) {
+      case 'reply': {
+        const resolve = this.#writers.get(effect.id);
+        this.#writers.delete(effect.id);
+        resolve?.(effect.outcome);
+        return;
+      }
+      case 'fetched': {
+        const reader = this.#readers.get(effect.id);
+        this.#readers.delete(effect.id);
+        if (effect.failure === undefined) reader?.resolve(effect.cells);
+        else reader?.reject(errorOf(effect.failure));
+        return;
+      }
+      case 'load':
+        this.#track(this.#load(effect.load, effect.keys));
+        return;
+      case 'commit':
+        this.#commit(effect);
+        return;
+      case 'alarm': {
+        const alarm = setTimeout(() => {
+          this.#alarms.delete(alarm);
+          this.step({ type: 'tick' });
+        }, effect.inMs);
+        this.#alarms.add(alarm);
+        return;
+      }
+      default:
+        this.#options.onEffect(effect);
+    }
+  }
+
+  async #load(load: number, keys: readonly string[]): Promise<void> {
+    try {
+      const rows = await this.#kv.getMany('live', keys.map(liveKey));
+      this.step({ type: 'loaded', load, rows });
+    } catch (error) {
+      this.step({ type: 'load-failed', load, failure: failureOf(error) });
+    }
+  }
+
+  #commit({ batch, operations, lastCommit }: ReplicaEffect & { type: 'commit' }): void {
+    const written = this.#lastWrite.then(() => this.#kv.write(operations));
+    this.#lastWrite = written;
+    const isSynced = this.#options.durability === 'fsync';
+    const stored = isSynced ? written.then(() => this.#kv.sync()) : written;
+    const previous = this.#lastCommitted;
+    const ended = stored.then(
+      async () => {
+        await previous;
+        this.#writtenCommit = lastCommit;
+        this.step({ type: 'committed', batch });
+        if (isSynced) this.step({ type: 'durable', commit: lastCommit });
+      },
+      async (error) => {
+        await previous;
+        this.#fail(batch, failureOf(error));
+      },
+    );
+    this.#lastCommitted = ended;
+    this.#track(ended);
+  }
+
+  #fail(batch: number, failure: Failure): void {
+    const wasFenced = this.#replica.fence !== undefined;
+    this.step({ type: 'failed', batch, failure });
+    if (!wasFenced && this.#replica.fence !== undefined) this.#options.onFence(this.#replica.fence);
+  }
+
+  async #sync(): Promise<void> {
+    const commit = this.#writtenCommit;
+    await this.#kv.sync();
+    this.step({ type: 'durable', commit });
+  }
+
+  #track(work: Promise<unknown>): void {
+    this.#underWay.add(work);
+    void work.finally(() => this.#underWay.delete(work));
+  }
+}
+
+const probeKey = new Uint8Array([0x70]);
+
+/** A failure as the error that clients get. */
+export function errorOf({ reason, message, details, state }: Failure): IpeError {
+  return new IpeError(reason, message, { ...(details && { details }), ...(state && { state }) });
+}
+
+/** What a store threw, as a failure. */
+export function failureOf(error: unknown): Failure {
+  if (isIpeError(error)) {
+    const { reason, message, details } = error;
+    return { reason, message, details, state: error.state === 'unknown' ? 'unknown' : 'unchanged' };
+  }
+  const message = `the fact store failed: ${error instanceof Error ? error.message : String(error)}`;
+  return { reason: 'unavailable', message, state: 'unknown' };
+}

@@ -1,0 +1,237 @@
+import { IpeError } from '@ipe/core';
+import {
+  type Cell,
+  type Commit,
+  type DataFamily,
+  type Failure,
+  type NamespaceReport,
+  namespaceOf,
+  Replica,
+  type ReplicaEffect,
+  type Rng,
+  Sources,
+  type Strategy,
+  type Write,
+  type WriteOutcome,
+  type WriteRequest,
+} from '@ipe/core/replica';
+import type { Kv } from '@ipe/core/store';
+import type { Mark } from '../stores/mark.ts';
+import { Driver, errorOf } from './driver.ts';
+import { Housekeeper } from './housekeeper.ts';
+import { recoverStore } from './recover.ts';
+
+/** Settings of a namespace. */
+export interface NamespaceSettings {
+  readonly strategy: Strategy;
+  /** Versions kept of a key, the newest included. */
+  readonly historyVersions: number;
+  readonly historyAgeMs: number;
+}
+
+/** What `openEngine` needs. Everything that acts on the world is handed in. */
+export interface EngineOptions {
+  /** Opened with `dataFamilies`; the engine closes it. */
+  readonly kv: Kv<DataFamily>;
+  /** Origin of this instance's writes: 16 hexadecimal digits, for life. */
+  readonly origin: string;
+  readonly durability: 'fsync' | 'wal';
+  readonly settingsOf: (namespace: string) => NamespaceSettings;
+  readonly batchWritesMax: number;
+  readonly flushIntervalMs: number;
+  readonly tombstoneGraceMs: number;
+  readonly logBytesMax: number;
+  readonly cacheBytesMax: number;
+  /** Holds the store to what it was known to hold; absent for stores that keep nothing. The engine closes it. */
+  readonly mark?: Mark;
+  /** Wall clock, milliseconds. */
+  readonly now: () => number;
+  readonly rng: Rng;
+  /** Milliseconds between rounds of housekeeping; 0: none by itself, `Engine.housekeep` runs one. Default 1000. */
+  readonly housekeepingIntervalMs?: number;
+  /** Told when writes begin to be refused, and when they are taken again (undefined). */
+  readonly onFence?: (failure: Failure | undefined) => void;
+  /** Told what housekeeping met; it goes on. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/** What changed under readers, in one tick. */
+export interface Applied {
+  readonly commits: readonly Commit[];
+  readonly cells: ReadonlyMap<string, { readonly before: Cell; readonly after: Cell }>;
+}
+
+/** Bytes of requests that may wait for admission. */
+const queueBytesMax = 64 * 1024 * 1024;
+
+/**
+ * Opens the facts of an instance: reads what the store remembers, holds it to its mark, and draws a new epoch.
+ * @throws IpeError `corrupt` when commits are missing or a row of metadata does not decode; nothing is changed then, and
+ *   the store stays open for its owner to close
+ */
+export async function openEngine(options: EngineOptions): Promise<Engine> {
+  const sources = new Sources();
+  const recovered = await recoverStore(options.kv, sources, options.mark);
+  const replica = new Replica(
+    {
+      origin: options.origin,
+      strategyOf: (namespace) => options.settingsOf(namespace).strategy,
+      historyOf: (namespace) => options.settingsOf(namespace).historyVersions,
+      batchWritesMax: options.batchWritesMax,
+      flushIntervalMs: options.flushIntervalMs,
+      tombstoneGraceMs: options.tombstoneGraceMs,
+      cacheBytesMax: options.cacheBytesMax,
+      queueBytesMax,
+    },
+    sources,
+    recovered,
+    options.rng,
+  );
+  return new Engine(options, replica);
+}
+
+/**
+ * The facts of an instance, to the rest of the process. Knows nothing of callers: whoever calls it may do anything,
+ * reserved namespaces included. Readers see durable writes only.
+ */
+export class Engine {
+  readonly replica: Replica;
+  readonly kv: Kv<DataFamily>;
+  readonly settingsOf: (namespace: string) => NamespaceSettings;
+  readonly #options: EngineOptions;
+  readonly #driver: Driver;
+  readonly #housekeeper: Housekeeper;
+  readonly #listeners = new Set<(applied: Applied) => void>();
+  readonly #timer: NodeJS.Timeout | undefined;
+  #closed: Promise<void> | undefined;
+
+  constructor(options: EngineOptions, replica: Replica) {
+    this.#options = options;
+    this.replica = replica;
+    this.kv = options.kv;
+    this.settingsOf = options.settingsOf;
+    this.#driver = new Driver({
+      kv: options.kv,
+      replica,
+      durability: options.durability,
+      now: options.now,
+      rng: options.rng,
+      onEffect: (effect) => this.#onEffect(effect),
+      onFence: options.onFence ?? (() => {}),
+    });
+    this.#housekeeper = new Housekeeper({
+      kv: options.kv,
+      replica,
+      step: (event) => this.#driver.step(event),
+      historyAgeOf: (namespace) => options.settingsOf(namespace).historyAgeMs,
+      logBytesMax: options.logBytesMax,
+      now: options.now,
+    });
+    const intervalMs = options.housekeepingIntervalMs ?? 1000;
+    if (intervalMs > 0)
+      this.#timer = setInterval(() => {
+        this.housekeep().catch((error) => options.onError?.(error));
+      }, intervalMs).unref();
+  }
+
+  /** The readers' clock in milliseconds: never goes back, and is never behind any write that was seen. */
+  readMs(): number {
+    return this.replica.readMs(this.#options.now());
+  }
+
+  /** A committed cell: at once where it is hot. Absent keys have a cell without a state. */
+  get(key: string): Cell | Promise<Cell> {
+    const cell = this.replica.peek(key);
+    return cell ?? this.#driver.fetch([key]).then((cells) => cells.get(key)!);
+  }
+
+  /** Committed cells, all as of one moment, cold ones read in one trip. */
+  getMany(keys: readonly string[]): ReadonlyMap<string, Cell> | Promise<ReadonlyMap<string, Cell>> {
+    const cells = new Map<string, Cell>();
+    for (const key of keys) {
+      const cell = this.replica.peek(key);
+      if (cell === undefined) return this.#driver.fetch([...new Set(keys)]);
+      cells.set(key, cell);
+    }
+    return cells;
+  }
+
+  /** Submits writes. Resolves once they are durable, or refused. */
+  submit(request: WriteRequest): Promise<WriteOutcome> {
+    if (this.#closed !== undefined) throw new IpeError('unavailable', 'the node is shutting down');
+    return this.#driver.submit(request);
+  }
+
+  /**
+   * Writes one JSON value, for parts of the node itself; any namespace.
+   * @throws IpeError as `put` does
+   */
+  async put(
+    key: string,
+    value: unknown,
+    options: { readonly ttlMs?: number; readonly ifVersion?: number } = {},
+  ): Promise<void> {
+    await this.#one({ op: 'put', namespace: namespaceOf(key), key, json: JSON.stringify(value), ...options });
+  }
+
+  /** Removes a key, for parts of the node itself. @returns whether there was something */
+  async delete(key: string): Promise<boolean> {
+    const existed = (await this.get(key)).seenAt(this.readMs()) !== undefined;
+    await this.#one({ op: 'delete', namespace: namespaceOf(key), key });
+    return existed;
+  }
+
+  async #one(write: Write): Promise<void> {
+    const outcome = await this.submit({ writes: [write], atomic: false, sizeBytes: 256 });
+    if (!outcome.ok) throw errorOf(outcome.failure);
+    const result = outcome.results[0]!;
+    if (!result.ok) throw errorOf(result);
+  }
+
+  /** Calls `listener` after each commit, in order, in the tick in which readers begin to see it. @returns how to stop */
+  onApplied(listener: (applied: Applied) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Why writes are refused, while they are. */
+  get fence(): Failure | undefined {
+    return this.replica.fence;
+  }
+
+  namespaces(): readonly NamespaceReport[] {
+    return this.replica.report();
+  }
+
+  /** One round of housekeeping: syncs what is only written, purges a slice of what is due, trims history and the log. */
+  async housekeep(): Promise<void> {
+    if (this.#closed !== undefined) return;
+    await this.#driver.probe();
+    this.#driver.step({ type: 'tick' });
+    await this.#driver.syncWritten();
+    if (this.replica.fence === undefined) await this.#housekeeper.round();
+  }
+
+  /** Waits for what was begun, syncs, and closes the store. Idempotent. */
+  close(): Promise<void> {
+    this.#closed ??= this.#release();
+    return this.#closed;
+  }
+
+  async #release(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#housekeeper.idle();
+    await this.#driver.close();
+    this.#options.mark?.advance(this.replica.durableCommit);
+    await this.#options.mark?.close();
+    await this.kv.close();
+  }
+
+  #onEffect(effect: ReplicaEffect): void {
+    if (effect.type === 'durable') this.#options.mark?.advance(effect.commit);
+    else if (effect.type === 'applied') {
+      this.#housekeeper.saw(effect.commits);
+      for (const listener of this.#listeners) listener(effect);
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import type { Cell, View } from '@ipe/core/replica';
+
+/** An entry as clients get it (API.md). Times are Unix seconds. */
+export interface Entry {
+  readonly key: string;
+  readonly value?: unknown;
+  readonly value_base64?: string;
+  readonly version: number;
+  readonly etag: string;
+  readonly created_at: number;
+  readonly updated_at: number;
+  readonly expires_at?: number;
+  /** Values written side by side that the namespace leaves to the application, latest first. `value` is then absent. */
+  readonly siblings?: readonly Sibling[];
+}
+
+export interface Sibling {
+  readonly value?: unknown;
+  readonly value_base64?: string;
+  readonly deleted?: true;
+  readonly version: number;
+  readonly updated_at: number;
+}
+
+/** What a reader gets of a cell at a time; null for absent, deleted and expired. */
+export function entryOf(key: string, cell: Cell, nowMs: number): Entry | null {
+  const view = cell.seenAt(nowMs);
+  return view === undefined ? null : describe(key, cell, view);
+}
+
+function describe(key: string, cell: Cell, view: View): Entry {
+  return {
+    key,
+    ...contentOf(cell, view),
+    version: view.version,
+    etag: cell.etag,
+    created_at: view.createdMs / 1000,
+    updated_at: view.updatedMs / 1000,
+    ...(view.expiresMs !== 0 && { expires_at: view.expiresMs / 1000 }),
+  };
+}
+
+function contentOf(cell: Cell, view: View): Pick<Entry, 'value' | 'value_base64' | 'siblings'> {
+  if (view.kind === 'siblings')
+    return {
+      siblings: view.siblings.map(({ json, bytes, version, ms }) => ({
+        ...(json !== undefined
+          ? { value: JSON.parse(json) as unknown }
+          : bytes !== undefined
+            ? base64(bytes)
+            : deleted),
+        version,
+        updated_at: ms / 1000,
+      })),
+    };
+  return view.json !== undefined ? { value: cell.value } : base64(view.bytes!);
+}
+
+const deleted = { deleted: true } as const;
+
+/** Bytes as they stand in JSON. */
+export function base64(bytes: Uint8Array): { readonly value_base64: string } {
+  return { value_base64: Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('base64') };
+}

@@ -1,0 +1,131 @@
+import {
+  type Commit,
+  commitKey,
+  type DataFamily,
+  decodeCommit,
+  expiryKey,
+  logKey,
+  namespaceOf,
+  type Replica,
+  type ReplicaEvent,
+} from '@ipe/core/replica';
+import type { Kv, KvOperation } from '@ipe/core/store';
+
+export interface HousekeeperOptions {
+  readonly kv: Kv<DataFamily>;
+  readonly replica: Replica;
+  readonly step: (event: ReplicaEvent) => void;
+  readonly historyAgeOf: (namespace: string) => number;
+  readonly logBytesMax: number;
+  readonly now: () => number;
+}
+
+/** Rows that one round looks at, of each kind: a round stays within a few milliseconds of the store's time. */
+const sliceRows = 500;
+
+/**
+ * Removes what has had its time, a slice at a time: expired values and old tombstones (through the replica, which checks
+ * that nothing is being written to them), versions past their age, and the log beyond its bound.
+ */
+export class Housekeeper {
+  readonly #options: HousekeeperOptions;
+  #expiryFrom: Uint8Array | undefined;
+  #versionsFrom: Uint8Array | undefined;
+  /** Keys written since the slice of versions under way was read. */
+  #written: Set<string> | undefined;
+  #round: Promise<void> | undefined;
+
+  constructor(options: HousekeeperOptions) {
+    this.#options = options;
+  }
+
+  /** One slice of each kind; joins a round that is under way. */
+  round(): Promise<void> {
+    this.#round ??= this.#slices().finally(() => {
+      this.#round = undefined;
+    });
+    return this.#round;
+  }
+
+  async idle(): Promise<void> {
+    await this.#round?.catch(() => {});
+  }
+
+  /** Told of every commit, before others are. */
+  saw(commits: readonly Commit[]): void {
+    if (this.#written === undefined) return;
+    for (const { record } of commits) for (const { key } of record.operations) this.#written.add(key);
+  }
+
+  async #slices(): Promise<void> {
+    await this.#purgeDue();
+    await this.#dropOldVersions();
+    await this.#trimLog();
+  }
+
+  async #purgeDue(): Promise<void> {
+    const { kv, replica, step, now } = this.#options;
+    const keys: string[] = [];
+    let last: Uint8Array | undefined;
+    const due = expiryKey(replica.readMs(now()) + 1, '');
+    const range = { ...(this.#expiryFrom && { gt: this.#expiryFrom }), lt: due, limit: sliceRows };
+    for await (const [row] of kv.entries('expiry', range)) {
+      keys.push(text(row.subarray(6)));
+      last = row;
+    }
+    // What may not go yet stays in front: the next round begins behind it, and at the front again after the last.
+    this.#expiryFrom = keys.length < sliceRows ? undefined : last;
+    if (keys.length > 0) step({ type: 'purge', keys });
+  }
+
+  async #dropOldVersions(): Promise<void> {
+    const { kv, replica, historyAgeOf, now } = this.#options;
+    this.#written = new Set();
+    try {
+      const old: { readonly row: Uint8Array; readonly key: string }[] = [];
+      let rows = 0;
+      let last: Uint8Array | undefined;
+      const range = { ...(this.#versionsFrom && { gt: this.#versionsFrom }), limit: sliceRows };
+      const nowMs = replica.readMs(now());
+      for await (const [row, value] of kv.entries('versions', range)) {
+        rows++;
+        last = row;
+        const key = text(row.subarray(0, -3));
+        const replacedMs = Buffer.from(value.buffer, value.byteOffset, value.byteLength).readUIntBE(0, 6);
+        if (replacedMs + historyAgeOf(namespaceOf(key)) <= nowMs) old.push({ row, key });
+      }
+      this.#versionsFrom = rows < sliceRows ? undefined : last;
+      // A key written meanwhile may have put a new version in the old one's place.
+      const pending = replica.uncommitted();
+      const operations = old
+        .filter(({ key }) => !this.#written!.has(key) && !pending.has(key))
+        .map(({ row }): KvOperation<DataFamily> => ({ type: 'delete', family: 'versions', key: row }));
+      if (operations.length > 0) await kv.write(operations);
+    } finally {
+      this.#written = undefined;
+    }
+  }
+
+  async #trimLog(): Promise<void> {
+    const { kv, replica, step, logBytesMax } = this.#options;
+    let excess = replica.logBytes - logBytesMax;
+    if (excess <= 0) return;
+    const rows: KvOperation<DataFamily>[] = [];
+    let bytes = 0;
+    let commit = replica.trimmedCommit;
+    const range = { gt: commitKey(commit), lte: commitKey(replica.durableCommit), limit: sliceRows };
+    for await (const [key, value] of kv.entries('commits', range)) {
+      const { namespace, source, seq } = decodeCommit(value, replica.sources);
+      const row = logKey(namespace, source, seq);
+      const size = (await kv.get('log', row))?.length ?? 0;
+      rows.push({ type: 'delete', family: 'commits', key }, { type: 'delete', family: 'log', key: row });
+      bytes += size;
+      excess -= size;
+      commit++;
+      if (excess <= 0) break;
+    }
+    if (rows.length > 0) step({ type: 'trim', commit, bytes, rows });
+  }
+}
+
+const text = (bytes: Uint8Array) => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');

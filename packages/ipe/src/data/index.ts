@@ -1,0 +1,6 @@
+export { type Applied, Engine, type EngineOptions, type NamespaceSettings, openEngine } from './engine.ts';
+export { type Entry, entryOf } from './entry.ts';
+export { openFacts } from './facts.ts';
+export { Freshness } from './freshness.ts';
+export { createDataService, type DataServiceOptions } from './service.ts';
+export { settingsFrom } from './settings.ts';

@@ -1,0 +1,275 @@
+import { isIpeError } from '@ipe/core';
+import { dataFamilies } from '@ipe/core/replica';
+import { createMemoryDisk, openMemoryKv } from '@ipe/core/store';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import type { CallContext, Caller, PlaneService } from '../api/method.ts';
+import { type Engine, openEngine } from './engine.ts';
+import { createDataService } from './service.ts';
+import { settingsFrom } from './settings.ts';
+
+/** Whatever a method answers: tests look into it freely. */
+type Json = ReturnType<typeof JSON.parse>;
+
+const service: Caller = {
+  kind: 'service',
+  tokenId: 't1',
+  name: 'deploy',
+  namespaces: ['approvals', 'other', 'limits', 'groups', 'votes'],
+};
+const context: CallContext = { caller: service, signal: new AbortController().signal };
+const settings = settingsFrom({
+  conflict_strategy: 'lww',
+  history_versions: 5,
+  history_age: 60_000,
+  namespaces: {
+    limits: { conflict_strategy: 'counter' },
+    groups: { conflict_strategy: 'set' },
+    votes: { conflict_strategy: 'version-vector' },
+  },
+});
+
+let nowMs: number;
+let disk: ReturnType<typeof createMemoryDisk>;
+let engine: Engine;
+let data: PlaneService;
+
+async function open() {
+  let seed = 1;
+  engine = await openEngine({
+    kv: openMemoryKv({ families: dataFamilies, disk }),
+    origin: '00112233445566aa',
+    durability: 'fsync',
+    settingsOf: settings,
+    batchWritesMax: 1000,
+    flushIntervalMs: 100,
+    tombstoneGraceMs: 60_000,
+    logBytesMax: 1024 * 1024,
+    cacheBytesMax: 1024 * 1024,
+    now: () => nowMs,
+    rng: () => ((seed = (seed * 48271) % 2147483647) / 2147483647 + nowMs / 1e7) % 1,
+    housekeepingIntervalMs: 0,
+  });
+  data = createDataService({ engine });
+}
+
+const call = async (method: string, params: unknown, as: CallContext = context): Promise<Json> =>
+  await data.handlers[method]!(params, as);
+
+async function refused(method: string, params: unknown, as: CallContext = context) {
+  try {
+    await call(method, params, as);
+  } catch (error) {
+    if (isIpeError(error)) return error;
+    throw error;
+  }
+  throw new Error(`${method} was accepted`);
+}
+
+beforeEach(async () => {
+  nowMs = 1_700_000_000_000;
+  disk = createMemoryDisk();
+  await open();
+});
+afterEach(() => engine.close());
+
+describe('put, get and delete', () => {
+  test('a value written is read with its version, etag and times', async () => {
+    const put = await call('put', { key: 'approvals.d1', value: { by: ['alice'] } });
+    expect(put).toMatchObject({ key: 'approvals.d1', version: 1, updated_at: 1_700_000_000 });
+    expect(await call('get', { key: 'approvals.d1' })).toEqual({
+      key: 'approvals.d1',
+      value: { by: ['alice'] },
+      version: 1,
+      etag: put.etag,
+      created_at: 1_700_000_000,
+      updated_at: 1_700_000_000,
+    });
+  });
+
+  test('an absent key reads as null, and versions go on from a deletion', async () => {
+    expect(await call('get', { key: 'approvals.none' })).toBeNull();
+    await call('put', { key: 'approvals.d1', value: 1 });
+    const deleted = await call('delete', { key: 'approvals.d1' });
+    expect(deleted).toMatchObject({ key: 'approvals.d1', version: 2, tombstone: true, deleted_at: 1_700_000_000 });
+    expect(await call('get', { key: 'approvals.d1' })).toBeNull();
+    expect((await call('put', { key: 'approvals.d1', value: 2 })).version).toBe(3);
+  });
+
+  test('deleting nothing still succeeds', async () => {
+    expect(await call('delete', { key: 'approvals.none' })).toMatchObject({ version: 1, tombstone: true });
+  });
+
+  test('null is a value, and bytes come back as they were', async () => {
+    await call('put', { key: 'approvals.null', value: null });
+    expect(await call('get', { key: 'approvals.null' })).toMatchObject({ value: null });
+    await call('put', { key: 'approvals.bytes', value_base64: 'AAECAw==' });
+    expect(await call('get', { key: 'approvals.bytes' })).toMatchObject({ value_base64: 'AAECAw==' });
+  });
+
+  test('conditions see writes that are not durable yet', async () => {
+    const first = call('put', { key: 'approvals.d1', value: 1, if_version: 0 });
+    const second = refused('put', { key: 'approvals.d1', value: 2, if_version: 0 });
+    expect((await first).version).toBe(1);
+    const conflict = await second;
+    expect(conflict.reason).toBe('conflict');
+    expect(conflict.details).toMatchObject({ key: 'approvals.d1', current: { version: 1, value: 1 } });
+  });
+
+  test('if_match takes the etag that was read, and no other', async () => {
+    const { etag } = await call('put', { key: 'approvals.d1', value: 1 });
+    expect((await refused('put', { key: 'approvals.d1', value: 2, if_match: 'other' })).reason).toBe('conflict');
+    expect((await call('put', { key: 'approvals.d1', value: 2, if_match: etag })).version).toBe(2);
+    expect((await refused('delete', { key: 'approvals.d1', if_match: etag })).reason).toBe('conflict');
+  });
+
+  test('a value lives as long as its ttl, and a put without one clears it', async () => {
+    await call('put', { key: 'approvals.d1', value: 1, ttl: 10 });
+    expect((await call('get', { key: 'approvals.d1' })).expires_at).toBe(1_700_000_010);
+    nowMs += 9_999;
+    expect(await call('get', { key: 'approvals.d1' })).not.toBeNull();
+    nowMs += 1;
+    expect(await call('get', { key: 'approvals.d1' })).toBeNull();
+    nowMs -= 5_000;
+    expect(await call('get', { key: 'approvals.d1' }), 'the clock of readers never goes back').toBeNull();
+    await call('put', { key: 'approvals.d1', value: 2 });
+    expect(await call('get', { key: 'approvals.d1' })).not.toHaveProperty('expires_at');
+  });
+
+  test('a retry under the same request_id answers the same and writes nothing', async () => {
+    const put = { key: 'approvals.d1', value: 1, request_id: 'r1' };
+    const [first, racing] = await Promise.all([call('put', put), call('put', put)]);
+    expect(racing).toEqual(first);
+    await engine.close();
+    await open();
+    expect(await call('put', put)).toEqual(first);
+    expect((await call('get', { key: 'approvals.d1' })).version).toBe(1);
+    expect((await refused('put', { ...put, value: 2 })).details).toMatchObject({ field: 'request_id' });
+    nowMs += 600_001;
+    await engine.housekeep();
+    expect((await call('put', put)).version).toBe(2);
+  });
+});
+
+describe('batches', () => {
+  test('entries of a batch stand alone and keep their order', async () => {
+    const { results } = await call('batch-put', {
+      entries: [
+        { key: 'approvals.a', value: 1 },
+        { key: 'bad key', value: 1 },
+        { key: 'secret.a', value: 1 },
+        { key: 'approvals.b', value: 2, if_version: 7 },
+        { key: 'approvals.c', value: 3 },
+      ],
+    });
+    expect(results.map((each: Json) => each.version ?? each.error.reason)).toEqual([
+      1,
+      'invalid_params',
+      'forbidden',
+      'conflict',
+      1,
+    ]);
+    expect(results[1].error.data.field).toBe('entries[1].key');
+    const { entries } = await call('batch-get', { keys: ['approvals.c', 'approvals.b', 'approvals.a'] });
+    expect(entries.map((entry: Json) => entry?.value ?? null)).toEqual([3, null, 1]);
+  });
+});
+
+describe('what a caller may not do', () => {
+  test.each([
+    ['get', { key: 'secret.a' }, 'forbidden'],
+    ['put', { key: '_sys.tokens.a', value: 1 }, 'forbidden'],
+    ['get', { key: '_sys.tokens.a' }, 'forbidden'],
+    ['put', { key: 'approvals', value: 1 }, 'invalid_params'],
+    ['put', { key: 'approvals..a', value: 1 }, 'invalid_params'],
+    ['put', { key: 'approvals.a b', value: 1 }, 'invalid_params'],
+    ['put', { key: 'approvals.a*', value: 1 }, 'invalid_params'],
+    ['put', { key: 'Approvals.a', value: 1 }, 'invalid_params'],
+    ['put', { key: 'approvals.\ud800', value: 1 }, 'invalid_params'],
+    ['put', { key: `approvals.${'é'.repeat(252)}`, value: 1 }, 'invalid_params'],
+    ['put', { key: 'approvals.a' }, 'invalid_params'],
+    ['put', { key: 'approvals.a', value: 1, ttl: 0 }, 'invalid_params'],
+    ['put', { key: 'approvals.a', value: 1, tll: 5 }, 'invalid_params'],
+    ['put', { key: 'approvals.a', value: 'x'.repeat(1024 * 1024) }, 'too_large'],
+    ['put', { key: 'approvals.a', value: 1, ack: 'peers:1' }, 'unavailable'],
+    ['put', { key: 'limits.a', value: 1 }, 'invalid_params'],
+    ['get', { key: 'approvals.a', fresh_as_of: 'yesterday' }, 'invalid_params'],
+    [
+      'transaction',
+      {
+        operations: [
+          { op: 'put', key: 'approvals.a', value: 1 },
+          { op: 'delete', key: 'other.a' },
+        ],
+      },
+      'invalid_params',
+    ],
+  ])('%s %j is %s and changes nothing', async (method, params, reason) => {
+    expect((await refused(method, params)).reason).toBe(reason);
+    expect(engine.replica.appliedCommit).toBe(0);
+  });
+});
+
+describe('transactions', () => {
+  test('all operations apply together, the later ones seeing the earlier', async () => {
+    const { results, version } = await call('transaction', {
+      operations: [
+        { op: 'put', key: 'approvals.a', value: 1 },
+        { op: 'put', key: 'approvals.a', value: 2, if_version: 1 },
+        { op: 'delete', key: 'approvals.b' },
+      ],
+    });
+    expect(results.map((each: Json) => each.version)).toEqual([1, 2, 1]);
+    expect(version).toBe(2);
+    expect((await call('get', { key: 'approvals.a' })).value).toBe(2);
+    expect(engine.replica.appliedCommit).toBe(1);
+  });
+
+  test('one failed condition and nothing is applied', async () => {
+    await call('put', { key: 'approvals.b', value: 0 });
+    const error = await refused('transaction', {
+      operations: [
+        { op: 'put', key: 'approvals.a', value: 1 },
+        { op: 'put', key: 'approvals.b', value: 1, if_version: 0 },
+      ],
+    });
+    expect(error.reason).toBe('conflict');
+    expect(error.details).toMatchObject({ key: 'approvals.b', current: { value: 0 } });
+    expect(await call('get', { key: 'approvals.a' })).toBeNull();
+  });
+});
+
+describe('the store', () => {
+  test('what was acknowledged is there after a crash, and what was not is told to its writer', async () => {
+    await call('put', { key: 'approvals.a', value: 1 });
+    disk.crash();
+    await open();
+    expect((await call('get', { key: 'approvals.a' })).value).toBe(1);
+  });
+
+  test('a full disk refuses writes, keeps reads going, and writes go on once there is room', async () => {
+    await call('put', { key: 'approvals.a', value: 1 });
+    disk.full = true;
+    const [first, second] = await Promise.all([
+      refused('put', { key: 'approvals.a', value: 2 }),
+      refused('put', { key: 'approvals.a', value: 3, if_version: 2 }),
+    ]);
+    expect([first.reason, second.reason]).toEqual(['unavailable', 'unavailable']);
+    expect((await call('get', { key: 'approvals.a' })).value).toBe(1);
+    expect(data.missing()).toHaveLength(1);
+    const before = engine.replica.source;
+    disk.full = false;
+    await engine.housekeep();
+    expect(data.missing()).toEqual([]);
+    expect((await call('put', { key: 'approvals.a', value: 4 })).version).toBe(2);
+    expect(engine.replica.source).not.toBe(before);
+  });
+
+  test('a failed sync fences writes until the store is opened again', async () => {
+    disk.failNextSync = true;
+    const error = await refused('put', { key: 'approvals.a', value: 1 });
+    expect([error.reason, error.state]).toEqual(['unavailable', 'unknown']);
+    await engine.housekeep();
+    expect((await refused('put', { key: 'approvals.b', value: 1 })).reason).toBe('unavailable');
+    expect(await call('get', { key: 'approvals.b' })).toBeNull();
+  });
+});

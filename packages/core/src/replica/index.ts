@@ -5,6 +5,22 @@ export { type CommitEntry, decodeCommit } from './commit-row.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
 export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
 export type { Change, Commit, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
+export {
+  covers,
+  coversDot,
+  decodeReport,
+  Exchange,
+  type ExchangeEffect,
+  type ExchangeEvent,
+  type ExchangeOptions,
+  encodeReport,
+  type Heads,
+  type Missing,
+  missingFrom,
+  type NamespaceVector,
+  type PullOutcome,
+  type VectorReport,
+} from './exchange/index.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
 export { join, stateOf } from './join.ts';
 export { checkKey, isReserved, keyBytesMax, namespaceOf } from './key.ts';

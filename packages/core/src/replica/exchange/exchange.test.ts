@@ -1,0 +1,251 @@
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { type Source, Sources } from '../dot.ts';
+import { Exchange, type ExchangeEffect, type ExchangeEvent } from './exchange.ts';
+import { decodeReport, encodeReport, type VectorReport } from './report.ts';
+import { covers, missingFrom } from './vectors.ts';
+
+const sources = new Sources();
+const originOf = (i: number) => i.toString(16).padStart(16, '0');
+const sourceOf = (i: number) => sources.of(originOf(i), 1);
+const strategy = 'lww';
+
+/** Instances whose logs are numbers: what an exchange asks for is carried out at once or when the link allows. */
+class Cluster {
+  readonly nodes: Node[];
+  nowMs = 0;
+
+  constructor(count: number) {
+    this.nodes = Array.from({ length: count }, (_, i) => new Node(this, i));
+    for (const node of this.nodes) {
+      const origins = this.nodes.filter((other) => other !== node).map((other) => other.origin);
+      node.step({ type: 'members', origins });
+      node.step({ type: 'heads', namespace: 'n', vector: node.vector() });
+    }
+  }
+
+  link(a: number, b: number, isUp: boolean): void {
+    const [first, second] = [this.nodes[a]!, this.nodes[b]!];
+    if (a === b || first.links.has(second) === isUp) return;
+    for (const [one, other] of [
+      [first, second],
+      [second, first],
+    ] as const) {
+      if (isUp) one.links.add(other);
+      else one.links.delete(other);
+      one.step({ type: isUp ? 'linked' : 'unlinked', peer: other.origin });
+    }
+  }
+
+  settle(): void {
+    for (let round = 0; round < 10; round++) {
+      this.nowMs += 1_000;
+      for (const node of this.nodes) node.step({ type: 'tick' });
+    }
+  }
+}
+
+class Node {
+  readonly cluster: Cluster;
+  readonly index: number;
+  readonly origin: string;
+  readonly links = new Set<Node>();
+  readonly heads = new Map<Source, number>();
+  readonly seen: ExchangeEffect[] = [];
+  readonly exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+  trimmedTo = 0;
+  isWhole = true;
+
+  constructor(cluster: Cluster, index: number) {
+    this.cluster = cluster;
+    this.index = index;
+    this.origin = originOf(index);
+  }
+
+  vector() {
+    return { strategy, isWhole: this.isWhole, heads: new Map(this.heads) };
+  }
+
+  report(): VectorReport {
+    return { origin: this.origin, namespaces: new Map([['n', this.vector()]]) };
+  }
+
+  write(): void {
+    this.hold(sourceOf(this.index), (this.heads.get(sourceOf(this.index)) ?? 0) + 1);
+  }
+
+  hold(source: Source, seq: number): void {
+    this.heads.set(source, Math.max(seq, this.heads.get(source) ?? 0));
+    this.step({ type: 'heads', namespace: 'n', vector: this.vector() });
+  }
+
+  step(event: ExchangeEvent): void {
+    for (const effect of this.exchange.step(event, this.cluster.nowMs)) {
+      this.seen.push(effect);
+      this.carryOut(effect);
+    }
+  }
+
+  carryOut(effect: ExchangeEffect): void {
+    if (effect.type === 'whole') this.isWhole = true;
+    if (effect.type === 'mismatch' || effect.type === 'whole') return;
+    const peer = [...this.links].find((node) => node.origin === effect.peer);
+    if (effect.type === 'ask') {
+      if (!peer) return this.step({ type: 'ask-failed', peer: effect.peer });
+      peer.step({ type: 'reported', report: this.report(), isAnswer: false });
+      this.step({ type: 'reported', report: peer.report(), isAnswer: true });
+    } else if (effect.type === 'pull') {
+      const outcome = !peer ? 'failed' : effect.after < peer.trimmedTo ? 'trimmed' : 'done';
+      if (outcome === 'done') this.hold(effect.source, effect.upTo);
+      this.step({ type: 'pulled', pull: effect.pull, outcome });
+    } else {
+      if (peer) for (const [source, seq] of peer.heads) this.hold(source, seq);
+      this.step({ type: 'pulled', pull: effect.pull, outcome: peer ? 'done' : 'failed' });
+    }
+  }
+}
+
+describe('exchange', () => {
+  test('whatever is written and whichever links come and go, all hold everything once the links are back', () => {
+    const action = fc.oneof(
+      fc.record({ kind: fc.constant('write' as const), a: fc.nat(3), b: fc.nat(3) }),
+      fc.record({ kind: fc.constantFrom('link' as const, 'unlink' as const), a: fc.nat(3), b: fc.nat(3) }),
+      fc.record({ kind: fc.constantFrom('trim' as const, 'wait' as const), a: fc.nat(3), b: fc.nat(3) }),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 60 }), (actions) => {
+        const cluster = new Cluster(4);
+        for (const { kind, a, b } of actions) {
+          if (kind === 'write') cluster.nodes[a]!.write();
+          if (kind === 'link' || kind === 'unlink') cluster.link(a, b, kind === 'link');
+          if (kind === 'trim') cluster.nodes[a]!.trimmedTo = 2;
+          if (kind === 'wait') cluster.nowMs += 700;
+          for (const node of cluster.nodes) node.step({ type: 'tick' });
+        }
+        // A ring is enough: what one has, its neighbours pull from it.
+        for (let i = 0; i < 4; i++) cluster.link(i, (i + 1) % 4, true);
+        cluster.settle();
+        const [first, ...others] = cluster.nodes.map(({ heads }) => new Map([...heads].sort()));
+        for (const other of others) expect(other).toEqual(first);
+      }),
+      { seed: 7 },
+    );
+  });
+
+  test('a write is stable only once every member has said that it holds it', () => {
+    const cluster = new Cluster(3);
+    const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];
+    a.write();
+    const dot = { source: sourceOf(0), seq: 1, idx: 0 };
+    cluster.link(0, 1, true);
+    cluster.settle();
+    expect(b.heads.get(dot.source)).toBe(1);
+    expect(a.exchange.holders('n', dot.source, 1)).toBe(1);
+    expect(a.exchange.isStable('n', dot)).toBe(false);
+    cluster.link(0, 2, true);
+    cluster.settle();
+    expect(a.exchange.isStable('n', dot)).toBe(true);
+    expect(a.exchange.stableHeads('n').get(dot.source)).toBe(1);
+  });
+
+  test('a member that was never heard holds every purge back, and its eviction lets them go', () => {
+    const cluster = new Cluster(3);
+    const a = cluster.nodes[0]!;
+    a.write();
+    cluster.link(0, 1, true);
+    cluster.settle();
+    const dot = { source: sourceOf(0), seq: 1, idx: 0 };
+    expect(a.exchange.isStable('n', dot)).toBe(false);
+    a.step({ type: 'members', origins: [originOf(1)] });
+    expect(a.exchange.isStable('n', dot)).toBe(true);
+  });
+
+  test('staleness is the age of the last moment at which all that every peer held was held here', () => {
+    const cluster = new Cluster(3);
+    const a = cluster.nodes[0]!;
+    expect(a.exchange.stalenessMs('n', 0)).toBe(Number.POSITIVE_INFINITY);
+    cluster.link(0, 1, true);
+    cluster.link(0, 2, true);
+    cluster.settle();
+    expect(a.exchange.stalenessMs('n', cluster.nowMs)).toBeLessThanOrEqual(1_000);
+    cluster.link(0, 2, false);
+    const cutMs = cluster.nowMs;
+    cluster.settle();
+    expect(a.exchange.stalenessMs('n', cluster.nowMs)).toBeGreaterThanOrEqual(cluster.nowMs - cutMs);
+  });
+
+  test('an instance alone is never stale, and everything it holds is stable', () => {
+    const cluster = new Cluster(1);
+    cluster.nodes[0]!.write();
+    expect(cluster.nodes[0]!.exchange.stalenessMs('n', 99_999)).toBe(0);
+    expect(cluster.nodes[0]!.exchange.isStable('n', { source: sourceOf(0), seq: 1, idx: 0 })).toBe(true);
+  });
+
+  test('a namespace becomes whole once all that a whole member holds is held here, not before', () => {
+    const cluster = new Cluster(2);
+    const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];
+    b.isWhole = false;
+    b.step({ type: 'heads', namespace: 'n', vector: b.vector() });
+    a.write();
+    expect(b.isWhole).toBe(false);
+    cluster.link(0, 1, true);
+    cluster.settle();
+    expect(b.isWhole).toBe(true);
+  });
+
+  test('a log that no longer reaches back is replaced by a bootstrap from the same peer', () => {
+    const cluster = new Cluster(2);
+    const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];
+    for (let i = 0; i < 5; i++) a.write();
+    a.trimmedTo = 4;
+    cluster.link(0, 1, true);
+    cluster.settle();
+    expect(b.seen.map(({ type }) => type)).toContain('bootstrap');
+    expect(b.heads.get(sourceOf(0))).toBe(5);
+  });
+
+  test('a namespace whose conflicts are settled differently elsewhere is not pulled, and that is told once', () => {
+    const cluster = new Cluster(2);
+    const a = cluster.nodes[0]!;
+    const theirs = { strategy: 'counter', isWhole: true, heads: new Map([[sourceOf(1), 3]]) };
+    const report = { origin: originOf(1), namespaces: new Map([['n', theirs]]) };
+    a.step({ type: 'linked', peer: originOf(1) });
+    a.step({ type: 'reported', report, isAnswer: true });
+    a.step({ type: 'reported', report, isAnswer: true });
+    expect(a.seen.filter(({ type }) => type === 'mismatch')).toHaveLength(1);
+    expect(a.seen.filter(({ type }) => type === 'pull')).toHaveLength(0);
+  });
+});
+
+describe('reports and vectors', () => {
+  const heads = fc
+    .dictionary(fc.nat(5).map(String), fc.nat(9))
+    .map((seqs) => new Map(Object.entries(seqs).map(([i, seq]) => [sourceOf(Number(i)), seq])));
+
+  test('what is missing, once it is there, leaves nothing missing', () => {
+    fc.assert(
+      fc.property(heads, heads, (mine, theirs) => {
+        const after = new Map(mine);
+        for (const { source, upTo } of missingFrom(mine, theirs)) after.set(source, upTo);
+        expect(covers(after, theirs)).toBe(true);
+        expect(missingFrom(after, theirs)).toEqual([]);
+      }),
+    );
+  });
+
+  test('a report comes back from its text as it was, and other texts are refused', () => {
+    fc.assert(
+      fc.property(heads, fc.boolean(), (vector, isWhole) => {
+        const report = { origin: originOf(1), namespaces: new Map([['n', { strategy, isWhole, heads: vector }]]) };
+        expect(decodeReport(encodeReport(report), sources)).toEqual(report);
+      }),
+    );
+    for (const text of [
+      '',
+      '[]',
+      '{"origin":"x","namespaces":{}}',
+      '{"origin":"0000000000000001","namespaces":{"n":["lww",1,{"bad":1}]}}',
+    ])
+      expect(() => decodeReport(text, sources)).toThrow(/vector report/);
+  });
+});

@@ -1,0 +1,334 @@
+import type { Source } from '../dot.ts';
+import type { NamespaceVector, VectorReport } from './report.ts';
+import { covers, coversDot, type Heads, missingFrom } from './vectors.ts';
+
+/** What the outside tells the exchange. Peers go by the origin of their instance. */
+export type ExchangeEvent =
+  /** The durable members of the cluster, this instance left out. Only they can hold back a purge. */
+  | { readonly type: 'members'; readonly origins: readonly string[] }
+  | { readonly type: 'linked'; readonly peer: string }
+  | { readonly type: 'unlinked'; readonly peer: string }
+  /** The namespace's durable heads here, whole, after each change. */
+  | { readonly type: 'heads'; readonly namespace: string; readonly vector: NamespaceVector }
+  /** A peer's report: the answer to `ask`, or what came with its own asking. */
+  | { readonly type: 'reported'; readonly report: VectorReport; readonly isAnswer: boolean }
+  /** A peer could not be asked; its link's end is told apart. */
+  | { readonly type: 'ask-failed'; readonly peer: string }
+  /** How a pull or a bootstrap ended. What it brought is durable here, and `heads` has said so. */
+  | { readonly type: 'pulled'; readonly pull: number; readonly outcome: PullOutcome }
+  /** Time has passed: about each 100 ms. */
+  | { readonly type: 'tick' };
+
+/** `trimmed`: the peer's log no longer reaches back that far. */
+export type PullOutcome = 'done' | 'trimmed' | 'failed';
+
+/** What the exchange asks of the outside. */
+export type ExchangeEffect =
+  /** Send the own report to a peer and hand in its answer as `reported`. */
+  | { readonly type: 'ask'; readonly peer: string }
+  /** Fetch records `after < seq <= upTo` of a source, apply them, wait until they are durable, then say `pulled`. */
+  | {
+      readonly type: 'pull';
+      readonly pull: number;
+      readonly peer: string;
+      readonly namespace: string;
+      readonly source: Source;
+      readonly after: number;
+      readonly upTo: number;
+    }
+  /** Fetch the whole namespace as states and join them in, then say `pulled`. */
+  | { readonly type: 'bootstrap'; readonly pull: number; readonly peer: string; readonly namespace: string }
+  /** The namespace is held whole from now on: it may be read and decided upon. */
+  | { readonly type: 'whole'; readonly namespace: string }
+  /** Two instances settle this namespace's conflicts differently: it is not exchanged with that peer. */
+  | {
+      readonly type: 'mismatch';
+      readonly peer: string;
+      readonly namespace: string;
+      readonly ours: string;
+      readonly theirs: string;
+    };
+
+export interface ExchangeOptions {
+  /** How often a linked peer is asked. Default of DESIGN §4: 1,000 ms. */
+  readonly intervalMs: number;
+  /** Pulls under way at once, over all peers. */
+  readonly pullsMax: number;
+}
+
+interface Peer {
+  isLinked: boolean;
+  isAsking: boolean;
+  /** When to ask next. */
+  dueMs: number;
+  /** When the question was put that the last answer answers: the report is at least that fresh. */
+  askedMs: number;
+  reportMs: number;
+  readonly namespaces: Map<string, NamespaceVector>;
+  /** By namespace: the last time when all that the peer had reported was held here. */
+  readonly confirmedMs: Map<string, number>;
+}
+
+interface Pull {
+  readonly peer: string;
+  readonly namespace: string;
+  /** Undefined for a bootstrap, which covers all of the namespace's sources. */
+  readonly source: Source | undefined;
+}
+
+/**
+ * Anti-entropy at the level of the log (DESIGN §4, L1) as a deterministic state machine: compares vectors with every
+ * peer, each interval and on connect, decides what to pull from whom, when a namespace is whole, which writes are known
+ * everywhere, and how stale this instance may be. It never sees a record: that is the replica's matter.
+ */
+export class Exchange {
+  readonly #options: ExchangeOptions;
+  readonly #own = new Map<string, NamespaceVector>();
+  readonly #peers = new Map<string, Peer>();
+  readonly #pulls = new Map<number, Pull>();
+  /** Namespace and peer whose log is too short for us: a bootstrap is due. */
+  readonly #tooShort = new Set<string>();
+  readonly #mismatches = new Set<string>();
+  #members: readonly string[] = [];
+  #nextPull = 1;
+  #effects: ExchangeEffect[] = [];
+
+  constructor(options: ExchangeOptions) {
+    this.#options = options;
+  }
+
+  step(event: ExchangeEvent, nowMs: number): readonly ExchangeEffect[] {
+    switch (event.type) {
+      case 'members':
+        this.#members = [...event.origins].sort();
+        for (const origin of this.#members) this.#peer(origin, nowMs);
+        for (const origin of this.#peers.keys()) if (!this.#members.includes(origin)) this.#peers.delete(origin);
+        break;
+      case 'linked': {
+        const peer = this.#peer(event.peer, nowMs);
+        peer.isLinked = true;
+        peer.dueMs = nowMs;
+        break;
+      }
+      case 'unlinked': {
+        const peer = this.#peers.get(event.peer);
+        if (peer) peer.isLinked = peer.isAsking = false;
+        break;
+      }
+      case 'heads':
+        this.#own.set(event.namespace, event.vector);
+        for (const peer of this.#peers.values()) this.#confirm(peer, event.namespace);
+        break;
+      case 'reported':
+        this.#reported(event.report, event.isAnswer);
+        break;
+      case 'ask-failed': {
+        const peer = this.#peers.get(event.peer);
+        if (peer) peer.isAsking = false;
+        break;
+      }
+      case 'pulled':
+        this.#pulled(event.pull, event.outcome);
+        break;
+      case 'tick':
+        break;
+    }
+    this.#ask(nowMs);
+    this.#plan();
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  /**
+   * Whether every member is known to hold a write: only then may its tombstone go. Members may under-report, never
+   * over-report, and one that was never heard holds everything back.
+   */
+  isStable(namespace: string, dot: { readonly source: Source; readonly seq: number; readonly idx: number }): boolean {
+    return this.#members.every((origin) => {
+      const vector = this.#peers.get(origin)?.namespaces.get(namespace);
+      return vector?.isWhole === true && coversDot(vector.heads, dot);
+    });
+  }
+
+  /** How many members are known to hold a record, this instance left out. */
+  holders(namespace: string, source: Source, seq: number): number {
+    let count = 0;
+    for (const origin of this.#members) {
+      if ((this.#peers.get(origin)?.namespaces.get(namespace)?.heads.get(source) ?? 0) >= seq) count++;
+    }
+    return count;
+  }
+
+  /** By source, the record up to which all members hold everything: below it the log may be trimmed. */
+  stableHeads(namespace: string): Map<Source, number> {
+    const stable = new Map(this.#own.get(namespace)?.heads ?? []);
+    for (const origin of this.#members) {
+      const theirs = this.#peers.get(origin)?.namespaces.get(namespace)?.heads;
+      for (const [source, seq] of stable) stable.set(source, Math.min(seq, theirs?.get(source) ?? 0));
+    }
+    return stable;
+  }
+
+  /**
+   * Time since this instance last confirmed that it held all that each of its peers held. 0 without other members;
+   * infinite while one of them was never heard.
+   */
+  stalenessMs(namespace: string, nowMs: number): number {
+    let staleness = 0;
+    for (const origin of this.#members) {
+      const confirmed = this.#peers.get(origin)?.confirmedMs.get(namespace);
+      staleness = Math.max(staleness, confirmed === undefined ? Number.POSITIVE_INFINITY : nowMs - confirmed);
+    }
+    return Math.max(0, staleness);
+  }
+
+  /** What each peer has that is not here yet, by peer and namespace: records behind. For `status` and metrics. */
+  lag(): { readonly peer: string; readonly namespace: string; readonly behind: number; readonly ahead: number }[] {
+    const rows = [];
+    for (const [peer, { namespaces }] of this.#peers) {
+      for (const [namespace, theirs] of namespaces) {
+        const mine = this.#own.get(namespace)?.heads ?? emptyHeads;
+        rows.push({
+          peer,
+          namespace,
+          behind: distance(mine, theirs.heads),
+          ahead: distance(theirs.heads, mine),
+        });
+      }
+    }
+    return rows;
+  }
+
+  #peer(origin: string, nowMs: number): Peer {
+    let peer = this.#peers.get(origin);
+    if (!peer) {
+      peer = {
+        isLinked: false,
+        isAsking: false,
+        dueMs: nowMs,
+        askedMs: Number.NEGATIVE_INFINITY,
+        reportMs: Number.NEGATIVE_INFINITY,
+        namespaces: new Map(),
+        confirmedMs: new Map(),
+      };
+      this.#peers.set(origin, peer);
+    }
+    return peer;
+  }
+
+  #reported(report: VectorReport, isAnswer: boolean): void {
+    const peer = this.#peers.get(report.origin);
+    // An evicted member, or one that is not known yet: its word must neither hold anything back nor let anything go.
+    if (!peer) return;
+    if (isAnswer) {
+      peer.isAsking = false;
+      peer.reportMs = peer.askedMs;
+    }
+    for (const [namespace, vector] of report.namespaces) {
+      peer.namespaces.set(namespace, vector);
+      this.#confirm(peer, namespace);
+    }
+    // A peer that does not name a namespace has nothing of it, which is as good as being covered.
+    for (const namespace of this.#own.keys()) {
+      if (!report.namespaces.has(namespace)) peer.confirmedMs.set(namespace, peer.reportMs);
+    }
+  }
+
+  /** Notes that all the peer has said to hold is held here as well; the moment it said so counts for `stalenessMs`. */
+  #confirm(peer: Peer, namespace: string): void {
+    const own = this.#own.get(namespace);
+    const theirs = peer.namespaces.get(namespace);
+    if (own && theirs && covers(own.heads, theirs.heads)) peer.confirmedMs.set(namespace, peer.reportMs);
+  }
+
+  #pulled(id: number, outcome: PullOutcome): void {
+    const pull = this.#pulls.get(id);
+    if (!pull) return;
+    this.#pulls.delete(id);
+    const pair = `${pull.namespace}/${pull.peer}`;
+    if (outcome === 'trimmed') this.#tooShort.add(pair);
+    if (outcome === 'done' && pull.source === undefined) this.#tooShort.delete(pair);
+    // A failed pull is tried again once the peer has been asked again: its link may be the reason.
+    if (outcome === 'failed') this.#peers.get(pull.peer)?.namespaces.delete(pull.namespace);
+  }
+
+  #ask(nowMs: number): void {
+    for (const [origin, peer] of this.#peers) {
+      if (!peer.isLinked || peer.isAsking || peer.dueMs > nowMs) continue;
+      peer.isAsking = true;
+      peer.askedMs = nowMs;
+      peer.dueMs = nowMs + this.#options.intervalMs;
+      this.#effects.push({ type: 'ask', peer: origin });
+    }
+  }
+
+  /** Starts pulls for what linked peers have beyond us: each source of a namespace from one peer at a time. */
+  #plan(): void {
+    for (const [origin, peer] of this.#peers) {
+      if (!peer.isLinked) continue;
+      for (const [namespace, theirs] of peer.namespaces) {
+        const own = this.#own.get(namespace);
+        // No interest: records of other namespaces are none of ours.
+        if (!own || !this.#agrees(origin, namespace, own, theirs)) continue;
+        this.#planNamespace(origin, namespace, own, theirs);
+      }
+    }
+  }
+
+  #planNamespace(origin: string, namespace: string, own: NamespaceVector, theirs: NamespaceVector): void {
+    const missing = missingFrom(own.heads, theirs.heads);
+    if (missing.length === 0) {
+      // Covered by one member that is whole itself: nothing that existed when it was asked is missing here.
+      if (!own.isWhole && theirs.isWhole) {
+        this.#own.set(namespace, { ...own, isWhole: true });
+        this.#effects.push({ type: 'whole', namespace });
+      }
+      return;
+    }
+    const isBusy = (source: Source | undefined) =>
+      [...this.#pulls.values()].some(
+        (pull) =>
+          pull.namespace === namespace && (pull.source === undefined || source === undefined || pull.source === source),
+      );
+    if (this.#tooShort.has(`${namespace}/${origin}`)) {
+      if (!isBusy(undefined)) {
+        const pull = this.#start({ peer: origin, namespace, source: undefined });
+        if (pull !== undefined) this.#effects.push({ type: 'bootstrap', pull, peer: origin, namespace });
+      }
+      return;
+    }
+    for (const { source, after, upTo } of missing) {
+      if (isBusy(source)) continue;
+      const pull = this.#start({ peer: origin, namespace, source });
+      if (pull === undefined) return;
+      this.#effects.push({ type: 'pull', pull, peer: origin, namespace, source, after, upTo });
+    }
+  }
+
+  #start(pull: Pull): number | undefined {
+    if (this.#pulls.size >= this.#options.pullsMax) return undefined;
+    const id = this.#nextPull++;
+    this.#pulls.set(id, pull);
+    return id;
+  }
+
+  #agrees(peer: string, namespace: string, own: NamespaceVector, theirs: NamespaceVector): boolean {
+    if (own.strategy === theirs.strategy) return true;
+    const pair = `${namespace}/${peer}/${own.strategy}/${theirs.strategy}`;
+    if (!this.#mismatches.has(pair)) {
+      this.#mismatches.add(pair);
+      this.#effects.push({ type: 'mismatch', peer, namespace, ours: own.strategy, theirs: theirs.strategy });
+    }
+    return false;
+  }
+}
+
+const emptyHeads: Heads = new Map();
+
+/** How many records `theirs` has beyond `mine`. */
+function distance(mine: Heads, theirs: Heads): number {
+  let records = 0;
+  for (const { after, upTo } of missingFrom(mine, theirs)) records += upTo - after;
+  return records;
+}

@@ -444,6 +444,43 @@ describe('slow clients', () => {
     expect(await raw(`GET /livez HTTP/1.1\r\nX: ${'y'.repeat(20_000)}\r\n\r\n`)).toContain('too_large');
   });
 
+  test('a subscriber that does not read holds its writer back, and is cut off in the end', async () => {
+    let sent = 0;
+    let ended: unknown;
+    const flooding: PlaneService = {
+      ...fakeData(),
+      handlers: {
+        subscribe: (_, { session }) => {
+          void (async () => {
+            try {
+              for (;;) {
+                await session!.notify('data-changed', { text: 'x'.repeat(10_000) });
+                sent++;
+              }
+            } catch (error) {
+              ended = error;
+            }
+          })();
+          return { subscription: 's' };
+        },
+      },
+    };
+    const small = await openTestDoor(flooding, { stallTimeoutMs: 200 });
+    const frame = 'event: subscribe\nid: 1\ndata: {}\n\n';
+    const socket = connect(small.socketPath);
+    socket.pause();
+    socket.on('error', () => undefined);
+    socket.write(
+      `POST /stream HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer ${small.tokens.service}\r\nTransfer-Encoding: chunked\r\n\r\n${frame.length.toString(16)}\r\n${frame}\r\n`,
+    );
+    while (ended === undefined) await new Promise((resolve) => setTimeout(resolve, 20));
+    expect(ended).toMatchObject({ reason: 'unavailable' });
+    // What the kernel's buffers and the outbox hold, and no more.
+    expect(sent * 10_000).toBeLessThan(4_000_000);
+    socket.destroy();
+    await small.close();
+  });
+
   test('connections beyond the limit are told to come back', async () => {
     const small = await openTestDoor(fakeData(), { maxConnections: 1 });
     const first = connect(small.socketPath);

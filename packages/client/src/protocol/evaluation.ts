@@ -59,6 +59,18 @@ export type BatchDecision = { readonly id: Json } & (
   | { readonly error: { readonly code: number; readonly message: string; readonly data?: unknown } }
 );
 
+/** Deciding again from a receipt: whether the same came of it, and what differs. */
+export interface ReplayResult {
+  readonly decision: Decision['decision'];
+  readonly same: boolean;
+  readonly differences: readonly unknown[];
+  /** Whether facts came from the receipt, or from what is held now. */
+  readonly facts: 'receipt' | 'held';
+  readonly signature: 'none' | 'valid' | 'invalid' | 'unknown_key';
+  /** The receipt of the new decision. */
+  readonly receipt: Readonly<Record<string, unknown>>;
+}
+
 /** Every method of the evaluation plane that answers once. */
 export interface EvaluationCalls {
   evaluate: { params: EvaluateParams; result: Decision };
@@ -68,5 +80,5 @@ export interface EvaluationCalls {
   };
   'list-policies': { params: { prefix?: string; limit?: number; cursor?: string }; result: PolicyList };
   'get-policy': { params: { path: string }; result: PolicyInfo };
-  replay: { params: { receipt: unknown; root?: string }; result: Readonly<Record<string, unknown>> };
+  replay: { params: { receipt: unknown; root?: string }; result: ReplayResult };
 }

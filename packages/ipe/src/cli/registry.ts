@@ -64,6 +64,11 @@ export const commands: readonly CommandEntry[] = [
   { path: 'token ls', summary: 'List tokens', load: () => import('./commands/token-ls.ts') },
   { path: 'token revoke', summary: 'Revoke a token', load: () => import('./commands/token-revoke.ts') },
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
+  {
+    path: 'replay',
+    summary: 'Decide again from a receipt, and say what differs',
+    load: () => import('./commands/replay.ts'),
+  },
   { path: 'check', summary: 'Compile a folder of policies', load: () => import('./commands/check.ts') },
   { path: 'test', summary: 'Run the tests of a folder of policies', load: () => import('./commands/test.ts') },
   { path: 'apply', summary: 'Make a node hold the policies of a folder', load: () => import('./commands/apply.ts') },

@@ -1,5 +1,5 @@
 import type { Decision } from '@ipe/client/protocol';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import { type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { UsageError } from '../failure.ts';
@@ -11,7 +11,7 @@ interface Options extends NodeOptions, RequestOptions {
   readonly policies?: string;
   readonly data?: string;
   readonly explain?: boolean;
-  readonly receipt?: boolean;
+  readonly receipt?: 'plain' | 'signed' | 'full' | true;
   readonly exitCode?: boolean;
   readonly now?: number;
   readonly root?: string;
@@ -37,7 +37,13 @@ export function define(command: Command, cli: Cli): void {
     .option('--now <time>', 'decide as if at this time (Unix seconds or ISO 8601)', time)
     .option('--root <root>', 'decide at this root, commit or ref')
     .option('--explain', 'show how every expression came out')
-    .option('--receipt', 'show the receipt: everything that the decision depended on')
+    .addOption(
+      new Option('--receipt [kind]', 'show the receipt: everything that the decision depended on').choices([
+        'plain',
+        'signed',
+        'full',
+      ]),
+    )
     .option('--exit-code', 'exit with 0 on allow, 3 on deny, 4 on not_applicable')
     .addHelpText(
       'after',
@@ -70,7 +76,7 @@ function ask(
   return withPlane(cli, options, 'evaluation', ({ evaluation }) =>
     evaluation.evaluate(path, {
       ...request,
-      ...given({ explain, now, root, receipt: options.receipt ? 'plain' : undefined }),
+      ...given({ explain, now, root, receipt: options.receipt === true ? 'plain' : options.receipt }),
     }),
   );
 }

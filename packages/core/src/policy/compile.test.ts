@@ -119,6 +119,11 @@ test.each([
   expect(problemsOf(source).map((p) => p.split(' ')[1])).toContain(code);
 });
 
+test('an expression that would cost too much is refused before it runs', () => {
+  const nested = `${'[1,2,3,4,5,6,7,8,9,10].all(a, '.repeat(8)}true${')'.repeat(8)}`;
+  expect(problemsOf(`validations: [{expression: ${JSON.stringify(nested)}}]`).join()).toContain('cel_too_costly');
+});
+
 test('a variable that nothing reads is a warning, not an error', () => {
   expect(problemsOf('variables: [{name: v, expression: "1"}]\nvalidations: [{expression: "true"}]')).toEqual([
     '1:35 unused_variable',

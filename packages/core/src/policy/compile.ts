@@ -8,12 +8,12 @@ import {
   type Environment,
   type Expression,
   errorType,
+  estimateCost,
   parseExpression,
   policyEnvironment,
   type Type,
   typeName,
 } from './cel/index.ts';
-import { estimateCost } from './cel-bridge.ts';
 import { type PolicyDocument, type ReadDocument, readPolicyDocument } from './document.ts';
 import { languageVersion } from './language.ts';
 import { hasErrors, type Problem, sortProblems } from './problem.ts';

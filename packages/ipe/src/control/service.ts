@@ -7,6 +7,8 @@ import type { PolicyCompiler } from '../policies/types.ts';
 import { gitMethods } from './git-methods.ts';
 import { readMethods } from './read-methods.ts';
 import { policySubscriptions } from './subscriptions.ts';
+import type { Upkeep } from './upkeep.ts';
+import { upkeepMethods } from './upkeep-methods.ts';
 import { writeMethods } from './write-methods.ts';
 import { createPolicyWriter, type PolicyWriter } from './writer.ts';
 
@@ -20,6 +22,10 @@ export interface ControlServiceOptions {
     readonly baseDir: string;
     readonly configured?: (mirror: string) => Partial<SyncRequest> | undefined;
   };
+  /** Background jobs, `gc`, `scrub` and `verify` among them; absent: those methods are not offered. */
+  readonly upkeep?: Upkeep;
+  /** Roots that retained decisions name: never collected. */
+  readonly citedRoots?: () => Promise<Iterable<string>>;
   /** Unix milliseconds. */
   readonly clock: () => number;
   readonly newId: () => string;
@@ -45,7 +51,7 @@ export interface ControlService extends PlaneService {
  * Owns nothing but its subscriptions; the store, the compiler and the mirrors are handed in.
  */
 export function createControlService(options: ControlServiceOptions): ControlService {
-  const { store, compiler, gitops, clock } = options;
+  const { store, compiler, gitops, upkeep, citedRoots, clock } = options;
   const startedAtMs = clock();
   const registry = gitops?.registry;
   const shared = { store, ...(registry !== undefined && { registry }) };
@@ -78,6 +84,7 @@ export function createControlService(options: ControlServiceOptions): ControlSer
           leases: now.leases,
           queued: now.queued,
           index_rebuilt: now.indexRebuilt,
+          damaged: now.damaged,
         },
         mirrors: registry?.list().map(({ repository, prefix, commit, pin, error }) => ({
           repository,
@@ -86,6 +93,7 @@ export function createControlService(options: ControlServiceOptions): ControlSer
           pinned: pin !== null,
           error: error?.message ?? null,
         })),
+        upkeep: upkeep?.status(),
         subscriptions: subscriptions.size(),
         ...(await options.describe?.()),
       };
@@ -99,6 +107,8 @@ export function createControlService(options: ControlServiceOptions): ControlSer
       ...readMethods(shared),
       ...writeMethods({ ...shared, writer, clock }),
       ...(gitops !== undefined && gitMethods({ store, ...gitops })),
+      ...(upkeep !== undefined &&
+        upkeepMethods({ ...shared, upkeep, clock, ...(citedRoots !== undefined && { citedRoots }) })),
       ...subscriptions.handlers,
       ...status,
     },

@@ -2,6 +2,8 @@ import { openMemoryKv } from '@ipe/core/store';
 import { openPolicyStore, type PolicyFamily, type PolicyStore, policyFamilies } from '@ipe/core/tree';
 import type { CallContext, Caller, Session } from '../api/method.ts';
 import { type ControlService, createControlService } from '../control/service.ts';
+import { createUpkeep, type Upkeep } from '../control/upkeep.ts';
+import { storeJobs } from '../control/upkeep-methods.ts';
 import { createGit } from '../gitops/git/index.ts';
 import { type MirrorRegistry, openMirrorRegistry, type StateText } from '../gitops/mirrors.ts';
 import { createSyncEngine, type SyncEngine } from '../gitops/sync.ts';
@@ -16,6 +18,7 @@ export interface ControlFixture {
   readonly registry: MirrorRegistry;
   readonly sync: SyncEngine;
   readonly service: ControlService;
+  readonly upkeep: Upkeep;
   /** Calls a method as `ada`, an admin; the answer is any JSON. */
   call(method: string, params?: unknown, context?: Partial<CallContext>): Promise<Answer>;
   close(): Promise<void>;
@@ -53,9 +56,17 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
     mirrorsDir: `${stateDir ?? '/nonexistent'}/mirrors`,
     git: createGit({ stateDir: stateDir ?? '/nonexistent', environment: process.env }),
   });
+  const upkeep = createUpkeep({
+    jobs: storeJobs({ store, registry, clock, retentionMs: 0, pause: async () => {} }),
+    state: memoryState(),
+    clock,
+    timer: () => () => {},
+    random: () => 0.5,
+  });
   const service = createControlService({
     store,
     compiler,
+    upkeep,
     clock,
     newId,
     version: '0.0.0',
@@ -68,6 +79,7 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
     registry,
     sync,
     service,
+    upkeep,
     async call(method, params = {}, context = {}) {
       const handler = service.handlers[method];
       if (handler === undefined) throw new Error(`no method ${method}`);
@@ -75,6 +87,7 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
     },
     async close() {
       service.close();
+      await upkeep.stop();
       await compiler.close();
       await store.close();
       await kv.close();

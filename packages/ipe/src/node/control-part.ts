@@ -1,15 +1,23 @@
 import { randomUUID } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { IpeError, isIpeError } from '@ipe/core';
 import { openMemoryKv } from '@ipe/core/store';
 import { type PolicyStore, policyFamilies } from '@ipe/core/tree';
 import type { PlaneService } from '../api/method.ts';
 import type { Config } from '../config/index.ts';
 import { createControlService } from '../control/service.ts';
+import { createUpkeep, type Upkeep, type UpkeepEvent } from '../control/upkeep.ts';
+import { storeJobs } from '../control/upkeep-methods.ts';
 import { createGit } from '../gitops/git/index.ts';
 import { fileState, openMirrorRegistry } from '../gitops/mirrors.ts';
-import { type ConfiguredRepository, createGitOpsService, type GitOpsEvent } from '../gitops/service.ts';
+import {
+  type ConfiguredRepository,
+  createGitOpsService,
+  type GitOpsEvent,
+  type GitOpsService,
+} from '../gitops/service.ts';
 import { createSyncEngine } from '../gitops/sync.ts';
 import { createNodeCompiler } from '../policies/node-compiler.ts';
 import { openPolicyRepository } from '../repository/index.ts';
@@ -52,24 +60,37 @@ export async function openControlPart(
   const git = createGit({ stateDir: layout.mirrors, environment: process.env });
   const shared = { clock: () => Date.now(), newId: () => randomUUID() };
   const sync = createSyncEngine({ store, compiler, registry, git, mirrorsDir: layout.mirrors, baseDir, ...shared });
+  const timing = { timer: unrefTimer, random: Math.random };
   const gitops = createGitOpsService({
     engine: sync,
     registry,
     repositories: configuredRepositories(config, layout.root),
     baseDir,
-    timer: (callback, delayMs) => {
-      const timer = setTimeout(callback, delayMs);
-      timer.unref();
-      return () => clearTimeout(timer);
-    },
-    random: Math.random,
+    ...timing,
     onEvent: (event) => logSync(log, event),
   });
   onClose('mirrors', () => gitops.stop());
+  const upkeep = createUpkeep({
+    jobs: storeJobs({
+      store,
+      registry,
+      clock: shared.clock,
+      retentionMs: config.storage.retention,
+      gcEveryMs: config.storage.gc_every,
+      scrubEveryMs: config.storage.scrub_every,
+      pause: (ms, signal) => pause(ms, undefined, { signal, ref: false }),
+    }),
+    state: fileState(join(layout.root, 'upkeep.json')),
+    clock: shared.clock,
+    ...timing,
+    onEvent: (event) => logUpkeep(log, event),
+  });
+  onClose('upkeep', () => upkeep.stop());
   const service = createControlService({
     store,
     compiler,
     gitops: { registry, sync, baseDir, configured: (mirror) => gitops.configured(mirror) },
+    upkeep,
     version,
     instance: identity.id,
     describe,
@@ -77,7 +98,19 @@ export async function openControlPart(
     ...shared,
   });
   onClose('policy subscriptions', () => service.close());
-  return { service: { ...service, routes: gitops.routes }, store, start: () => gitops.start() };
+  return { service: { ...service, routes: gitops.routes }, store, start: () => begin(gitops, upkeep) };
+}
+
+async function begin(gitops: GitOpsService, upkeep: Upkeep): Promise<void> {
+  await gitops.start();
+  await upkeep.start();
+}
+
+/** A timer that does not keep the process alive. */
+function unrefTimer(callback: () => void, delayMs: number): () => void {
+  const timer = setTimeout(callback, delayMs);
+  timer.unref();
+  return () => clearTimeout(timer);
 }
 
 /** `[control_plane.git_sync]`: the repository it names, and those of its list. */
@@ -132,4 +165,10 @@ function logSync(log: Logger, event: GitOpsEvent): void {
       'policies drifted from their repository',
     );
   else log.info({ repository, seen: event.seenCommit }, 'the mirror is pinned; a newer commit was seen');
+}
+
+function logUpkeep(log: Logger, event: UpkeepEvent): void {
+  const { job } = event;
+  if (event.kind === 'done') log.info({ job, tookMs: event.tookMs, result: event.result }, 'upkeep done');
+  else log.error({ job, err: event.error }, 'upkeep failed');
 }

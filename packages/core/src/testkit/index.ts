@@ -1,3 +1,4 @@
 export { assertDeepEqual, assertRejects, assertTrue } from './assert.ts';
 export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';
 export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } from './plane.ts';
+export { type TreeFixture, type TreeRuntime, treeFixture } from './tree-fixture.ts';

@@ -63,8 +63,6 @@ export interface Move {
   /** Program ids by policy tree, where they are known already. */
   readonly programs?: ReadonlyMap<ObjectId, ObjectId>;
   readonly reused: number;
-  /** Marks of a collection to take back: objects that the new root reaches again. */
-  readonly revived?: readonly ObjectId[];
   readonly dryRun?: boolean;
 }
 
@@ -93,7 +91,7 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
   const operations: KvOperation<PolicyFamily>[] = [];
   for (const object of move.objects) if (missing.delete(object.id)) operations.push(object.operation);
   // An object that a collection chose to delete is wanted again, even where it was there already.
-  for (const id of [...ids, ...(move.revived ?? [])]) {
+  for (const id of ids) {
     if (state.condemned.has(id)) operations.push(del('metadata', metadataKeys.condemned(id)));
   }
   for (const [id, each] of move.records) {
@@ -115,7 +113,7 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
     state.heads.set(move.ref, head);
     if (indexChange !== undefined) state.live.apply(root, move.commit, indexChange);
     for (const object of move.objects) state.objects.remember(object);
-    for (const id of [...ids, ...(move.revived ?? [])]) state.condemned.delete(id);
+    for (const id of ids) state.condemned.delete(id);
   });
   state.notify({ ref: move.ref, root, commit: move.commit, previousRoot: move.from.root, changed });
   return result;

@@ -3,7 +3,6 @@ import { IpeError, isIpeError } from '../errors.ts';
 import { type Commit, decodeCommit, IdSet } from '../git/index.ts';
 import type { KvOperation } from '../store/index.ts';
 import { walkReachable } from './reach.ts';
-import { condemnedBelow } from './refs.ts';
 import { planRetention, type Retention } from './retention.ts';
 import { ascii, decodeRecord, del, fromAscii, metadataKeys, put } from './rows.ts';
 import type { StoreState } from './state.ts';
@@ -21,6 +20,8 @@ const sliceObjects = 500;
  *
  * Every put takes an object's mark back, also where the object was there already, and marks are looked at again in the
  * queue's turn that deletes: `gc-model.test.ts` tries every interleaving of these rules, and of those without one of them.
+ * A root commit that is condemned is gone for whoever asks by its id. So a ref, lease or restore can only ever name
+ * commits that no earlier run condemned, and what those reach is not deleted by this run either.
  */
 export async function collectGarbage(
   state: StoreState,
@@ -39,7 +40,7 @@ export async function collectGarbage(
   const finish = async (): Promise<void> => {
     const done = slice;
     slice = newSlice();
-    if (!dryRun) await enqueue(() => takeSlice(state, retention, done, options.nowMs, totals));
+    if (!dryRun) await enqueue(() => takeSlice(state, done, options.nowMs, totals));
     else totals.deleted += done.doomed.length;
     await state.breathe();
     options.progress?.({ phase: 'sweep', done: totals.scanned });
@@ -138,15 +139,13 @@ async function cutHistory(
 /** One slice's marks and deletions. Runs in the queue. */
 async function takeSlice(
   state: StoreState,
-  retention: Retention,
   slice: SweepSlice,
   nowMs: number,
   totals: { condemned: number; cleared: number; deleted: number; deletedBytes: number },
 ): Promise<void> {
   if (state.failed !== undefined) throw state.failed;
   const operations: KvOperation<PolicyFamily>[] = [];
-  const wanted = await wantedSince(state, retention);
-  const cleared = [...wanted, ...slice.cleared].filter((id) => state.condemned.has(id));
+  const cleared = slice.cleared.filter((id) => state.condemned.has(id));
   for (const id of cleared) operations.push(del('metadata', metadataKeys.condemned(id)));
   for (const id of cleared) state.condemned.delete(id);
   // An object put since the sweep saw it is condemned all the same: the next run's mark takes that back.
@@ -161,22 +160,6 @@ async function takeSlice(
   totals.cleared += cleared.length;
   totals.deleted += doomed.length;
   totals.deletedBytes += doomed.reduce((sum, { stored }) => sum + stored.length, 0);
-}
-
-/** Condemned objects that a ref or lease taken since the mark reaches. */
-async function wantedSince(state: StoreState, retention: Retention): Promise<ObjectId[]> {
-  const found: ObjectId[] = [];
-  const roots = new Set([...state.leases.keys()]);
-  for (const head of state.heads.values()) if (head.commit !== null) roots.add(head.commit);
-  for (const commit of roots) {
-    if (retention.commits.has(commit) || retention.checked.has(commit)) continue;
-    const object = await state.objects.find(commit);
-    if (object === undefined) continue;
-    const { tree } = decodeCommit(state.primitives, object.body);
-    found.push(...(await condemnedBelow(state, commit, tree)));
-    retention.checked.add(commit);
-  }
-  return found;
 }
 
 async function deletionOf(state: StoreState, { id, key, stored }: Doomed): Promise<KvOperation<PolicyFamily>[]> {

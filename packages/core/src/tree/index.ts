@@ -1,5 +1,6 @@
 export { LruCache, type LruCounters, type LruOptions } from './lru.ts';
 export { openPolicyStore } from './open.ts';
+export { unifiedPatch } from './patch.ts';
 export {
   baseName,
   childPath,
@@ -16,4 +17,3 @@ export {
 export { type Proven, type TreeProof, verifyProof } from './proof.ts';
 export type * from './types.ts';
 export { emptyRoot, policyFamilies } from './types.ts';
-export { unifiedPatch } from './patch.ts';

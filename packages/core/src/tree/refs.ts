@@ -1,5 +1,4 @@
 import { IpeError } from '../errors.ts';
-import { decodeTree } from '../git/index.ts';
 import { applyMove, makeCommit } from './commit.ts';
 import { compareRoots } from './compare.ts';
 import { comparePaths } from './paths.ts';
@@ -31,15 +30,8 @@ export async function pinRef(state: StoreState, name: string, at: Revision): Pro
   const record = await state.records.get(at.commit);
   const { root, timeMs, generation } = record;
   const head: Head = { name, kind: 'pin', commit: at.commit, root, timeMs, generation };
-  const revived = await condemnedBelow(state, at.commit, root);
-  const operations = [
-    put('metadata', metadataKeys.ref(name), encodeRef({ kind: 'pin', commit: at.commit })),
-    ...revived.map((id) => del('metadata', metadataKeys.condemned(id))),
-  ];
-  await state.commit(operations, () => {
-    state.heads.set(name, head);
-    for (const id of revived) state.condemned.delete(id);
-  });
+  const row = put('metadata', metadataKeys.ref(name), encodeRef({ kind: 'pin', commit: at.commit }));
+  await state.commit([row], () => state.heads.set(name, head));
   return { name, kind: 'pin', commit: at.commit, root, timeMs };
 }
 
@@ -87,10 +79,9 @@ export async function promoteRef(
   const between = await commitsSince(state, source.commit, target.commit);
   if (between !== undefined) {
     const comparison = await compareRoots(state.objects, target.root, source.root, state.breathe);
-    const revived = await condemnedBelow(state, source.commit, source.root);
     const { name: ref } = target;
-    const move = { ref, from: target, commit: source.commit, records: between, comparison, objects: [], reused: 0 };
-    return applyMove(state, { ...move, revived });
+    const { commit } = source;
+    return applyMove(state, { ref, from: target, commit, records: between, comparison, objects: [], reused: 0 });
   }
   if (source.root === target.root) return unchanged(target, target.name);
   if (request.force !== true) await refuseDiverged(state, source, target);
@@ -114,7 +105,6 @@ async function moveToRoot(
     comparison,
     objects: made.objects,
     reused: 0,
-    revived: await condemnedBelow(state, undefined, root),
   });
 }
 
@@ -165,25 +155,4 @@ async function refuseDiverged(state: StoreState, source: Head, target: Head): Pr
   throw new IpeError('conflict', message, {
     details: { ref: target.name, current: target.root, commit: target.commit, paths: paths.slice(0, 100) },
   });
-}
-
-/** Objects of a root that a collection under way has condemned: naming the root makes them live again. */
-export async function condemnedBelow(
-  state: StoreState,
-  commit: ObjectId | undefined,
-  root: ObjectId,
-): Promise<ObjectId[]> {
-  if (state.condemned.size === 0) return [];
-  const found: ObjectId[] = [];
-  const open: ObjectId[] = [root];
-  if (commit !== undefined && state.condemned.has(commit)) found.push(commit);
-  const seen = new Set<ObjectId>();
-  for (let id = open.pop(); id !== undefined; id = open.pop()) {
-    if (seen.has(id)) continue;
-    seen.add(id);
-    if (state.condemned.has(id)) found.push(id);
-    const object = await state.objects.find(id);
-    if (object?.type === 'tree') for (const entry of decodeTree(object.body)) open.push(entry.id);
-  }
-  return found;
 }

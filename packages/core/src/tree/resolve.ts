@@ -46,10 +46,14 @@ async function candidates(state: StoreState, prefix: string): Promise<Revision[]
   }
   for await (const [key, value] of state.kv.entries('metadata', { ...prefixRange(`root/${prefix}`), limit: 8 })) {
     const root = fromAscii(key).slice('root/'.length);
-    if (root !== state.live.root) found.push({ kind: 'root', name: root, commit: fromAscii(value), root });
+    const commit = fromAscii(value);
+    if (root !== state.live.root && !state.condemned.has(commit))
+      found.push({ kind: 'root', name: root, commit, root });
   }
   for (const [id, commit] of await commitsFrom(state, prefix)) {
     const version = versionOf(commit);
+    // A root that retention gave up is gone already, although its objects still wait for their deletion.
+    if (state.condemned.has(version?.commit ?? id)) continue;
     if (version === undefined) {
       // A commit that no record is kept of was brought in and belongs to no ref yet.
       if ((await state.kv.get('metadata', metadataKeys.commit(id))) === undefined) continue;

@@ -10,8 +10,6 @@ export interface Retention {
   readonly versions: IdSet;
   /** Kept commits of which not every parent is kept. */
   readonly boundary: readonly ObjectId[];
-  /** Root commits named since, and looked at already. */
-  readonly checked: Set<ObjectId>;
 }
 
 /**
@@ -33,9 +31,9 @@ export async function planRetention(state: StoreState, options: CollectOptions):
   for (const id of options.keep ?? []) reach(await rootCommitOf(state, id));
   for (let id = open.pop(); id !== undefined; id = open.pop()) {
     const commit = await state.records.commit(id);
-    if (await state.records.isShallow(id)) old.set(id, []);
-    else if (commit.author.timeSeconds * 1000 >= cutoffMs) for (const parent of commit.parents) reach(parent);
-    else old.set(id, commit.parents);
+    const young = commit.author.timeSeconds * 1000 >= cutoffMs && !(await state.records.isShallow(id));
+    if (young) for (const parent of commit.parents) reach(parent);
+    else if (commit.parents.length > 0) old.set(id, commit.parents);
     if (open.length % 64 === 0) await state.breathe();
   }
   const boundary = [...old].flatMap(([id, parents]) => (parents.every((parent) => commits.has(parent)) ? [] : [id]));
@@ -46,7 +44,7 @@ export async function planRetention(state: StoreState, options: CollectOptions):
     for (const [, , after] of record.policies) versions.add(after.version);
     await state.breathe();
   }
-  return { commits, versions, boundary, checked: new Set() };
+  return { commits, versions, boundary };
 }
 
 /** A decision cites a root commit or a content root; one that is gone already cannot be kept. */

@@ -137,7 +137,8 @@ export class TreePolicyStore implements PolicyStore {
   }
 
   lease(commit: ObjectId, holder: string): Lease {
-    const { leases } = this.#state;
+    const { leases, condemned } = this.#state;
+    if (condemned.has(commit)) throw new IpeError('not_found', `root commit \`${commit}\` is older than retention`);
     leases.set(commit, [...(leases.get(commit) ?? []), holder]);
     let held = true;
     const release = (): void => {

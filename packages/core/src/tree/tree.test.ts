@@ -2,42 +2,20 @@ import { createHash } from 'node:crypto';
 import { deflateSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import type { Primitives } from '../bytes/index.ts';
-import { type Kv, openMemoryKv } from '../store/index.ts';
-import {
-  type Author,
-  emptyRoot,
-  openPolicyStore,
-  type PolicyFamily,
-  type PolicyFiles,
-  type PolicyStore,
-  policyFamilies,
-  type TreeChange,
-} from './index.ts';
+import { treeFixture } from '../testkit/tree-fixture.ts';
+import { emptyRoot, type PolicyStore, type TreeChange } from './index.ts';
 
-const primitives: Primitives = {
-  sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
-  utf8Encode: (text) => new TextEncoder().encode(text),
-  utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-};
-const codec = {
-  deflate: (bytes: Uint8Array) => new Uint8Array(deflateSync(bytes)),
-  inflate: (bytes: Uint8Array, maxBytes: number) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
-};
-const author: Author = { name: 'Alice', email: 'alice@example.com' };
-const newKv = (): Kv<PolicyFamily> => openMemoryKv({ families: policyFamilies });
-const open = (kv: Kv<PolicyFamily>): Promise<PolicyStore> => openPolicyStore({ kv, primitives, codec, now: () => 0 });
-const files = (text: string, tests?: string): PolicyFiles => ({
-  source: primitives.utf8Encode(text),
-  program: primitives.utf8Encode(`program of ${text}`),
-  manifest: primitives.utf8Encode('{"language":1}'),
-  ...(tests === undefined ? {} : { test: primitives.utf8Encode(tests) }),
+const { apply, files, newKv, open } = treeFixture({
+  primitives: {
+    sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
+    utf8Encode: (text) => new TextEncoder().encode(text),
+    utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
+  },
+  codec: {
+    deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
+    inflate: (bytes, maxBytes) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
+  },
 });
-
-let clock = 1_700_000_000_000;
-const apply = (store: PolicyStore, changes: TreeChange[], more: object = {}) =>
-  store.update({ changes, author, message: 'change', timeMs: (clock += 1000), ...more });
-
 // A few names that sort badly, so that random paths collide as policy and namespace often enough to matter.
 const segment = fc.constantFrom('a', 'b', 'a-b', 'config', 'config0');
 const path = fc.array(segment, { minLength: 1, maxLength: 3 }).map((segments) => segments.join('.'));
@@ -63,7 +41,7 @@ const toChange = ({ path: at, content: what }: Step): TreeChange =>
 
 async function contents(store: PolicyStore): Promise<Map<string, Content>> {
   const found = new Map<string, Content>();
-  const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : primitives.utf8Decode(bytes));
+  const text = (bytes: Uint8Array | undefined) => (bytes === undefined ? undefined : new TextDecoder().decode(bytes));
   for (const info of await store.current().policiesBelow('')) {
     const policy = (await store.current().readPolicy(info.path))!;
     found.set(info.path, { text: text(policy.files.source)!, tests: text(policy.files.test) });

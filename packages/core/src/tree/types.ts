@@ -434,7 +434,8 @@ export interface PolicyStore {
 
   /** Calls `listener` after each change of any ref. @returns a function that stops it. */
   watch(listener: (event: UpdateEvent) => void): () => void;
-  lease(revision: ObjectId, holder: string): Lease;
+  /** @throws `not_found` for a root commit that retention has given up */
+  lease(commit: ObjectId, holder: string): Lease;
   status(): PolicyStoreStatus;
   /** Waits for the update under way. The `Kv` belongs to the caller and stays open. */
   close(): Promise<void>;

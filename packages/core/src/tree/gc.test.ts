@@ -194,7 +194,7 @@ describe('a collection', () => {
         expect(report.problems).toEqual([]);
         expect(report.problemCount).toBe(0);
       }),
-      { numRuns: 100 },
+      { numRuns: 60 },
     );
   });
 });

@@ -170,6 +170,30 @@ export interface TokenCreateParams {
   readonly ttl?: number;
 }
 
+/** What checking the stored policy tree found. Reports, never deletes. */
+export interface VerifyReport {
+  readonly ok: boolean;
+  readonly level: 'quick' | 'connectivity' | 'full';
+  readonly root: string;
+  readonly checked_objects: number;
+  readonly problem_count: number;
+  readonly problems: readonly unknown[];
+}
+
+/** What a garbage collection did, or would do: counts of objects, and bytes freed. */
+export interface CollectReport {
+  readonly dry_run: boolean;
+  readonly retained_commits: number;
+  readonly reachable: number;
+  readonly scanned: number;
+  readonly unreachable: number;
+  readonly condemned: number;
+  readonly cleared: number;
+  readonly waiting: number;
+  readonly deleted: number;
+  readonly deleted_bytes: number;
+}
+
 /** What a node keeps of a token: everything but the secret. */
 export interface TokenInfo {
   readonly id: string;
@@ -249,8 +273,8 @@ export interface ControlCalls {
     params: { root: string; message?: string; ref?: string; expected_root?: string };
     result: UpdateResult & { warnings: readonly string[] };
   };
-  verify: { params: { level?: 'quick' | 'connectivity' | 'full' }; result: Row };
-  gc: { params: { retention_days: number; dry_run?: boolean }; result: Row };
+  verify: { params: { level?: 'quick' | 'connectivity' | 'full' }; result: VerifyReport };
+  gc: { params: { retention_days: number; dry_run?: boolean; grace_seconds?: number }; result: CollectReport };
   refs: { params: Record<string, never>; result: { refs: readonly Ref[] } };
   promote: { params: { from: string; to?: string; message?: string; force?: boolean }; result: UpdateResult };
   pin: { params: { name: string; root?: string }; result: Ref };

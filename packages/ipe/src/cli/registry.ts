@@ -81,6 +81,9 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/restore.ts'),
   },
   { path: 'promote', summary: 'Move one ref to where another stands', load: () => import('./commands/promote.ts') },
+  { path: 'prove', summary: 'Prove that a policy is, or is not, in a root', load: () => import('./commands/prove.ts') },
+  { path: 'verify', summary: 'Check the stored policy tree', load: () => import('./commands/verify.ts') },
+  { path: 'gc', summary: 'Delete objects that nothing needs any more', load: () => import('./commands/gc.ts') },
   { path: 'sync', summary: 'Mirror policies from a Git repository', load: () => import('./commands/sync.ts') },
   {
     path: 'audit verify',

@@ -76,6 +76,8 @@ export class Batch {
   readonly waiting: { readonly id: number; readonly outcome: WriteOutcome }[] = [];
   readonly answers = new Map<string, () => RememberedAnswer>();
   readonly forgottenAnswers: string[] = [];
+  /** Heads that move without a record: what came in as states. */
+  readonly advanced = new Map<Namespace, Map<Source, number>>();
   /** Rows that leave the log with the batch, and how far it is trimmed then. */
   readonly trimmedRows: KvOperation<DataFamily>[] = [];
   trimmedCommit: number | undefined;
@@ -172,6 +174,12 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     let seqs = heads.get(namespace);
     if (seqs === undefined) heads.set(namespace, (seqs = new Map()));
     seqs.set(record.source, record.seq);
+    batch.namespaces.set(namespace, namespace.sealed);
+  }
+  for (const [namespace, seqs] of batch.advanced) {
+    const known = heads.get(namespace) ?? new Map<Source, number>();
+    for (const [source, seq] of seqs) known.set(source, Math.max(seq, known.get(source) ?? 0));
+    heads.set(namespace, known);
     batch.namespaces.set(namespace, namespace.sealed);
   }
   batch.lastCommit = commit;

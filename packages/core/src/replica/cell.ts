@@ -64,7 +64,8 @@ export class Cell {
   }
 }
 
-function stateBytes(state: KeyState): number {
+/** Rough bytes of memory that a state takes. */
+export function stateBytes(state: KeyState): number {
   switch (state.kind) {
     case 'version':
       return 288 + contentBytes(state);

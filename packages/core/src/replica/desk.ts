@@ -1,8 +1,8 @@
 import { admit, isRefused } from './admission.ts';
 import type { Answers } from './answers.ts';
 import { BatchRecord, operationBytes } from './batch.ts';
-import { Cell } from './cell.ts';
-import type { Source } from './dot.ts';
+import { Cell, stateBytes } from './cell.ts';
+import type { Dot, Source } from './dot.ts';
 import type { ReplicaEffect } from './events.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
 import { purged } from './housekeeping.ts';
@@ -13,7 +13,7 @@ import type { Pipeline } from './pipeline.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
-import { type KeyState, stateKindOf, strategyText } from './state.ts';
+import { type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
 import type { States } from './states.ts';
 import { formatToken } from './token.ts';
 import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
@@ -33,7 +33,15 @@ export interface DeskParts {
   readonly source: () => Source;
   readonly readMs: (nowMs: number) => number;
   readonly tombstoneGraceMs: number;
+  /** Whether every member of the cluster is known to hold a write. */
+  readonly isStable: (namespace: string, dot: Dot) => boolean;
   readonly emit: (effect: ReplicaEffect) => void;
+}
+
+/** A key's state as another member holds it. */
+export interface StateEntry {
+  readonly key: string;
+  readonly state: KeyState;
 }
 
 /** What became of writes that stand or fall together. */
@@ -258,6 +266,53 @@ export class Desk {
     batch.records.push(record);
   }
 
+  /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
+  states(id: number, name: string, entries: readonly StateEntry[], nowMs: number): void {
+    const { states, namespaces, clock, pipeline } = this.#parts;
+    const namespace = namespaces.open(name);
+    if (!(namespace instanceof Namespace)) return pipeline.answerWith(0, id, { ok: false, failure: namespace });
+    const kind = stateKindOf(namespace.strategy);
+    const stranger = entries.find(({ key, state }) => state.kind !== kind || namespaceOf(key) !== name);
+    if (stranger !== undefined) {
+      const message = `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(namespace.strategy)}\``;
+      return pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
+    }
+    const batch = pipeline.gathering;
+    for (const { key, state: theirs } of entries) {
+      clock.witness(latestOf(theirs), nowMs);
+      const isDamaged = states.damageOf(key) !== undefined;
+      const before = isDamaged ? new Cell(undefined, 0, namespace.strategy) : states.latest(key);
+      const state = join(before.state, theirs);
+      if (state === before.state) continue;
+      states.mend(key);
+      batch.operationCount++;
+      batch.sizeBytes += stateBytes(state);
+      states.put(batch, key, before, new Cell(state, before.revision + 1, namespace.strategy), undefined);
+    }
+    // Also where nothing was new: what is pending may hold what these states hold.
+    const pending = Math.max(0, ...entries.map(({ key }) => states.pending(key)?.batch ?? 0));
+    pipeline.answerWith(pending, id, { ok: true, results: [] });
+  }
+
+  /** Moves the vector to where the states that came in reach. */
+  advance(id: number, name: string, heads: readonly Head[], floor: number): void {
+    const { namespaces, pipeline } = this.#parts;
+    const namespace = namespaces.open(name);
+    if (!(namespace instanceof Namespace)) return pipeline.answerWith(0, id, { ok: false, failure: namespace });
+    const batch = pipeline.gathering;
+    batch.sealRecord(name);
+    const advanced = batch.advanced.get(namespace) ?? new Map<Source, number>();
+    for (const { source, seq } of heads) {
+      if (seq <= (namespace.admitted.get(source) ?? 0)) continue;
+      namespace.admitted.set(source, seq);
+      advanced.set(source, seq);
+    }
+    batch.advanced.set(namespace, advanced);
+    namespace.floor = Math.max(namespace.floor, floor);
+    batch.operationCount++;
+    pipeline.answerWith(batch.number, id, { ok: true, results: [] });
+  }
+
   /** Removes what is dead of a key, if it is, and nothing is being written to it. */
   purge(key: string, nowMs: number): void {
     const { states, namespaces, pipeline, readMs, tombstoneGraceMs } = this.#parts;
@@ -265,7 +320,11 @@ export class Desk {
     if (namespace === undefined || namespace.problem !== undefined) return;
     if (states.damageOf(key) !== undefined || states.pending(key) !== undefined) return;
     const before = states.latest(key);
-    const rules = { nowMs: readMs(nowMs), graceMs: tombstoneGraceMs, isStable: () => true };
+    const rules = {
+      nowMs: readMs(nowMs),
+      graceMs: tombstoneGraceMs,
+      isStable: (dot: Dot) => this.#parts.isStable(namespace.name, dot),
+    };
     const after = purged(before, namespace.strategy, rules);
     if (after === before) return;
     if (after.state === undefined) namespace.floor = Math.max(namespace.floor, before.view?.version ?? 0);

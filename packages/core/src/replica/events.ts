@@ -3,6 +3,7 @@ import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import type { DataFamily } from './layout.ts';
 import type { LogRecord } from './record.ts';
+import type { Head, KeyState } from './state.ts';
 import type { Failure, WriteOutcome, WriteRequest } from './write.ts';
 
 /** What the outside tells the replica. Numbers that name requests, loads and batches are echoed in effects. */
@@ -22,6 +23,27 @@ export type ReplicaEvent =
   | { readonly type: 'durable'; readonly commit: number }
   /** Records of other sources, each source's in order. Known ones are ignored, gaps are reported by `gap`. */
   | { readonly type: 'records'; readonly from: string; readonly records: readonly LogRecord[] }
+  /**
+   * States of keys as another member holds them, to be joined in: bootstrap and repair. They are not logged here, so the
+   * vector does not move until `advance`. Answered by one `reply` once they are committed.
+   */
+  | {
+      readonly type: 'states';
+      readonly id: number;
+      readonly namespace: string;
+      readonly entries: readonly { readonly key: string; readonly state: KeyState }[];
+    }
+  /**
+   * Everything up to these heads has come in as states: the vector may say so. `floor` is the giver's purge floor.
+   * Answered by one `reply` once it is committed.
+   */
+  | {
+      readonly type: 'advance';
+      readonly id: number;
+      readonly namespace: string;
+      readonly heads: readonly Head[];
+      readonly floor: number;
+    }
   /** Keys that housekeeping thinks dead: expired, or tombstones past their grace. Removed only if they are. */
   | { readonly type: 'purge'; readonly keys: readonly string[] }
   /** Commits up to this number leave the log; `bytes` is what their records took, `rows` removes them. */

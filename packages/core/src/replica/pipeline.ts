@@ -133,6 +133,8 @@ export class Pipeline {
     for (const [namespace, stats] of batch.namespaces) namespace.committed = stats;
     for (const record of batch.records)
       this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
+    for (const [namespace, seqs] of batch.advanced)
+      for (const [source, seq] of seqs) namespace.heads.set(source, Math.max(seq, namespace.heads.get(source) ?? 0));
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
     this.#appliedCommit = batch.lastCommit;
     this.#logBytes = batch.logBytes;

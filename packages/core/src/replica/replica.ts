@@ -1,7 +1,7 @@
 import { Answers } from './answers.ts';
 import { Cell, decodeCell } from './cell.ts';
-import { Desk } from './desk.ts';
-import type { Source, Sources } from './dot.ts';
+import { Desk, type StateEntry } from './desk.ts';
+import type { Dot, Source, Sources } from './dot.ts';
 import type { ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
@@ -9,7 +9,7 @@ import { type NamespaceStats, Namespaces } from './namespaces.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import type { LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
-import type { Strategy } from './state.ts';
+import type { Head, Strategy } from './state.ts';
 import { States } from './states.ts';
 import { formatToken, parseToken, type Token } from './token.ts';
 import type { Failure, WriteRequest } from './write.ts';
@@ -32,6 +32,8 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly cacheBytesMax: number;
   /** Bytes of requests that may wait for admission; more are refused. */
   readonly queueBytesMax: number;
+  /** Whether every member of the cluster is known to hold a write; absent: this instance is alone, and all are. */
+  readonly isStable?: (namespace: string, dot: Dot) => boolean;
 }
 
 /** A namespace as `stats` tells it. */
@@ -48,6 +50,19 @@ export interface NamespaceReport extends NamespaceStats {
 type Arrival =
   | { readonly kind: 'submit'; readonly id: number; readonly request: WriteRequest }
   | { readonly kind: 'record'; readonly record: LogRecord }
+  | {
+      readonly kind: 'states';
+      readonly id: number;
+      readonly namespace: string;
+      readonly entries: readonly StateEntry[];
+    }
+  | {
+      readonly kind: 'advance';
+      readonly id: number;
+      readonly namespace: string;
+      readonly heads: readonly Head[];
+      readonly floor: number;
+    }
   | { readonly kind: 'purge'; readonly key: string };
 
 interface Fetch {
@@ -105,6 +120,7 @@ export class Replica {
       answers: this.#answers,
       clock: this.#clock,
       tombstoneGraceMs: options.tombstoneGraceMs,
+      isStable: options.isStable ?? (() => true),
       source: () => this.#source,
       readMs: (nowMs: number) => this.readMs(nowMs),
       readFloorMs: () => (this.#storedReadFloorMs = this.#readFloorMs),
@@ -244,6 +260,11 @@ export class Replica {
             nowMs,
           );
         break;
+      case 'states':
+      case 'advance':
+        if (this.#fence === undefined) this.#arrive([{ kind: event.type, ...event } as Arrival], nowMs);
+        else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
+        break;
       case 'purge':
         if (this.#fence === undefined)
           this.#arrive(
@@ -320,6 +341,9 @@ export class Replica {
         this.#queueBytes -= arrival.request.sizeBytes;
         this.#desk.request(arrival.id, arrival.request, nowMs);
       } else if (arrival.kind === 'record') this.#desk.record(arrival.record, nowMs);
+      else if (arrival.kind === 'states') this.#desk.states(arrival.id, arrival.namespace, arrival.entries, nowMs);
+      else if (arrival.kind === 'advance')
+        this.#desk.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
       else this.#desk.purge(arrival.key, nowMs);
     }
     if (this.#queueHead < this.#queue.length) return;
@@ -330,7 +354,13 @@ export class Replica {
 
   #isReady(arrival: Arrival): boolean {
     if (arrival.kind === 'purge') return this.#states.isAtHand(arrival.key);
-    const targets = arrival.kind === 'submit' ? arrival.request.writes : arrival.record.operations;
+    if (arrival.kind === 'advance') return true;
+    const targets =
+      arrival.kind === 'submit'
+        ? arrival.request.writes
+        : arrival.kind === 'states'
+          ? arrival.entries
+          : arrival.record.operations;
     let isReady = true;
     for (const { key } of targets) if (!this.#states.isAtHand(key)) isReady = false;
     return isReady;
@@ -395,7 +425,7 @@ export class Replica {
 
   #rejectQueue(failure: Failure): void {
     for (const arrival of this.#queue.slice(this.#queueHead))
-      if (arrival.kind === 'submit')
+      if (arrival.kind === 'submit' || arrival.kind === 'states' || arrival.kind === 'advance')
         this.#effects.push({
           type: 'reply',
           id: arrival.id,

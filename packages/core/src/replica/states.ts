@@ -80,6 +80,11 @@ export class States {
     this.#damaged.set(key, failure);
   }
 
+  /** Forgets that a row does not decode: a sound one is about to take its place. */
+  mend(key: string): void {
+    this.#damaged.delete(key);
+  }
+
   release(): void {
     this.#held.clear();
   }

@@ -10,3 +10,4 @@ export type {
   Session,
 } from './api/method.ts';
 export * from './config/index.ts';
+export { type NodeOptions, type RunningNode, runUntilSignal, startNode } from './node/start.ts';

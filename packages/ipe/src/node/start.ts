@@ -30,8 +30,8 @@ export interface NodeOptions {
   readonly log?: Logger;
   /** Reads the configuration again, for `reload`. */
   readonly readConfig?: () => Promise<Config>;
-  /** Opens what answers behind the doors. */
-  readonly openParts: OpenParts;
+  /** Opens what answers behind the doors. Default: the stores and services of this package. */
+  readonly openParts?: OpenParts;
 }
 
 /** What the parts of a node are made from. */
@@ -131,7 +131,7 @@ async function open(
 
   const metrics = new Metrics();
   let doors: Awaited<ReturnType<typeof openDoors>> | undefined;
-  const services = await options.openParts({
+  const services = await (options.openParts ?? (await import('./parts.ts')).openParts)({
     config,
     layout,
     identity,

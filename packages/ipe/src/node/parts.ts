@@ -1,0 +1,19 @@
+import { openControlPart } from './control-part.ts';
+import { openDataPart } from './data-part.ts';
+import { openEvaluationPart } from './evaluation-part.ts';
+import type { OpenParts } from './start.ts';
+
+/** The parts of a whole node: facts, policies, decisions over both. */
+export const openParts: OpenParts = async (context) => {
+  const data = await openDataPart(context);
+  const control = await openControlPart(context, async () => ({
+    ...context.describe(),
+    data: {
+      namespaces: data.engine.namespaces(),
+      refuses_writes: data.engine.fence?.message ?? null,
+    },
+  }));
+  const evaluation = openEvaluationPart(context, control.store, data.facts, () => []);
+  await control.start();
+  return { control: control.service, data: data.service, evaluation };
+};

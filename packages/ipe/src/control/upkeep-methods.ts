@@ -99,7 +99,8 @@ export function storeJobs(options: UpkeepJobOptions): UpkeepJob[] {
           checked += slice.checkedObjects;
           problems.push(...slice.problems.slice(0, 1000 - problems.length));
           report({ checked, problems: problems.length });
-          if (cursor !== undefined) await options.pause(50, signal);
+          // Given up, the loop ends by itself.
+          if (cursor !== undefined) await options.pause(50, signal).catch(() => {});
         } while (cursor !== undefined && !signal.aborted);
         return { checked_objects: checked, complete: cursor === undefined, problems };
       },

@@ -3,6 +3,7 @@ import { verifyProof } from '@ipe/core/tree';
 import { afterEach, describe, expect, test } from 'vitest';
 import { nodePrimitives } from '../repository/primitives.ts';
 import { type ControlFixture, controlFixture, memoryState } from '../testkit/control.ts';
+import { fakeTime } from '../testkit/time.ts';
 import { createUpkeep, type UpkeepEvent, type UpkeepJob } from './upkeep.ts';
 
 const open: ControlFixture[] = [];
@@ -70,36 +71,6 @@ describe('proofs, checks and collection over the wire', () => {
     expect(await upkeep.run('scrub')).toMatchObject({ complete: true, problems: [] });
   });
 });
-
-/** Timers that fire when told to, and a clock that moves with them. */
-function fakeTime() {
-  let nowMs = 1_000_000;
-  let timers: { at: number; callback: () => void }[] = [];
-  return {
-    clock: () => nowMs,
-    timer(callback: () => void, delayMs: number) {
-      const timer = { at: nowMs + delayMs, callback };
-      timers.push(timer);
-      return () => {
-        timers = timers.filter((each) => each !== timer);
-      };
-    },
-    /** Moves on, firing what falls due. */
-    async advance(ms: number) {
-      const until = nowMs + ms;
-      for (;;) {
-        const next = timers.filter(({ at }) => at <= until).sort((a, b) => a.at - b.at)[0];
-        if (next === undefined) break;
-        timers = timers.filter((each) => each !== next);
-        nowMs = Math.max(nowMs, next.at);
-        next.callback();
-        for (let i = 0; i < 20; i++) await Promise.resolve();
-        await new Promise((resolve) => setImmediate(resolve));
-      }
-      nowMs = until;
-    },
-  };
-}
 
 describe('background jobs', () => {
   const hour = 3_600_000;

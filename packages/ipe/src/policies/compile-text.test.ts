@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { nodePrimitives } from '../repository/primitives.ts';
 import { textCompiler } from './compile-text.ts';
 import { createNodeCompiler } from './node-compiler.ts';
-import type { PolicyText } from './types.ts';
+import type { CompiledPolicy, PolicyText } from './types.ts';
 
 const { compileText } = textCompiler(nodePrimitives);
 
@@ -77,7 +77,8 @@ test('the worker gives what compiling in place gives, byte for byte', async () =
     source: i % 10 === 3 ? 'validations: [{expression: subjct.id == "a"}]' : source,
     ...(i % 2 === 0 && { test: i % 20 === 0 ? asking('p', 'allow') : testOf('alice', 'allow') }),
   }));
-  const [many, few] = [await compiler.compile(texts), []] as [unknown[], unknown[]];
+  const many = await compiler.compile(texts);
+  const few: CompiledPolicy[] = [];
   for (let at = 0; at < texts.length; at += 10) few.push(...(await compiler.compile(texts.slice(at, at + 10))));
   expect(JSON.parse(JSON.stringify(many))).toEqual(JSON.parse(JSON.stringify(few)));
   await compiler.close();

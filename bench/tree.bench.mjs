@@ -107,6 +107,7 @@ export const benches = [
       b.value('memory: store and index', memoryMegabytes() - empty, 'MB');
       for (const path of paths) await store.current().readPolicy(path);
       b.value('memory: everything read once', memoryMegabytes() - empty, 'MB', { aim: '<5 MB (RFC-003: <20 MB)' });
+      await store.close();
       b.value('disk a policy', bytes / paths.length / 1000, 'KB', { aim: '<2 KB (RFC-003: <10 KB)' });
       await kv.close();
     },

@@ -3,6 +3,8 @@ import {
   type Cell,
   type DataFamily,
   type Failure,
+  type Head,
+  type KeyState,
   liveKey,
   type Replica,
   type ReplicaEffect,
@@ -61,10 +63,24 @@ export class Driver {
 
   /** Hands writes to the replica. Resolves once they are durable, or refused. */
   submit(request: WriteRequest): Promise<WriteOutcome> {
+    return this.#ask((id) => ({ type: 'submit', id, request }));
+  }
+
+  /** Joins states of another member in. Resolves once they are durable, or refused. */
+  joinStates(namespace: string, entries: readonly { key: string; state: KeyState }[]): Promise<WriteOutcome> {
+    return this.#ask((id) => ({ type: 'states', id, namespace, entries }));
+  }
+
+  /** Moves the vector to where joined states reach. Resolves once that is durable, or refused. */
+  advance(namespace: string, heads: readonly Head[], floor: number): Promise<WriteOutcome> {
+    return this.#ask((id) => ({ type: 'advance', id, namespace, heads, floor }));
+  }
+
+  #ask(event: (id: number) => ReplicaEvent): Promise<WriteOutcome> {
     return new Promise((resolve) => {
       const id = ++this.#id;
       this.#writers.set(id, resolve);
-      this.step({ type: 'submit', id, request });
+      this.step(event(id));
     });
   }
 

@@ -4,6 +4,9 @@ import {
   type Commit,
   type DataFamily,
   type Failure,
+  type Head,
+  type KeyState,
+  type LogRecord,
   type NamespaceReport,
   namespaceOf,
   Replica,
@@ -55,6 +58,9 @@ export interface EngineOptions {
   readonly onError?: (error: unknown) => void;
 }
 
+/** What the replica reports besides its commits: for whoever replicates it. */
+export type ReplicaNotice = Extract<ReplicaEffect, { readonly type: 'durable' | 'gap' | 'refused' }>;
+
 /** What changed under readers, in one tick. */
 export interface Applied {
   readonly commits: readonly Commit[];
@@ -102,6 +108,7 @@ export class Engine {
   readonly #driver: Driver;
   readonly #housekeeper: Housekeeper;
   readonly #listeners = new Set<(applied: Applied) => void>();
+  readonly #noticed = new Set<(notice: ReplicaNotice) => void>();
   readonly #timer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
 
@@ -194,6 +201,35 @@ export class Engine {
     return () => this.#listeners.delete(listener);
   }
 
+  /** Calls `listener` for what only replication cares about. @returns how to stop */
+  onNotice(listener: (notice: ReplicaNotice) => void): () => void {
+    this.#noticed.add(listener);
+    return () => this.#noticed.delete(listener);
+  }
+
+  /**
+   * Takes in records of other sources, each source's in order. What became of them is told by `onNotice` and
+   * `onApplied`: known ones are ignored, gaps and misfits are reported.
+   */
+  takeRecords(from: string, records: readonly LogRecord[]): void {
+    if (this.#closed === undefined) this.#driver.step({ type: 'records', from, records });
+  }
+
+  /**
+   * Joins states of another member in, durably.
+   * @throws IpeError as a write does; some may be in then, which repeating does not harm
+   */
+  async joinStates(namespace: string, entries: readonly { key: string; state: KeyState }[]): Promise<void> {
+    const outcome = await this.#driver.joinStates(namespace, entries);
+    if (!outcome.ok) throw errorOf(outcome.failure);
+  }
+
+  /** Says that all records up to `heads` have come in as states. @throws IpeError as a write does; nothing moved then */
+  async advance(namespace: string, heads: readonly Head[], floor: number): Promise<void> {
+    const outcome = await this.#driver.advance(namespace, heads, floor);
+    if (!outcome.ok) throw errorOf(outcome.failure);
+  }
+
   /** Why writes are refused, while they are. */
   get fence(): Failure | undefined {
     return this.replica.fence;
@@ -229,6 +265,8 @@ export class Engine {
 
   #onEffect(effect: ReplicaEffect): void {
     if (effect.type === 'durable') this.#options.mark?.advance(effect.commit);
+    if (effect.type === 'durable' || effect.type === 'gap' || effect.type === 'refused')
+      for (const listener of this.#noticed) listener(effect);
     else if (effect.type === 'applied') {
       this.#housekeeper.saw(effect.commits);
       for (const listener of this.#listeners) listener(effect);

@@ -124,6 +124,13 @@ test('an expression that would cost too much is refused before it runs', () => {
   expect(problemsOf(`validations: [{expression: ${JSON.stringify(nested)}}]`).join()).toContain('cel_too_costly');
 });
 
+test('a loop in a loop over facts may be written, three may not', () => {
+  const loop = (inner: string, name: string) => `data.a["k"].list.all(${name}, ${inner})`;
+  const two = loop(loop('x.user != y.user', 'y'), 'x');
+  expect(problemsOf(`validations: [{expression: ${JSON.stringify(two)}}]`)).toEqual([]);
+  expect(problemsOf(`validations: [{expression: ${JSON.stringify(loop(two, 'z'))}}]`).join()).toContain('too_costly');
+});
+
 test('a variable that nothing reads is a warning, not an error', () => {
   expect(problemsOf('variables: [{name: v, expression: "1"}]\nvalidations: [{expression: "true"}]')).toEqual([
     '1:35 unused_variable',

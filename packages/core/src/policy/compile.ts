@@ -38,9 +38,16 @@ export type CompileResult =
 
 export interface CompilePolicyOptions {
   readonly primitives: Primitives;
-  /** Steps that all expressions of the policy may take together, as estimated; default what one evaluation is given. */
+  /** Steps that all expressions of the policy may take together, as estimated; default `estimatedStepsMax`. */
   readonly stepsMax?: number;
 }
+
+/**
+ * Ten times what one evaluation may take: the estimate assumes a hundred elements of every list at once, which facts
+ * seldom have. So a loop in a loop over facts may be written and three in one another may not; the budget of the
+ * evaluation itself is what protects the node.
+ */
+export const estimatedStepsMax = 10 * defaultStepBudget;
 
 /**
  * Compiles a policy document. A function of the text alone: the same bytes on every machine.
@@ -54,7 +61,7 @@ export interface CompilePolicyOptions {
  */
 export function compilePolicy(text: string, options: CompilePolicyOptions): CompileResult {
   const read = readPolicyDocument(text);
-  const checker = new PolicyChecker(read, options.stepsMax ?? defaultStepBudget);
+  const checker = new PolicyChecker(read, options.stepsMax ?? estimatedStepsMax);
   const program = checker.program();
   const problems = sortProblems(read.source.problems);
   const { document } = read;

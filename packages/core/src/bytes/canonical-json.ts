@@ -33,7 +33,8 @@ function canonicalArray(items: readonly unknown[]): string {
 function canonicalObject(object: Readonly<Record<string, unknown>>): string {
   // The default sort compares UTF-16 code units, which is what RFC 8785 §3.2.3 asks.
   let text = '{';
-  for (const name of Object.keys(object).sort()) {
+  const names = Object.keys(object);
+  for (const name of names.length > 1 ? names.sort() : names) {
     const member = object[name];
     if (member === undefined) continue;
     text += `${text.length === 1 ? '' : ','}${canonicalString(name)}:${canonicalJson(member)}`;
@@ -44,7 +45,11 @@ function canonicalObject(object: Readonly<Record<string, unknown>>): string {
 /** With the `u` flag a pair is one code point, so this matches lone surrogates only. */
 const loneSurrogate = /\p{Surrogate}/u;
 
+/** Printable ASCII without quote and backslash: most names and ids, and nothing in them is escaped. */
+const plain = /^[ !#-[\]-~]*$/;
+
 function canonicalString(text: string): string {
+  if (plain.test(text)) return `"${text}"`;
   if (loneSurrogate.test(text)) throw new TypeError('a string with a lone surrogate has no canonical JSON');
   return JSON.stringify(text);
 }

@@ -137,6 +137,22 @@ export function hashJson(value: unknown, primitives: Primitives): string {
   return toHex(primitives.sha256(bytes));
 }
 
+/**
+ * Hashes of fact values by identity. Facts are never written to, so a value held hot is hashed once however many decisions
+ * read it; entries go with the values.
+ */
+const valueHashes = new WeakMap<object, string>();
+
+function hashOfValue(value: unknown, primitives: Primitives): string {
+  if (typeof value !== 'object' || value === null) return hashJson(value, primitives);
+  let hash = valueHashes.get(value);
+  if (hash === undefined) {
+    hash = hashJson(value, primitives);
+    valueHashes.set(value, hash);
+  }
+  return hash;
+}
+
 function readsOf(outcome: Outcome, full: boolean, primitives: Primitives): readonly FactRead[] {
   const byKey = new Map<string, FactRead>();
   for (const { namespace, key, found } of outcome.lookups) {
@@ -154,12 +170,14 @@ function readOf(
 ): FactRead {
   if (found.kind === 'absent') return { key, absent: true };
   if (found.kind === 'error') return { key, error: found.message };
-  const sha256 = hashJson(found.value, primitives);
-  const read = { key, dots: [...found.dots].sort(), sha256 };
+  const sha256 = hashOfValue(found.value, primitives);
+  const dots = found.dots.length > 1 ? [...found.dots].sort() : found.dots;
+  const read = { key, dots, sha256 };
   return full && !(found.value instanceof Uint8Array) ? { ...read, value: found.value as Json } : read;
 }
 
 function stalenessOf(outcome: Outcome): Receipt['staleness_ms'] {
-  const names = [...outcome.stalenessMs.keys()].sort();
-  return Object.fromEntries(names.map((name) => [name, outcome.stalenessMs.get(name) ?? null]));
+  const staleness: Record<string, number | null> = {};
+  for (const name of [...outcome.stalenessMs.keys()].sort()) staleness[name] = outcome.stalenessMs.get(name) ?? null;
+  return staleness;
 }

@@ -14,6 +14,8 @@ export interface ApplyParams {
   readonly message?: string;
   readonly ref?: string;
   readonly dry_run?: boolean;
+  /** Writes below a mirrored repository too; its next sync puts its own state back. */
+  readonly force?: boolean;
 }
 
 /** One policy that an update changed. */
@@ -140,24 +142,95 @@ export interface TreeNode {
 }
 
 export interface SyncParams {
-  /** A local path or URL that `git` understands. */
-  readonly repository: string;
+  /** A local path or URL that `git` understands, or the id of a mirror; absent: the only mirror there is. */
+  readonly repository?: string;
+  /** Branch or tag; absent: the one followed so far, else the repository's default. */
   readonly branch?: string;
   /** Folder inside the repository that holds the policies. */
   readonly directory?: string;
+  /** Place in the policy tree that the mirror owns; absent: the first segments that the repository has. */
+  readonly prefix?: string;
   readonly dry_run?: boolean;
-  readonly [option: string]: unknown;
+  /** Confirms that a repository without policies is meant to empty its place. */
+  readonly allow_empty?: boolean;
+  /** Takes over what a configured mirror owns. */
+  readonly force?: boolean;
+  /** Lifts the pin of a rollback first. */
+  readonly resume?: boolean;
+  /** Forgets the mirror instead: its policies stay, and belong to nobody. */
+  readonly detach?: boolean;
 }
 
+/** What a sync did, or with `dry_run` would do. */
 export interface SyncResult {
   readonly sync_id: string;
-  readonly status: string;
+  readonly status: 'completed' | 'up-to-date' | 'dry-run';
   readonly policies_added: number;
   readonly policies_updated: number;
   readonly policies_removed: number;
+  /** Commit of the repository; accepted wherever a root is asked for. */
   readonly commit: string;
+  /** Content root of the policy tree, and the root commit that carries it. */
   readonly root: string;
-  readonly [detail: string]: unknown;
+  readonly root_commit: string;
+  /** Id of the mirror. */
+  readonly mirror: string;
+  readonly repository: string;
+  readonly branch: string;
+  readonly directory: string;
+  readonly prefix: string;
+  /** Whether the mirror stays at this commit until resumed. */
+  readonly pinned: boolean;
+  /** Policies and tests that the commit holds. */
+  readonly policies: number;
+  readonly tests: number;
+  readonly author: Author;
+  readonly message: string;
+  readonly signed_by: string | null;
+  readonly changes: readonly ChangedPolicy[];
+  /** Paths that had been changed here and now are as in the repository again. */
+  readonly drift_reverted: readonly string[];
+  readonly warnings: readonly FileProblem[];
+  /** With `dry_run`: tests whose result would change. */
+  readonly changed_tests?: readonly {
+    readonly path: string;
+    readonly name: string;
+    /** Whether the test stands in the tree now, or comes with the commit. */
+    readonly suite: 'current' | 'incoming';
+    readonly before: 'passed' | 'failed';
+    readonly after: 'passed' | 'failed';
+    readonly message?: string;
+  }[];
+  /** With `dry_run`: unified patches of the first 500 changes. */
+  readonly patches?: readonly {
+    readonly path: string;
+    readonly change: 'added' | 'changed' | 'removed';
+    readonly source_patch?: string;
+    readonly test_patch?: string;
+  }[];
+}
+
+/** How a mirror stands. */
+export interface Mirror {
+  readonly mirror: string;
+  readonly repository: string;
+  readonly branch: string | null;
+  readonly directory: string;
+  readonly prefix: string;
+  readonly owned: readonly string[];
+  readonly configured: boolean;
+  readonly status: 'new' | 'synced' | 'failed' | 'pinned';
+  readonly commit: string | null;
+  readonly root: string | null;
+  readonly root_commit: string | null;
+  readonly synced_at: number | null;
+  readonly pin: { readonly commit: string; readonly by: string; readonly since: number } | null;
+  readonly seen_commit: string | null;
+  readonly behind: boolean;
+  readonly last_attempt_at: number | null;
+  readonly error: { readonly reason: string; readonly message: string; readonly at: number } | null;
+  /** Policies that differ from what the last sync put there. */
+  readonly drift: readonly string[];
 }
 
 export interface TokenCreateParams {
@@ -219,6 +292,7 @@ export interface ControlCalls {
       expected_version?: string | null;
       message?: string;
       ref?: string;
+      force?: boolean;
     };
     result: {
       path: string;
@@ -236,6 +310,7 @@ export interface ControlCalls {
       expected_version?: string | null;
       message?: string;
       ref?: string;
+      force?: boolean;
     };
     result: { path: string; root: string; commit: string };
   };
@@ -282,9 +357,15 @@ export interface ControlCalls {
   backup: { params: Row; result: Row };
   'restore-backup': { params: Row; result: Row };
   'sync-from-git': { params: SyncParams; result: SyncResult };
-  'get-sync-status': { params: Row; result: Row };
+  'get-sync-status': {
+    params: { sync_id?: string; repository?: string };
+    result: Row & { readonly mirrors?: readonly Mirror[] };
+  };
   'sync-from-peer': { params: Row; result: Row };
-  'rollback-to-commit': { params: Row; result: Row };
+  'rollback-to-commit': {
+    params: { commit: string; repository?: string; dry_run?: boolean; allow_empty?: boolean };
+    result: SyncResult;
+  };
   prove: { params: { path: string; root?: string }; result: Row };
   status: { params: Record<string, never>; result: Row };
   members: { params: Record<string, never>; result: Row };

@@ -41,9 +41,10 @@ function messageOf(error: unknown): string {
 function hints(error: unknown): string[] {
   if (!isKnown(error)) return [];
   const lines: string[] = [];
-  const { nearest, problems, current } = error.details;
+  const { nearest, problems, current, failed_tests: failedTests } = error.details;
   if (typeof nearest === 'string' && !error.message.includes(nearest)) lines.push(`did you mean \`${nearest}\`?`);
   if (Array.isArray(problems)) lines.push(...problems.flatMap((problem) => renderProblem(problem)));
+  if (Array.isArray(failedTests)) lines.push(...failedTests.map(renderFailedTest));
   if (current !== undefined) lines.push(`stored now: ${JSON.stringify(current)}`);
   if (error.reason === 'unauthenticated')
     lines.push("give a token in IPE_TOKEN, or point --dir at the node's directory");
@@ -67,4 +68,9 @@ export function renderProblem(problem: unknown): string[] {
   if (typeof underline === 'string') lines.push(`    ${underline}`);
   if (typeof hint === 'string' && !String(message).includes(hint)) lines.push(`    = ${hint}`);
   return lines;
+}
+
+function renderFailedTest(test: unknown): string {
+  const { file, line, name, message } = test as Record<string, unknown>;
+  return `${file}${line === undefined ? '' : `:${line}`}: test \`${name}\` failed${message === undefined ? '' : `: ${message}`}`;
 }

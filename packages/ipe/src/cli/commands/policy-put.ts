@@ -11,6 +11,7 @@ interface Options extends NodeOptions {
   readonly ifVersion?: string;
   readonly ifAbsent?: boolean;
   readonly ref?: string;
+  readonly force?: boolean;
 }
 
 export function define(command: Command, cli: Cli): void {
@@ -22,6 +23,7 @@ export function define(command: Command, cli: Cli): void {
     .option('--if-version <version>', 'only over this version')
     .option('--if-absent', 'only if there is none yet')
     .option('--ref <ref>', 'on this ref in place of main')
+    .option('--force', 'also below a mirrored repository, until its next sync')
     .addHelpText(
       'after',
       '\nExample:\n  ipe policy put prod.deployment.approval approval.policy.yaml --test approval.test.yaml -m "two seniors"',
@@ -33,7 +35,15 @@ export function define(command: Command, cli: Cli): void {
       const result = await withPlane(cli, options, 'control', ({ control }) =>
         control.call(
           'put-policy',
-          given({ path, source, test, expected_version, message: options.message, ref: options.ref }),
+          given({
+            path,
+            source,
+            test,
+            expected_version,
+            message: options.message,
+            ref: options.ref,
+            force: options.force,
+          }),
         ),
       );
       cli.show(options, result, () => {

@@ -8,6 +8,7 @@ interface Options extends NodeOptions {
   readonly message?: string;
   readonly ifVersion?: string;
   readonly ref?: string;
+  readonly force?: boolean;
 }
 
 export function define(command: Command, cli: Cli): void {
@@ -16,14 +17,15 @@ export function define(command: Command, cli: Cli): void {
     .option('-m, --message <text>', 'why')
     .option('--if-version <version>', 'only this version')
     .option('--ref <ref>', 'on this ref in place of main')
+    .option('--force', 'also below a mirrored repository, until its next sync')
     .addHelpText(
       'after',
       '\nIts history stays; `ipe policy history` shows it.\n\nExample:\n  ipe policy rm prod.deployment.approval -m "moved"',
     )
     .action(async (path: string, options: Options) => {
-      const { message, ifVersion, ref } = options;
+      const { message, ifVersion, ref, force } = options;
       const result = await withPlane(cli, options, 'control', ({ control }) =>
-        control.call('delete-policy', given({ path, message, expected_version: ifVersion, ref })),
+        control.call('delete-policy', given({ path, message, expected_version: ifVersion, ref, force })),
       );
       cli.show(options, result, () => cli.out.line(`removed ${path}, root ${shortId(result.root)}`));
     });

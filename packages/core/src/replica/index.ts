@@ -15,6 +15,8 @@ export {
   type ExchangeOptions,
   encodeReport,
   type Heads,
+  type Interest,
+  isOfInterest,
   type Missing,
   missingFrom,
   type NamespaceVector,

@@ -67,7 +67,8 @@ class Node {
   }
 
   report(): VectorReport {
-    return { origin: this.origin, namespaces: new Map([['n', this.vector()]]) };
+    const namespaces = new Map([['n', this.vector()]]);
+    return { origin: this.origin, interest: 'all', isSettled: this.isWhole, namespaces };
   }
 
   write(): void {
@@ -208,7 +209,12 @@ describe('exchange', () => {
     const cluster = new Cluster(2);
     const a = cluster.nodes[0]!;
     const theirs = { strategy: 'counter', isWhole: true, heads: new Map([[sourceOf(1), 3]]) };
-    const report = { origin: originOf(1), namespaces: new Map([['n', theirs]]) };
+    const report: VectorReport = {
+      origin: originOf(1),
+      interest: 'all',
+      isSettled: true,
+      namespaces: new Map([['n', theirs]]),
+    };
     a.step({ type: 'linked', peer: originOf(1) });
     a.step({ type: 'reported', report, isAnswer: true });
     a.step({ type: 'reported', report, isAnswer: true });
@@ -236,7 +242,12 @@ describe('reports and vectors', () => {
   test('a report comes back from its text as it was, and other texts are refused', () => {
     fc.assert(
       fc.property(heads, fc.boolean(), (vector, isWhole) => {
-        const report = { origin: originOf(1), namespaces: new Map([['n', { strategy, isWhole, heads: vector }]]) };
+        const report: VectorReport = {
+          origin: originOf(1),
+          interest: isWhole ? 'all' : ['n'],
+          isSettled: isWhole,
+          namespaces: new Map([['n', { strategy, isWhole, heads: vector }]]),
+        };
         expect(decodeReport(encodeReport(report), sources)).toEqual(report);
       }),
     );

@@ -1,5 +1,5 @@
 import type { Source } from '../dot.ts';
-import type { NamespaceVector, VectorReport } from './report.ts';
+import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
 import { covers, coversDot, type Heads, missingFrom } from './vectors.ts';
 
 /** What the outside tells the exchange. Peers go by the origin of their instance. */
@@ -16,6 +16,8 @@ export type ExchangeEvent =
   | { readonly type: 'ask-failed'; readonly peer: string }
   /** How a pull or a bootstrap ended. What it brought is durable here, and `heads` has said so. */
   | { readonly type: 'pulled'; readonly pull: number; readonly outcome: PullOutcome }
+  /** Something waits for news, or a gap was met: linked peers are asked now, whatever the interval. */
+  | { readonly type: 'hurry' }
   /** Time has passed: about each 100 ms. */
   | { readonly type: 'tick' };
 
@@ -65,6 +67,8 @@ interface Peer {
   askedMs: number;
   reportMs: number;
   readonly namespaces: Map<string, NamespaceVector>;
+  interest: Interest;
+  isSettled: boolean;
   /** By namespace: the last time when all that the peer had reported was held here. */
   readonly confirmedMs: Map<string, number>;
 }
@@ -130,6 +134,9 @@ export class Exchange {
       case 'pulled':
         this.#pulled(event.pull, event.outcome);
         break;
+      case 'hurry':
+        for (const peer of this.#peers.values()) peer.dueMs = nowMs;
+        break;
       case 'tick':
         break;
     }
@@ -146,8 +153,11 @@ export class Exchange {
    */
   isStable(namespace: string, dot: { readonly source: Source; readonly seq: number; readonly idx: number }): boolean {
     return this.#members.every((origin) => {
-      const vector = this.#peers.get(origin)?.namespaces.get(namespace);
-      return vector?.isWhole === true && coversDot(vector.heads, dot);
+      const peer = this.#peers.get(origin);
+      const vector = peer?.namespaces.get(namespace);
+      if (vector !== undefined) return vector.isWhole && coversDot(vector.heads, dot);
+      // A member that takes no part in the namespace will never bring anything of it back.
+      return peer?.isSettled === true && !isOfInterest(peer.interest, namespace);
     });
   }
 
@@ -164,7 +174,9 @@ export class Exchange {
   stableHeads(namespace: string): Map<Source, number> {
     const stable = new Map(this.#own.get(namespace)?.heads ?? []);
     for (const origin of this.#members) {
-      const theirs = this.#peers.get(origin)?.namespaces.get(namespace)?.heads;
+      const peer = this.#peers.get(origin);
+      if (peer?.isSettled === true && !isOfInterest(peer.interest, namespace)) continue;
+      const theirs = peer?.namespaces.get(namespace)?.heads;
       for (const [source, seq] of stable) stable.set(source, Math.min(seq, theirs?.get(source) ?? 0));
     }
     return stable;
@@ -177,7 +189,9 @@ export class Exchange {
   stalenessMs(namespace: string, nowMs: number): number {
     let staleness = 0;
     for (const origin of this.#members) {
-      const confirmed = this.#peers.get(origin)?.confirmedMs.get(namespace);
+      const peer = this.#peers.get(origin);
+      if (peer?.isSettled === true && !isOfInterest(peer.interest, namespace)) continue;
+      const confirmed = peer?.confirmedMs.get(namespace);
       staleness = Math.max(staleness, confirmed === undefined ? Number.POSITIVE_INFINITY : nowMs - confirmed);
     }
     return Math.max(0, staleness);
@@ -210,6 +224,8 @@ export class Exchange {
         askedMs: Number.NEGATIVE_INFINITY,
         reportMs: Number.NEGATIVE_INFINITY,
         namespaces: new Map(),
+        interest: [],
+        isSettled: false,
         confirmedMs: new Map(),
       };
       this.#peers.set(origin, peer);
@@ -225,6 +241,8 @@ export class Exchange {
       peer.isAsking = false;
       peer.reportMs = peer.askedMs;
     }
+    peer.interest = report.interest;
+    peer.isSettled = report.isSettled;
     for (const [namespace, vector] of report.namespaces) {
       peer.namespaces.set(namespace, vector);
       this.#confirm(peer, namespace);
@@ -267,6 +285,7 @@ export class Exchange {
   #plan(): void {
     for (const [origin, peer] of this.#peers) {
       if (!peer.isLinked) continue;
+      this.#settleUnnamed(peer);
       for (const [namespace, theirs] of peer.namespaces) {
         const own = this.#own.get(namespace);
         // No interest: records of other namespaces are none of ours.
@@ -276,14 +295,25 @@ export class Exchange {
     }
   }
 
+  /** What a settled peer takes part in and does not name is empty there: then what is here is whole. */
+  #settleUnnamed(peer: Peer): void {
+    if (!peer.isSettled) return;
+    for (const [namespace, own] of this.#own) {
+      if (own.isWhole || peer.namespaces.has(namespace) || !isOfInterest(peer.interest, namespace)) continue;
+      this.#whole(namespace, own);
+    }
+  }
+
+  #whole(namespace: string, own: NamespaceVector): void {
+    this.#own.set(namespace, { ...own, isWhole: true });
+    this.#effects.push({ type: 'whole', namespace });
+  }
+
   #planNamespace(origin: string, namespace: string, own: NamespaceVector, theirs: NamespaceVector): void {
     const missing = missingFrom(own.heads, theirs.heads);
     if (missing.length === 0) {
       // Covered by one member that is whole itself: nothing that existed when it was asked is missing here.
-      if (!own.isWhole && theirs.isWhole) {
-        this.#own.set(namespace, { ...own, isWhole: true });
-        this.#effects.push({ type: 'whole', namespace });
-      }
+      if (!own.isWhole && theirs.isWhole) this.#whole(namespace, own);
       return;
     }
     const isBusy = (source: Source | undefined) =>

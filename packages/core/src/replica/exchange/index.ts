@@ -5,5 +5,12 @@ export {
   type ExchangeOptions,
   type PullOutcome,
 } from './exchange.ts';
-export { decodeReport, encodeReport, type NamespaceVector, type VectorReport } from './report.ts';
+export {
+  decodeReport,
+  encodeReport,
+  type Interest,
+  isOfInterest,
+  type NamespaceVector,
+  type VectorReport,
+} from './report.ts';
 export { covers, coversDot, type Heads, type Missing, missingFrom } from './vectors.ts';

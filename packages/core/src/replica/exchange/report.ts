@@ -6,7 +6,19 @@ import type { Heads } from './vectors.ts';
 export interface VectorReport {
   /** The reporting instance: 16 hexadecimal digits. */
   readonly origin: string;
+  /** Namespaces that the instance takes part in, whether or not it has anything of them yet. */
+  readonly interest: Interest;
+  /** Whether it holds all of its interest whole: then what it does not name, it knows to be empty. */
+  readonly isSettled: boolean;
   readonly namespaces: ReadonlyMap<string, NamespaceVector>;
+}
+
+/** All namespaces, or the named ones. IPE's own (`_sys`) always belong to it. */
+export type Interest = 'all' | readonly string[];
+
+/** Whether an interest covers a namespace. */
+export function isOfInterest(interest: Interest, namespace: string): boolean {
+  return interest === 'all' || namespace.startsWith('_') || interest.includes(namespace);
 }
 
 export interface NamespaceVector {
@@ -17,7 +29,12 @@ export interface NamespaceVector {
   readonly heads: Heads;
 }
 
-type ReportJson = { origin: string; namespaces: Record<string, [string, 0 | 1, Record<string, number>]> };
+type ReportJson = {
+  origin: string;
+  interest: Interest;
+  settled: boolean;
+  namespaces: Record<string, [string, 0 | 1, Record<string, number>]>;
+};
 
 /** JSON text of a report. */
 export function encodeReport(report: VectorReport): string {
@@ -27,13 +44,17 @@ export function encodeReport(report: VectorReport): string {
     for (const [source, seq] of heads) seqs[source.id] = seq;
     namespaces[name] = [strategy, isWhole ? 1 : 0, seqs];
   }
-  return JSON.stringify({ origin: report.origin, namespaces } satisfies ReportJson);
+  const { origin, interest, isSettled: settled } = report;
+  return JSON.stringify({ origin, interest, settled, namespaces } satisfies ReportJson);
 }
 
 /** @throws IpeError `invalid_request` for anything that `encodeReport` does not write. */
 export function decodeReport(text: string, sources: Sources): VectorReport {
   try {
-    const { origin, namespaces } = JSON.parse(text) as ReportJson;
+    const { origin, interest, settled, namespaces } = JSON.parse(text) as ReportJson;
+    const isInterest =
+      interest === 'all' || (Array.isArray(interest) && interest.every((name) => typeof name === 'string'));
+    if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
     if (!/^[0-9a-f]{16}$/.test(origin)) throw new Error('origin');
     const decoded = new Map<string, NamespaceVector>();
     for (const [name, [strategy, whole, seqs]] of Object.entries(namespaces)) {
@@ -45,7 +66,7 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       }
       decoded.set(name, { strategy, isWhole: whole === 1, heads });
     }
-    return { origin, namespaces: decoded };
+    return { origin, interest, isSettled: settled, namespaces: decoded };
   } catch (cause) {
     throw new IpeError('invalid_request', `a vector report cannot be read: ${(cause as Error).message}`, { cause });
   }

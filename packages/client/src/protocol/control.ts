@@ -254,6 +254,16 @@ export interface VerifyReport {
 }
 
 /** What a garbage collection did, or would do: counts of objects, and bytes freed. */
+/** How far sealing all facts again has come. */
+export interface RekeyReport {
+  readonly state: 'running' | 'done' | 'idle' | 'failed';
+  readonly rows: number;
+  readonly families_done: number;
+  readonly families: number;
+  readonly rewrapped: boolean;
+  readonly error?: string;
+}
+
 export interface CollectReport {
   readonly dry_run: boolean;
   readonly retained_commits: number;
@@ -373,4 +383,6 @@ export interface ControlCalls {
   'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
   evict: { params: Row; result: Row };
+  /** Changes the keys that facts are sealed with at rest; `start: false` only tells how far that has come. */
+  rekey: { params: { new_key_path?: string; start?: boolean }; result: RekeyReport };
 }

@@ -68,6 +68,7 @@ export const methods = {
     'token-list': control('read'),
     'token-revoke': control('admin'),
     evict: control('admin'),
+    rekey: control('admin'),
     subscribe: control('read', { streaming: true }),
     unsubscribe: control('read', { streaming: true }),
   },

@@ -60,6 +60,7 @@ export const commands: readonly CommandEntry[] = [
   { path: 'data history', summary: 'List the versions of a fact', load: () => import('./commands/data-history.ts') },
   { path: 'data export', summary: 'Write facts as NDJSON', load: () => import('./commands/data-export.ts') },
   { path: 'data import', summary: 'Read facts from NDJSON', load: () => import('./commands/data-import.ts') },
+  { path: 'data rekey', summary: 'Seal facts with new keys', load: () => import('./commands/data-rekey.ts') },
   { path: 'token create', summary: 'Make a token, shown once', load: () => import('./commands/token-create.ts') },
   { path: 'token ls', summary: 'List tokens', load: () => import('./commands/token-ls.ts') },
   { path: 'token revoke', summary: 'Revoke a token', load: () => import('./commands/token-revoke.ts') },

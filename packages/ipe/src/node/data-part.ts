@@ -1,32 +1,31 @@
 import { randomInt } from 'node:crypto';
 import { join } from 'node:path';
 import type { Json } from '@ipe/core/policy';
-import { dataFamilies, liveKey } from '@ipe/core/replica';
-import { openMemoryKv } from '@ipe/core/store';
-import type { PlaneService } from '../api/method.ts';
+import { liveKey } from '@ipe/core/replica';
+import type { Handlers, PlaneService } from '../api/method.ts';
 import { createDataService, type Engine, Freshness, openEngine, openFacts, settingsFrom } from '../data/index.ts';
 import type { FactPage, FactsSource } from '../evaluation/index.ts';
 import { openMark } from '../stores/mark.ts';
-import { openRocksKv } from '../stores/rocksdb/index.ts';
+import { openFactStore } from './fact-store.ts';
 import type { PartsContext } from './start.ts';
 
 export interface DataPart {
   readonly service: PlaneService;
   readonly engine: Engine;
   readonly facts: FactsSource;
+  /** Methods of the control plane that look after the fact store. */
+  readonly controlHandlers: Handlers;
 }
 
 /** Opens the fact store and the data plane over it. */
 export async function openDataPart(context: PartsContext): Promise<DataPart> {
   const { config, layout, identity, log, metrics, onClose } = context;
   const settings = config.predicate_service.data_plane;
-  const isMemory = settings.backend === 'memory';
-  const kv = isMemory
-    ? openMemoryKv({ families: dataFamilies })
-    : await openRocksKv({ directory: layout.data, families: dataFamilies, holder: identity.id });
+  const places = { root: layout.root, directory: layout.data, holder: identity.id };
+  const { kv, isDurable, handlers } = await openFactStore(config, places, log);
   onClose('fact store', () => kv.close());
   const onError = (error: unknown) => log.error({ err: error }, 'the fact store met an error');
-  const mark = isMemory ? undefined : await openMark(join(layout.keys, 'data.mark'), { onError });
+  const mark = isDurable ? await openMark(join(layout.keys, 'data.mark'), { onError }) : undefined;
   if (mark !== undefined) onClose('mark of the fact store', () => mark.close());
   const engine = await openEngine({
     kv,
@@ -53,7 +52,8 @@ export async function openDataPart(context: PartsContext): Promise<DataPart> {
     help: '1 while the fact store refuses writes.',
     read: () => (engine.fence === undefined ? 0 : 1),
   });
-  return { service: createDataService({ engine }), engine, facts: factsOf(engine, config.evaluation_plane.fresh_wait) };
+  const facts = factsOf(engine, config.evaluation_plane.fresh_wait);
+  return { service: createDataService({ engine }), engine, facts, controlHandlers: handlers };
 }
 
 /** Uniform in [0, 1), from the system's generator: epochs are drawn from it and must never repeat. */

@@ -6,7 +6,8 @@ import type { OpenParts } from './start.ts';
 /** The parts of a whole node: facts, policies, decisions over both. */
 export const openParts: OpenParts = async (context) => {
   const data = await openDataPart(context);
-  const control = await openControlPart(context, async () => ({
+  const controlExtra = { ...context.controlExtra, ...data.controlHandlers };
+  const control = await openControlPart({ ...context, controlExtra }, async () => ({
     ...context.describe(),
     data: {
       namespaces: data.engine.namespaces(),

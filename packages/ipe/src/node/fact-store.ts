@@ -1,0 +1,101 @@
+import { resolve } from 'node:path';
+import { IpeError } from '@ipe/core';
+import { type DataFamily, dataFamilies } from '@ipe/core/replica';
+import { type Kv, openMemoryKv } from '@ipe/core/store';
+import type { Handlers } from '../api/method.ts';
+import { readParams } from '../api/params.ts';
+import type { Config } from '../config/index.ts';
+import { dataLayouts, openPlainStore, openSealedStore, type ResealProgress, type SealedKv } from '../stores/index.ts';
+import { readMasterKey } from '../stores/sealed/index.ts';
+import type { Logger } from '../telemetry/logger.ts';
+
+/** The fact store as configured, and what keeps its keys. */
+export interface FactStore {
+  readonly kv: Kv<DataFamily>;
+  /** Absent: nothing is left of it after a restart. */
+  readonly isDurable: boolean;
+  /** `rekey` of the control plane. */
+  readonly handlers: Handlers;
+}
+
+/**
+ * Opens the fact store: in memory, in clear, or sealed. A reseal that a restart cut short goes on in the background.
+ * @throws IpeError as `openRocksKv` and `openSealedStore` do
+ */
+export async function openFactStore(
+  config: Config,
+  places: { readonly root: string; readonly directory: string; readonly holder: string },
+  log: Logger,
+): Promise<FactStore> {
+  const { directory, holder } = places;
+  if (config.predicate_service.data_plane.backend === 'memory')
+    return { kv: openMemoryKv({ families: dataFamilies }), isDurable: false, handlers: rekeyHandlers(undefined, log) };
+  const { encrypt_at_rest: isSealed, encryption_key_path: keyPath } = config.data_plane.security;
+  const options = { directory, families: dataFamilies, holder };
+  if (!isSealed || keyPath === undefined)
+    return { kv: await openPlainStore(options), isDurable: true, handlers: rekeyHandlers(undefined, log) };
+  const seal = { keyPath: resolve(places.root, keyPath), layouts: dataLayouts };
+  const sealed = await openSealedStore(options, seal);
+  return { kv: sealed, isDurable: true, handlers: rekeyHandlers(sealed, log) };
+}
+
+/** What `rekey` answers. */
+interface RekeyReport {
+  readonly state: 'running' | 'done' | 'idle' | 'failed';
+  /** Rows looked at by the run under way, or the last one. */
+  readonly rows: number;
+  readonly families_done: number;
+  readonly families: number;
+  readonly rewrapped: boolean;
+  readonly error?: string;
+}
+
+/**
+ * `rekey {new_key_path?, start?}`: wraps the keys by the master key in a new file, begins to seal all rows again in the
+ * background unless `start` is false, and tells how far that has come.
+ */
+function rekeyHandlers(sealed: SealedKv<DataFamily> | undefined, log: Logger): Handlers {
+  let last: ResealProgress | undefined = sealed?.resealing;
+  let state: RekeyReport['state'] = 'idle';
+  let failure: string | undefined;
+  const begin = (kv: SealedKv<DataFamily>) => {
+    if (state === 'running') return;
+    state = 'running';
+    failure = undefined;
+    kv.reseal({ onProgress: (progress) => (last = progress) }).then(
+      (progress) => {
+        last = progress;
+        state = progress.done ? 'done' : 'idle';
+        if (progress.done) log.info({ rows: progress.rows }, 'all facts are sealed with the new key');
+      },
+      (error) => {
+        state = 'failed';
+        failure = error instanceof Error ? error.message : String(error);
+        log.error({ err: error }, 'sealing the facts again stopped; it goes on at the next start or `ipe data rekey`');
+      },
+    );
+  };
+  if (last !== undefined) begin(sealed!);
+  return {
+    rekey: async (params): Promise<RekeyReport> => {
+      const fields = readParams(params, ['new_key_path', 'start']);
+      if (sealed === undefined)
+        throw new IpeError('invalid_request', 'the fact store is not sealed; see `encrypt_at_rest`');
+      const path = fields.optionalString('new_key_path', { empty: false });
+      const starts = fields.boolean('start', true);
+      if (path !== undefined) {
+        await sealed.rewrap(await readMasterKey(resolve(path)));
+        log.warn({ path }, 'the keys of the fact store are wrapped by another key file: name it in the configuration');
+      }
+      if (starts) begin(sealed);
+      return {
+        state,
+        rows: last?.rows ?? 0,
+        families_done: last?.familiesDone ?? 0,
+        families: dataFamilies.length,
+        rewrapped: path !== undefined,
+        ...(failure !== undefined && { error: failure }),
+      };
+    },
+  };
+}

@@ -19,6 +19,7 @@ export {
   objectId,
   unframeObject,
 } from './object.ts';
+export { applyDelta, packEntryHeader, packHeader, packTypes } from './pack.ts';
 export {
   checkTree,
   compareEntries,

@@ -1,12 +1,11 @@
-import type { Primitives } from '../bytes/index.ts';
-import { IpeError } from '../errors.ts';
+import { type Primitives, toHex } from '../bytes/index.ts';
 import { type Commit, decodeCommit, objectId } from '../git/index.ts';
 import type { Kv, KvOperation } from '../store/index.ts';
 import { versionBody, versionOf } from './commits.ts';
 import { type Comparison, compareRoots } from './compare.ts';
 import { LruCache } from './lru.ts';
 import type { ObjectStore } from './objects.ts';
-import { comparePaths } from './paths.ts';
+import { comparePaths, parentPath } from './paths.ts';
 import {
   type ChainState,
   type CommitRecord,
@@ -284,31 +283,45 @@ export class Records {
   }
 
   /**
-   * The record of a commit whose parents were collected: every node counts as its own. Version chains are found among
-   * the version commits that retention left: the newest of a path that is not newer than the commit.
+   * The record of a commit whose parents were collected: every state counts as its own. Version chains are found among
+   * the version commits that retention left, the newest of each path that is not newer than the commit; a directory was
+   * last changed when anything below it was, removals included.
    */
   async #boundaryRecord(record: CommitRecord): Promise<CommitRecord> {
-    const newest = new Map<string, { version: ObjectId; updatedAtMs: number; tree: ObjectId }>();
+    const newest = await this.#newestVersions(record.timeMs);
+    const policies = new Map<string, ChainState>();
+    const directories = new Map<string, DirectoryState>();
+    for (const [path, , after] of record.policies) policies.set(path, after);
+    for (const [path, { version, commit, updatedAtMs, deleted }] of newest) {
+      const standing = policies.has(path);
+      if (standing !== deleted) policies.set(path, { version, updatedAtMs, deleted });
+      for (let at = parentPath(path); at !== undefined; at = parentPath(at)) {
+        if ((directories.get(at)?.updatedAtMs ?? -1) < updatedAtMs) directories.set(at, { commit, updatedAtMs });
+      }
+    }
+    return {
+      ...record,
+      policies: byPath(policies).map(([path, after]) => [path, null, after]),
+      directories: record.directories.map(([path, , after]) => [path, null, directories.get(path) ?? after]),
+      base: true,
+    };
+  }
+
+  async #newestVersions(notAfterMs: number): Promise<Map<string, ChainState & { readonly commit: ObjectId }>> {
+    const newest = new Map<string, ChainState & { readonly commit: ObjectId }>();
     for await (const [key, stored] of this.#kv.entries('objects')) {
-      const id = hexKey(key);
+      const id = toHex(key);
       const found = this.#objects.decode(id, stored);
       if (found.type !== 'commit') continue;
       const commit = decodeCommit(this.#primitives, found.body);
       const named = versionOf(commit);
       const updatedAtMs = commit.author.timeSeconds * 1000;
-      if (named === undefined || updatedAtMs > record.timeMs) continue;
-      const best = newest.get(named.path);
-      if (best === undefined || best.updatedAtMs < updatedAtMs) {
-        newest.set(named.path, { version: id, updatedAtMs, tree: commit.tree });
-      }
+      if (named === undefined || updatedAtMs > notAfterMs) continue;
+      if ((newest.get(named.path)?.updatedAtMs ?? -1) >= updatedAtMs) continue;
+      const deleted = commit.tree === emptyRoot;
+      newest.set(named.path, { version: id, commit: named.commit, updatedAtMs, deleted });
     }
-    const policies = record.policies.map(([path, , after]): CommitRecord['policies'][number] => {
-      const found = newest.get(path);
-      if (found === undefined) return [path, null, after];
-      const { version, updatedAtMs } = found;
-      return [path, null, { version, updatedAtMs, deleted: found.tree === emptyRoot }];
-    });
-    return { ...record, policies, base: true };
+    return newest;
   }
 
   /** Whether retention cut the history before this commit. */
@@ -325,9 +338,4 @@ export class Records {
 /** In path order, so that a record is the same however it came about. */
 function byPath<Side>(sides: ReadonlyMap<string, Side>): [string, Side][] {
   return [...sides].sort(([a], [b]) => comparePaths(a, b));
-}
-
-function hexKey(key: Uint8Array): ObjectId {
-  if (key.length !== 32) throw new IpeError('corrupt', 'an object is stored under a key that is not an id');
-  return Array.from(key, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

@@ -64,6 +64,7 @@ export async function restoreRoot(
 /** Runs in the queue. */
 export async function promoteRef(
   state: StoreState,
+  source: Revision,
   request: CommitMeta & {
     readonly from: string;
     readonly to?: string;
@@ -71,7 +72,6 @@ export async function promoteRef(
     readonly force?: boolean;
   },
 ): Promise<UpdateResult> {
-  const source = state.head(request.from);
   const target = startingHead(state, request.to ?? mainRef);
   checkExpectedRoot(target, request.expectedRoot);
   if (source.commit === null) throw new IpeError('invalid_params', `\`${request.from}\` has no commit to promote`);
@@ -123,14 +123,14 @@ async function commitsSince(
     const record: CommitRecord = await state.records.get(id);
     if (record.generation <= lowest) return undefined;
     found.push([id, record]);
-    id = record.parents[0];
+    id = record.base === true ? undefined : record.parents[0];
     if (id === undefined && base !== null) return undefined;
   }
   if (found.length === 0) found.push([commit, await state.records.get(commit)]);
   return found.reverse();
 }
 
-async function refuseDiverged(state: StoreState, source: Head, target: Head): Promise<never> {
+async function refuseDiverged(state: StoreState, source: Revision, target: Head): Promise<never> {
   const ancestors = new Set<ObjectId>();
   for (let id: ObjectId | undefined = source.commit ?? undefined; id !== undefined; ) {
     ancestors.add(id);

@@ -1,6 +1,9 @@
 import { IpeError } from '../errors.ts';
+import { isObjectId } from '../git/index.ts';
+import { planCopy } from './copy.ts';
 import { checkCollectOptions, collectGarbage } from './gc.ts';
 import { diffRoots, readHistory, readLog } from './history.ts';
+import { checkHead, ingestObjects } from './ingest.ts';
 import { makeProof, type TreeProof } from './proof.ts';
 import { dropRef, listRefs, pinRef, promoteRef, restoreRoot } from './refs.ts';
 import { resolveRevision } from './resolve.ts';
@@ -12,6 +15,7 @@ import type {
   CommitMeta,
   DiffEntry,
   DiffOptions,
+  IncomingObjects,
   Lease,
   ObjectId,
   Page,
@@ -23,6 +27,7 @@ import type {
   RefInfo,
   Revision,
   ScrubSlice,
+  StoreCopy,
   UpdateEvent,
   UpdateRequest,
   UpdateResult,
@@ -70,7 +75,7 @@ export class TreePolicyStore implements PolicyStore {
       readonly force?: boolean;
     },
   ): Promise<UpdateResult> {
-    return this.#enqueue(() => promoteRef(this.#state, request));
+    return this.#enqueue(async () => promoteRef(this.#state, await this.resolve(request.from), request));
   }
 
   restore(
@@ -127,6 +132,40 @@ export class TreePolicyStore implements PolicyStore {
     } finally {
       this.#collecting = false;
     }
+  }
+
+  async has(id: ObjectId): Promise<boolean> {
+    return isObjectId(id) && (await this.#state.objects.missing([id])).size === 0;
+  }
+
+  async copy(options: { readonly since?: string } = {}): Promise<StoreCopy> {
+    const since = options.since === undefined ? undefined : (await this.resolve(options.since)).commit;
+    const refs = this.refs();
+    const leases = refs.map(({ commit }) => this.lease(commit, 'copy'));
+    const release = (): void => {
+      for (const lease of leases) lease.release();
+    };
+    try {
+      return { ...(await planCopy(this.#state, since ?? undefined)), release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  async ingest(incoming: IncomingObjects): Promise<{ newObjects: number; release(): void }> {
+    const newObjects = await ingestObjects(this.#state, (task) => this.#enqueue(task), incoming);
+    const leases = incoming.heads.map((commit) => this.lease(commit, 'ingest'));
+    const release = (): void => {
+      for (const lease of leases) lease.release();
+    };
+    try {
+      for (const head of incoming.heads) await checkHead(this.#state, head);
+    } catch (error) {
+      release();
+      throw error;
+    }
+    return { newObjects, release };
   }
 
   watch(listener: (event: UpdateEvent) => void): () => void {

@@ -1,4 +1,5 @@
 import type { Primitives } from '../bytes/index.ts';
+import type { ObjectType } from '../git/index.ts';
 import type { Kv } from '../store/index.ts';
 import type { TreeProof } from './proof.ts';
 
@@ -334,6 +335,36 @@ export interface ScrubSlice {
   readonly cursor?: string;
 }
 
+/** An object on its way between stores. */
+export interface TransferObject {
+  readonly type: ObjectType;
+  readonly body: Uint8Array;
+}
+
+/** A copy of the store as a Git repository or bundle has it. It is kept from collection until released. */
+export interface StoreCopy {
+  /** Root commit of `main` that was copied; give it as `since` for the next incremental copy. */
+  readonly commit: ObjectId | null;
+  /** Full names, sorted: `refs/heads/` branches, `refs/tags/` pins, `refs/ipe/policy/` newest versions. */
+  readonly refs: readonly (readonly [name: string, id: ObjectId])[];
+  /** Commits at which history ends. */
+  readonly shallow: readonly ObjectId[];
+  /** Commits that the receiver must have already; empty for a full copy. */
+  readonly prerequisites: readonly ObjectId[];
+  readonly count: number;
+  /** Each object once, verified as it is read. */
+  objects(): AsyncIterable<TransferObject & { readonly id: ObjectId }>;
+  release(): void;
+}
+
+/** Objects brought in from elsewhere. */
+export interface IncomingObjects {
+  readonly objects: AsyncIterable<TransferObject>;
+  /** Root commits that must be whole once all are in. */
+  readonly heads: readonly ObjectId[];
+  readonly shallow?: readonly ObjectId[];
+}
+
 /** Common to everything that makes a root commit without naming changes. */
 export interface CommitMeta {
   readonly author: Author;
@@ -389,7 +420,7 @@ export interface PolicyStore {
   update(request: UpdateRequest): Promise<UpdateResult>;
 
   /**
-   * Makes `to` hold what `from` holds: a fast-forward where `to` has not moved since, else a `conflict` that names the
+   * Makes `to` hold what `from` (any revision) holds: a fast-forward where `to` has not moved since, else a `conflict` that names the
    * paths `to` would lose, unless `force` is set (then one commit with both as parents).
    */
   promote(
@@ -431,6 +462,17 @@ export interface PolicyStore {
    * @throws `corrupt` where something reachable cannot be read (nothing is deleted); `unavailable` while another runs
    */
   collect(options: CollectOptions): Promise<CollectReport>;
+
+  /** Whether an object is stored, reachable or not. Does not read it. */
+  has(id: ObjectId): Promise<boolean>;
+  /** Plans a copy of everything, or of what came after the root commit `since` of `main`. @throws `not_found` */
+  copy(options?: { readonly since?: string }): Promise<StoreCopy>;
+  /**
+   * Takes in objects from elsewhere: each is rehashed, and each head is whole and leased once this resolves. No ref moves:
+   * name a head to `promote` (a fast-forward) or `restore` (a new commit), then release.
+   * @throws `corrupt`; what came in is not named by anything and is collected in time
+   */
+  ingest(incoming: IncomingObjects): Promise<{ readonly newObjects: number; release(): void }>;
 
   /** Calls `listener` after each change of any ref. @returns a function that stops it. */
   watch(listener: (event: UpdateEvent) => void): () => void;

@@ -1,2 +1,12 @@
+export {
+  type BackupReport,
+  type ImportOptions,
+  type ImportReport,
+  importRepository,
+  restoreBackup,
+  writeBackup,
+} from './backup.ts';
+export { type ExportReport, exportRepository, type RepositoryContent, readRepository } from './bare.ts';
+export { type BundleReport, readBundle, writeBundle } from './bundle.ts';
 export { openPolicyRepository, type PolicyRepositoryOptions } from './open.ts';
 export { nodePrimitives, zlibCodec } from './primitives.ts';

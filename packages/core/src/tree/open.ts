@@ -167,7 +167,7 @@ async function warmIndex(state: StoreState): Promise<void> {
   }
   const rows = await readRows(state, head);
   const tree = await walkDirectories(state, head.root);
-  const problem = rows.problem ?? misfit(rows, tree);
+  const problem = rows.problem ?? (head.commit === null ? undefined : misfit(rows, tree));
   if (problem === undefined) {
     state.live = fill(head, tree, rows);
     return;
@@ -188,7 +188,6 @@ function misfit(rows: StoredIndex, tree: WalkedTree): string | undefined {
   let directories = 0;
   for (const [path, node] of tree.nodes) {
     const row = node.kind === 'policy' ? rows.policies.get(path) : rows.directories.get(path);
-    if (row === undefined && path === '' && node.hash === emptyRoot) continue;
     if (row === undefined) return `\`${path}\` has no row`;
     if (row.hash !== node.hash) return `the row of \`${path}\` has another hash than the tree`;
     if (node.kind === 'policy') {

@@ -15,7 +15,7 @@ import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
 import { type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
 import type { States } from './states.ts';
-import { formatToken } from './token.ts';
+import { commitTag, formatToken } from './token.ts';
 import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
 
 /** Coalesced writes fill a record up to here; a transaction may go up to `recordBytesMax`. */
@@ -360,7 +360,8 @@ class Done implements WriteDone {
 
   get token(): string {
     const { namespace, source, seq, commit } = this.#record;
-    return formatToken({ namespace, source, seq, instance: this.#origin, commit });
+    const tag = commitTag({ source, seq });
+    return formatToken({ namespace, source, seq, instance: this.#origin, commit, tag, isPartial: false });
   }
 
   get valueJson(): string | undefined {

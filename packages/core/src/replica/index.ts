@@ -1,5 +1,5 @@
 export { membersMax, valueBytesMax } from './admission.ts';
-export { Cell, decodeCell } from './cell.ts';
+export { Cell, decodeCell, readCell } from './cell.ts';
 export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
 export { type CommitEntry, decodeCommit } from './commit-row.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
@@ -24,7 +24,7 @@ export {
   type VectorReport,
 } from './exchange/index.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
-export { join, stateOf } from './join.ts';
+export { isCausal, join, stateOf } from './join.ts';
 export { checkKey, isReserved, keyBytesMax, namespaceOf } from './key.ts';
 export { commitKey, type DataFamily, dataFamilies, expiryKey, liveKey, logKey, versionsKey } from './layout.ts';
 export { namespacesMax } from './namespaces.ts';
@@ -35,7 +35,7 @@ export { type NamespaceReport, Replica, type ReplicaOptions } from './replica.ts
 export { resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
-export type { Token } from './token.ts';
+export { commitTag, noTag, type Token } from './token.ts';
 export type {
   AddWrite,
   DeleteWrite,

@@ -11,7 +11,7 @@ import type { LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
 import type { Head, Strategy } from './state.ts';
 import { States } from './states.ts';
-import { formatToken, parseToken, type Token } from './token.ts';
+import { commitTag, formatToken, parseToken, type Token } from './token.ts';
 import type { Failure, WriteRequest } from './write.ts';
 
 /** Settings of a replica. All are required: defaults are the configuration's. */
@@ -196,9 +196,19 @@ export class Replica {
     return parseToken(text, this.sources);
   }
 
-  /** The freshness token of a record that this instance applied under `commit`. */
-  tokenOf({ namespace, source, seq }: LogRecord, commit: number): string {
-    return formatToken({ namespace, source, seq, instance: this.origin, commit });
+  /**
+   * The token of a record, as of a commit of this instance after which a subscription goes on.
+   * @param isPartial events of that commit are outstanding
+   */
+  tokenOf({ namespace, source, seq }: LogRecord, commit: number, isPartial = false): string {
+    const tag = commitTag({ source, seq });
+    return formatToken({ namespace, source, seq, instance: this.origin, commit, tag, isPartial });
+  }
+
+  /** A token that says nothing of freshness but where a subscription goes on: after `commit`, which has this tag. */
+  bookmark(namespace: string, commit: number, tag: string): string {
+    const source = this.#source;
+    return formatToken({ namespace, source, seq: 0, instance: this.origin, commit, tag, isPartial: false });
   }
 
   report(): NamespaceReport[] {

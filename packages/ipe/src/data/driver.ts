@@ -135,6 +135,11 @@ export class Driver {
     this.#options.onFence(undefined);
   }
 
+  /** Waits for what is under way, and for what a load among it leads to; not for what arrives meanwhile. */
+  async settle(): Promise<void> {
+    for (let i = 0; i < 2 && this.#underWay.size > 0; i++) await Promise.allSettled([...this.#underWay]);
+  }
+
   /** Waits for everything that was begun. Nothing is taken in afterwards. */
   async close(): Promise<void> {
     this.#isClosed = true;

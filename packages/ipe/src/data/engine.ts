@@ -245,7 +245,9 @@ export class Engine {
     await this.#driver.probe();
     this.#driver.step({ type: 'tick' });
     await this.#driver.syncWritten();
-    if (this.replica.fence === undefined) await this.#housekeeper.round();
+    if (this.replica.fence !== undefined) return;
+    await this.#housekeeper.round();
+    await this.#driver.settle();
   }
 
   /** Waits for what was begun, syncs, and closes the store. Idempotent. */

@@ -28,7 +28,8 @@ export function entryOf(key: string, cell: Cell, nowMs: number): Entry | null {
   return view === undefined ? null : describe(key, cell, view);
 }
 
-function describe(key: string, cell: Cell, view: View): Entry {
+/** A cell's view in the form of an entry, whether or not readers would see it. */
+export function describe(key: string, cell: Cell, view: View): Entry {
   return {
     key,
     ...contentOf(cell, view),
@@ -53,7 +54,8 @@ function contentOf(cell: Cell, view: View): Pick<Entry, 'value' | 'value_base64'
         updated_at: ms / 1000,
       })),
     };
-  return view.json !== undefined ? { value: cell.value } : base64(view.bytes!);
+  if (view.json !== undefined) return { value: cell.value };
+  return view.bytes === undefined ? {} : base64(view.bytes);
 }
 
 const deleted = { deleted: true } as const;

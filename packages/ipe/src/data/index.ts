@@ -2,5 +2,5 @@ export { type Applied, Engine, type EngineOptions, type NamespaceSettings, openE
 export { type Entry, entryOf } from './entry.ts';
 export { openFacts } from './facts.ts';
 export { Freshness } from './freshness.ts';
-export { createDataService, type DataServiceOptions } from './service.ts';
+export { createDataService, type DataService, type DataServiceOptions } from './service.ts';
 export { settingsFrom } from './settings.ts';

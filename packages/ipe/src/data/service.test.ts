@@ -1,76 +1,17 @@
-import { isIpeError } from '@ipe/core';
-import { dataFamilies } from '@ipe/core/replica';
-import { createMemoryDisk, openMemoryKv } from '@ipe/core/store';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { CallContext, Caller, PlaneService } from '../api/method.ts';
-import { type Engine, openEngine } from './engine.ts';
-import { createDataService } from './service.ts';
-import { settingsFrom } from './settings.ts';
+import type { Caller } from '../api/method.ts';
+import { DataNode, type Json } from '../testkit/data-node.ts';
 
-/** Whatever a method answers: tests look into it freely. */
-type Json = ReturnType<typeof JSON.parse>;
+const caller: Caller = { kind: 'service', tokenId: 't1', name: 'deploy', namespaces: ['approvals', 'other', 'counts'] };
 
-const service: Caller = {
-  kind: 'service',
-  tokenId: 't1',
-  name: 'deploy',
-  namespaces: ['approvals', 'other', 'limits', 'groups', 'votes'],
-};
-const context: CallContext = { caller: service, signal: new AbortController().signal };
-const settings = settingsFrom({
-  conflict_strategy: 'lww',
-  history_versions: 5,
-  history_age: 60_000,
-  namespaces: {
-    limits: { conflict_strategy: 'counter' },
-    groups: { conflict_strategy: 'set' },
-    votes: { conflict_strategy: 'version-vector' },
-  },
-});
-
-let nowMs: number;
-let disk: ReturnType<typeof createMemoryDisk>;
-let engine: Engine;
-let data: PlaneService;
-
-async function open() {
-  let seed = 1;
-  engine = await openEngine({
-    kv: openMemoryKv({ families: dataFamilies, disk }),
-    origin: '00112233445566aa',
-    durability: 'fsync',
-    settingsOf: settings,
-    batchWritesMax: 1000,
-    flushIntervalMs: 100,
-    tombstoneGraceMs: 60_000,
-    logBytesMax: 1024 * 1024,
-    cacheBytesMax: 1024 * 1024,
-    now: () => nowMs,
-    rng: () => ((seed = (seed * 48271) % 2147483647) / 2147483647 + nowMs / 1e7) % 1,
-    housekeepingIntervalMs: 0,
-  });
-  data = createDataService({ engine });
-}
-
-const call = async (method: string, params: unknown, as: CallContext = context): Promise<Json> =>
-  await data.handlers[method]!(params, as);
-
-async function refused(method: string, params: unknown, as: CallContext = context) {
-  try {
-    await call(method, params, as);
-  } catch (error) {
-    if (isIpeError(error)) return error;
-    throw error;
-  }
-  throw new Error(`${method} was accepted`);
-}
+let node: DataNode;
+const call = (method: string, params: unknown): Promise<Json> => node.call(method, params, { caller });
+const refused = (method: string, params: unknown) => node.refused(method, params, { caller });
 
 beforeEach(async () => {
-  nowMs = 1_700_000_000_000;
-  disk = createMemoryDisk();
-  await open();
+  node = await DataNode.open();
 });
-afterEach(() => engine.close());
+afterEach(() => node.close());
 
 describe('put, get and delete', () => {
   test('a value written is read with its version, etag and times', async () => {
@@ -125,11 +66,11 @@ describe('put, get and delete', () => {
   test('a value lives as long as its ttl, and a put without one clears it', async () => {
     await call('put', { key: 'approvals.d1', value: 1, ttl: 10 });
     expect((await call('get', { key: 'approvals.d1' })).expires_at).toBe(1_700_000_010);
-    nowMs += 9_999;
+    node.nowMs += 9_999;
     expect(await call('get', { key: 'approvals.d1' })).not.toBeNull();
-    nowMs += 1;
+    node.nowMs += 1;
     expect(await call('get', { key: 'approvals.d1' })).toBeNull();
-    nowMs -= 5_000;
+    node.nowMs -= 5_000;
     expect(await call('get', { key: 'approvals.d1' }), 'the clock of readers never goes back').toBeNull();
     await call('put', { key: 'approvals.d1', value: 2 });
     expect(await call('get', { key: 'approvals.d1' })).not.toHaveProperty('expires_at');
@@ -139,13 +80,12 @@ describe('put, get and delete', () => {
     const put = { key: 'approvals.d1', value: 1, request_id: 'r1' };
     const [first, racing] = await Promise.all([call('put', put), call('put', put)]);
     expect(racing).toEqual(first);
-    await engine.close();
-    await open();
+    await node.restart();
     expect(await call('put', put)).toEqual(first);
     expect((await call('get', { key: 'approvals.d1' })).version).toBe(1);
     expect((await refused('put', { ...put, value: 2 })).details).toMatchObject({ field: 'request_id' });
-    nowMs += 600_001;
-    await engine.housekeep();
+    node.nowMs += 600_001;
+    await node.engine.housekeep();
     expect((await call('put', put)).version).toBe(2);
   });
 });
@@ -161,7 +101,7 @@ describe('batches', () => {
         { key: 'approvals.c', value: 3 },
       ],
     });
-    expect(results.map((each: Json) => each.version ?? each.error.reason)).toEqual([
+    expect(results.map((each: Json) => each.version ?? each.error.data.reason)).toEqual([
       1,
       'invalid_params',
       'forbidden',
@@ -191,7 +131,7 @@ describe('what a caller may not do', () => {
     ['put', { key: 'approvals.a', value: 1, tll: 5 }, 'invalid_params'],
     ['put', { key: 'approvals.a', value: 'x'.repeat(1024 * 1024) }, 'too_large'],
     ['put', { key: 'approvals.a', value: 1, ack: 'peers:1' }, 'unavailable'],
-    ['put', { key: 'limits.a', value: 1 }, 'invalid_params'],
+    ['put', { key: 'counts.a', value: 1 }, 'invalid_params'],
     ['get', { key: 'approvals.a', fresh_as_of: 'yesterday' }, 'invalid_params'],
     [
       'transaction',
@@ -205,7 +145,7 @@ describe('what a caller may not do', () => {
     ],
   ])('%s %j is %s and changes nothing', async (method, params, reason) => {
     expect((await refused(method, params)).reason).toBe(reason);
-    expect(engine.replica.appliedCommit).toBe(0);
+    expect(node.engine.replica.appliedCommit).toBe(0);
   });
 });
 
@@ -221,7 +161,7 @@ describe('transactions', () => {
     expect(results.map((each: Json) => each.version)).toEqual([1, 2, 1]);
     expect(version).toBe(2);
     expect((await call('get', { key: 'approvals.a' })).value).toBe(2);
-    expect(engine.replica.appliedCommit).toBe(1);
+    expect(node.engine.replica.appliedCommit).toBe(1);
   });
 
   test('one failed condition and nothing is applied', async () => {
@@ -241,34 +181,33 @@ describe('transactions', () => {
 describe('the store', () => {
   test('what was acknowledged is there after a crash, and what was not is told to its writer', async () => {
     await call('put', { key: 'approvals.a', value: 1 });
-    disk.crash();
-    await open();
+    await node.crash();
     expect((await call('get', { key: 'approvals.a' })).value).toBe(1);
   });
 
   test('a full disk refuses writes, keeps reads going, and writes go on once there is room', async () => {
     await call('put', { key: 'approvals.a', value: 1 });
-    disk.full = true;
+    node.disk.full = true;
     const [first, second] = await Promise.all([
       refused('put', { key: 'approvals.a', value: 2 }),
       refused('put', { key: 'approvals.a', value: 3, if_version: 2 }),
     ]);
     expect([first.reason, second.reason]).toEqual(['unavailable', 'unavailable']);
     expect((await call('get', { key: 'approvals.a' })).value).toBe(1);
-    expect(data.missing()).toHaveLength(1);
-    const before = engine.replica.source;
-    disk.full = false;
-    await engine.housekeep();
-    expect(data.missing()).toEqual([]);
+    expect(node.service.missing()).toHaveLength(1);
+    const before = node.engine.replica.source;
+    node.disk.full = false;
+    await node.engine.housekeep();
+    expect(node.service.missing()).toEqual([]);
     expect((await call('put', { key: 'approvals.a', value: 4 })).version).toBe(2);
-    expect(engine.replica.source).not.toBe(before);
+    expect(node.engine.replica.source).not.toBe(before);
   });
 
   test('a failed sync fences writes until the store is opened again', async () => {
-    disk.failNextSync = true;
+    node.disk.failNextSync = true;
     const error = await refused('put', { key: 'approvals.a', value: 1 });
     expect([error.reason, error.state]).toEqual(['unavailable', 'unknown']);
-    await engine.housekeep();
+    await node.engine.housekeep();
     expect((await refused('put', { key: 'approvals.b', value: 1 })).reason).toBe('unavailable');
     expect(await call('get', { key: 'approvals.b' })).toBeNull();
   });

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { type ErrorBody, errorCodes } from '@ipe/client/protocol';
 import { IpeError } from '@ipe/core';
 import type {
   DeleteWrite,
@@ -177,12 +178,8 @@ function refusal({ reason, message, details, current }: WriteRefused, engine: En
 }
 
 /** An error inside a result, in the form of the wire. */
-function errorBody(error: IpeError) {
-  return {
-    message: error.message,
-    reason: error.reason,
-    data: { ...error.details, reason: error.reason, state: error.state },
-  };
+function errorBody({ reason, message, details, state }: IpeError): ErrorBody {
+  return { code: errorCodes[reason].code, message, data: { reason, state, ...details } };
 }
 
 function putResult({ key, version, etag, updatedMs, token }: WriteDone) {

@@ -1,0 +1,174 @@
+import { type Cell, type Commit, noTag, type Replica, type Token } from '@ipe/core/replica';
+import type { Session } from '../api/method.ts';
+import type { ChangeLog } from './change-log.ts';
+import type { Engine } from './engine.ts';
+import { describe, type Entry } from './entry.ts';
+import type { KeyPattern } from './pattern.ts';
+import { scan } from './scan.ts';
+
+/** A notification of a subscription (API.md). */
+export interface DataEvent {
+  readonly type: 'update' | 'delete' | 'superseded' | 'resync' | 'bookmark';
+  readonly subscription: string;
+  readonly key?: string;
+  readonly value?: unknown;
+  readonly value_base64?: string;
+  readonly siblings?: Entry['siblings'];
+  readonly version?: number;
+  readonly etag?: string;
+  /** Unix seconds of the write. */
+  readonly timestamp?: number;
+  readonly expires_at?: number;
+  /** Where to go on from: everything up to this event was sent. Also a freshness token. */
+  readonly token: string;
+}
+
+export interface SubscriptionOptions {
+  readonly id: string;
+  readonly engine: Engine;
+  readonly log: ChangeLog;
+  readonly pattern: KeyPattern;
+  readonly session: Session;
+  /** Where to start: after a commit, with what is there, or with what is there because `from` could not be honoured. */
+  readonly start: { readonly after: number } | 'existing' | 'resync';
+  readonly onEnd: () => void;
+}
+
+/**
+ * One follower of a pattern. It has a place in the change log and walks it at its client's pace: from memory while it
+ * keeps up, from disk when it does not, and by a snapshot when even the log no longer goes back to its place. Nothing
+ * waits for it and nothing is queued for it.
+ */
+export class Subscription {
+  readonly pattern: KeyPattern;
+  readonly signal: AbortSignal;
+  readonly #options: SubscriptionOptions;
+  /** Every matching event up to this commit was sent. */
+  #position: number;
+  /** Whether it has caught up; the hub wakes it then. */
+  #isIdle = false;
+  #isEnded = false;
+
+  constructor(options: SubscriptionOptions) {
+    this.pattern = options.pattern;
+    this.signal = options.session.signal;
+    this.#options = options;
+    this.#position = typeof options.start === 'object' ? options.start.after : options.log.head;
+    this.signal.addEventListener('abort', () => this.end(), { once: true });
+  }
+
+  /** Begins to send. Ends by itself when the session does. */
+  start(): void {
+    const { start } = this.#options;
+    void this.#run(start === 'existing' ? false : start === 'resync' ? true : undefined);
+  }
+
+  end(): void {
+    if (this.#isEnded) return;
+    this.#isEnded = true;
+    this.#options.onEnd();
+  }
+
+  /** A commit with a matching change was appended. @param commit its number */
+  wake(commit: number): void {
+    if (!this.#isIdle || this.#isEnded) return;
+    // What came in between did not match: it is passed over without a look.
+    this.#position = Math.max(this.#position, commit - 1);
+    void this.#run(undefined);
+  }
+
+  /** Tells an idle follower how far it is, so that it need not read all of that again after a reconnect. */
+  async bookmark(): Promise<void> {
+    const { log, engine, session, id, pattern } = this.#options;
+    if (!this.#isIdle || this.#isEnded || this.#position >= log.head) return;
+    const commit = log.head;
+    this.#position = commit;
+    const tag = await log.tagOf(commit);
+    if (tag === undefined || !this.#isIdle || this.#isEnded) return;
+    const token = engine.replica.bookmark(pattern.namespace, commit, tag);
+    await session.notify('data-changed', { type: 'bookmark', subscription: id, token } satisfies DataEvent, token);
+  }
+
+  async #run(snapshotIsResync: boolean | undefined): Promise<void> {
+    this.#isIdle = false;
+    try {
+      if (snapshotIsResync !== undefined) await this.#sendExisting(snapshotIsResync);
+      while (!this.#isEnded && this.#position < this.#options.log.head) await this.#sendNext();
+      this.#isIdle = true;
+    } catch {
+      // The connection is gone, or the store is: either way the client resumes from its last token.
+      this.end();
+    }
+  }
+
+  async #sendNext(): Promise<void> {
+    const { log, pattern } = this.#options;
+    const recent = log.recent(this.#position);
+    if (recent !== undefined) {
+      for (const commit of recent) await this.#sendCommit(commit);
+      return;
+    }
+    const older = await log.read(this.#position, pattern.namespace);
+    if (older === undefined) return await this.#sendExisting(true);
+    for (const commit of older.commits) await this.#sendCommit(commit);
+    this.#position = Math.max(this.#position, older.upTo);
+  }
+
+  async #sendCommit({ number, record, changes }: Commit): Promise<void> {
+    if (this.#isEnded) return;
+    if (record.namespace === this.pattern.namespace) {
+      const matching = changes.filter(({ key, effect }) => effect !== 'none' && this.pattern.matches(key));
+      for (const [i, { key, cell }] of matching.entries()) {
+        const isPartial = i < matching.length - 1;
+        await this.#send(key, cell, this.#options.engine.replica.tokenOf(record, number, isPartial));
+        if (this.#isEnded) return;
+      }
+    }
+    this.#position = number;
+  }
+
+  /** Everything that matches now, as updates, then what happened meanwhile. */
+  async #sendExisting(isResync: boolean): Promise<void> {
+    const { engine, log, session, id, pattern } = this.#options;
+    const noPlace = engine.replica.bookmark(pattern.namespace, 0, noTag);
+    if (isResync)
+      await session.notify(
+        'data-changed',
+        { type: 'resync', subscription: id, token: noPlace } satisfies DataEvent,
+        noPlace,
+      );
+    const nowMs = engine.readMs();
+    // In the tick in which the scan takes its snapshot: what follows is everything after it and nothing before.
+    const start = log.head;
+    for await (const { key, cell } of scan(engine, pattern)) {
+      if (this.#isEnded) return;
+      if (cell.seenAt(nowMs) !== undefined) await this.#send(key, cell, noPlace);
+    }
+    this.#position = start;
+    if (!isResync) return;
+    const tag = await log.tagOf(start);
+    if (tag === undefined) return;
+    const token = engine.replica.bookmark(pattern.namespace, start, tag);
+    await session.notify('data-changed', { type: 'bookmark', subscription: id, token } satisfies DataEvent, token);
+  }
+
+  async #send(key: string, cell: Cell, token: string): Promise<void> {
+    await this.#options.session.notify('data-changed', eventOf(this.#options.id, key, cell, token), token);
+  }
+}
+
+function eventOf(subscription: string, key: string, cell: Cell, token: string): DataEvent {
+  const view = cell.view!;
+  const { created_at: _, updated_at: timestamp, ...rest } = describe(key, cell, view);
+  return { type: view.kind === 'absent' ? 'delete' : 'update', subscription, ...rest, timestamp, token };
+}
+
+/** Where a subscription goes on from a token of this instance; undefined when it cannot and needs a resync. */
+export async function placeOf(token: Token, replica: Replica, log: ChangeLog): Promise<number | undefined> {
+  const { commit, instance, tag, isPartial } = token;
+  if (instance !== replica.origin || commit === 0 || commit > log.head || commit < replica.trimmedCommit)
+    return undefined;
+  // The number may have been given to another commit since, if a crash took the end of the log.
+  if ((await log.tagOf(commit)) !== tag) return undefined;
+  return isPartial ? commit - 1 : commit;
+}

@@ -1,0 +1,147 @@
+import { IpeError } from '@ipe/core';
+import type { Handlers } from '../api/method.ts';
+import { readParams } from '../api/params.ts';
+import { requireAccess } from '../security/access.ts';
+import { ChangeLog } from './change-log.ts';
+import type { Applied, Engine } from './engine.ts';
+import { type KeyPattern, readPattern } from './pattern.ts';
+import { requireHeld } from './reads.ts';
+import { placeOf, Subscription, type SubscriptionOptions } from './subscription.ts';
+
+/** Subscriptions of one connection. */
+export const subscriptionsPerSessionMax = 1_000;
+/** How often a subscription that has nothing to tell says how far it is. */
+const bookmarkIntervalMs = 5_000;
+
+/** Followers of one pattern: a commit is matched once for all of them. */
+interface Group {
+  readonly pattern: KeyPattern;
+  readonly members: Set<Subscription>;
+}
+
+/** The methods `subscribe` and `unsubscribe`, and the wake-up of followers after each commit. */
+export class Subscriptions {
+  readonly #engine: Engine;
+  readonly #log: ChangeLog;
+  readonly #byId = new Map<string, Subscription>();
+  /** By namespace, then by the pattern's text. */
+  readonly #groups = new Map<string, Map<string, Group>>();
+  readonly #perSession = new Map<AbortSignal, number>();
+  #count = 0;
+  readonly #stop: () => void;
+  readonly #timer: NodeJS.Timeout;
+
+  constructor(engine: Engine) {
+    this.#engine = engine;
+    this.#log = new ChangeLog(engine);
+    this.#stop = engine.onApplied((applied) => this.#publish(applied));
+    this.#timer = setInterval(() => void this.bookmarkAll(), bookmarkIntervalMs).unref();
+  }
+
+  get size(): number {
+    return this.#byId.size;
+  }
+
+  handlers(): Handlers {
+    return {
+      subscribe: async (params, { caller, session }) => {
+        const fields = readParams(params, ['pattern', 'include_existing', 'from']);
+        const pattern = readPattern(fields.string('pattern'));
+        requireAccess(caller, pattern.namespace, 'read');
+        requireHeld(this.#engine, pattern.namespace);
+        if (session === undefined)
+          throw new IpeError('invalid_request', 'subscriptions need an event-stream session or `GET /events`');
+        const open = this.#perSession.get(session.signal) ?? 0;
+        if (open >= subscriptionsPerSessionMax)
+          throw new IpeError('too_large', `a connection may hold ${subscriptionsPerSessionMax} subscriptions`, {
+            details: { max_subscriptions: subscriptionsPerSessionMax },
+          });
+        const includeExisting = fields.boolean('include_existing');
+        const from = fields.optionalString('from');
+        const start =
+          from !== undefined
+            ? await this.#placeOf(from)
+            : includeExisting
+              ? ('existing' as const)
+              : { after: this.#log.head };
+        session.signal.throwIfAborted();
+        const id = `sub-${++this.#count}`;
+        this.#add({ id, engine: this.#engine, log: this.#log, pattern, session, start, onEnd: () => this.#remove(id) });
+        return { subscription: id };
+      },
+
+      unsubscribe: (params, { session }) => {
+        const fields = readParams(params, ['subscription']);
+        const id = fields.string('subscription');
+        const subscription = this.#byId.get(id);
+        if (subscription === undefined || session === undefined || subscription.signal !== session.signal)
+          throw new IpeError('not_found', `this connection has no subscription \`${id.slice(0, 64)}\``, {
+            details: { subscription: id.slice(0, 64) },
+          });
+        subscription.end();
+        return {};
+      },
+    };
+  }
+
+  /** Sends bookmarks to followers that have nothing else to tell. */
+  async bookmarkAll(): Promise<void> {
+    for (const subscription of [...this.#byId.values()]) await subscription.bookmark().catch(() => subscription.end());
+  }
+
+  close(): void {
+    this.#stop();
+    clearInterval(this.#timer);
+    for (const subscription of [...this.#byId.values()]) subscription.end();
+  }
+
+  async #placeOf(from: string): Promise<{ readonly after: number } | 'resync'> {
+    const { replica } = this.#engine;
+    const token = replica.parseToken(from);
+    if (token === undefined)
+      throw new IpeError('invalid_params', '`from` is not a token: use one that a notification or a write gave', {
+        details: { field: 'from' },
+      });
+    const after = await placeOf(token, replica, this.#log);
+    return after === undefined ? 'resync' : { after };
+  }
+
+  #add(options: SubscriptionOptions): void {
+    const { pattern, session } = options;
+    const subscription = new Subscription(options);
+    this.#byId.set(options.id, subscription);
+    this.#perSession.set(session.signal, (this.#perSession.get(session.signal) ?? 0) + 1);
+    let byText = this.#groups.get(pattern.namespace);
+    if (byText === undefined) this.#groups.set(pattern.namespace, (byText = new Map()));
+    const group = byText.get(pattern.text);
+    if (group === undefined) byText.set(pattern.text, { pattern, members: new Set([subscription]) });
+    else group.members.add(subscription);
+    subscription.start();
+  }
+
+  #remove(id: string): void {
+    const subscription = this.#byId.get(id);
+    if (subscription === undefined) return;
+    this.#byId.delete(id);
+    const left = (this.#perSession.get(subscription.signal) ?? 1) - 1;
+    if (left === 0) this.#perSession.delete(subscription.signal);
+    else this.#perSession.set(subscription.signal, left);
+    const { namespace, text } = subscription.pattern;
+    const byText = this.#groups.get(namespace);
+    const group = byText?.get(text);
+    group?.members.delete(subscription);
+    if (group?.members.size === 0) byText!.delete(text);
+    if (byText?.size === 0) this.#groups.delete(namespace);
+  }
+
+  #publish({ commits }: Applied): void {
+    this.#log.append(commits);
+    for (const { number, record, changes } of commits) {
+      const groups = this.#groups.get(record.namespace);
+      if (groups === undefined) continue;
+      for (const { pattern, members } of groups.values())
+        if (changes.some(({ key, effect }) => effect !== 'none' && pattern.matches(key)))
+          for (const subscription of members) subscription.wake(number);
+    }
+  }
+}

@@ -10,6 +10,15 @@ export {
   passesMax,
 } from './decide.ts';
 export { type Candidate, DirectoryIndex, type IndexedChild, type IndexedPolicy } from './directory-index.ts';
+export {
+  type Explained,
+  type ExplainedExpression,
+  type ExplainedPolicy,
+  type Explanation,
+  ExplanationCollector,
+  type ObservedPolicyAt,
+  renderExplanation,
+} from './explain.ts';
 export { type FactKey, type FactLookup, type Facts, factsFromMap, type RecordedLookup } from './facts.ts';
 export { evaluationErrorReason, type Fault, type PolicyVerdict, type Violation } from './policy-outcome.ts';
 export {

@@ -101,10 +101,13 @@ validations:
   ).toEqual(['2:32 cel_syntax', '7:11 cel_syntax', '8:1 unknown_field', '10:45 cel_syntax', '13:7 cel_unknown_name']);
 });
 
-test('an expression cut off by a YAML comment is answered with how to quote it', () => {
-  const result = compilePolicy('validations:\n  - expression: resource.id != "a #b"\n', { primitives });
+test.each([
+  ['validations:\n  - expression: resource.id != "a #b"\n', 'YAML comment'],
+  ['validations:\n  - {expression: matches(subject.id, params.a)}\n', 'comma'],
+])('an expression that YAML cuts off in %j is answered with how to quote it', (source, hint) => {
+  const result = compilePolicy(source, { primitives });
   expect(result.ok).toBe(false);
-  if (!result.ok) expect(result.problems[0]!.hint).toContain('YAML comment');
+  if (!result.ok) expect(result.problems.map((problem) => problem.hint).join()).toContain(hint);
 });
 
 test.each([

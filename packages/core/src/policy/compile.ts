@@ -191,7 +191,7 @@ class PolicyChecker {
     const start = problem.span?.offset ?? 0;
     const end = problem.span === null ? text.value.trimEnd().length : start + Math.max(1, problem.span.length);
     const hint =
-      problem.nearest === null ? commentHint(text, source.text, problem) : `did you mean \`${problem.nearest}\`?`;
+      problem.nearest === null ? cutShortHint(text, source.text, problem) : `did you mean \`${problem.nearest}\`?`;
     source.reportInside(text.node, start, end, {
       severity: 'error',
       code: `cel_${problem.code}`,
@@ -231,9 +231,11 @@ function couldBe(type: Type, expected: 'bool' | 'string'): boolean {
   return type.kind === expected || type.kind === 'dyn' || type.kind === 'error';
 }
 
-/** A plain YAML scalar ends at ` #`; the usual reason why an expression with a `#` in it breaks off. */
-function commentHint(text: Text, source: string, problem: CelProblem): string | undefined {
+/** A plain YAML scalar ends at ` #`, and inside `{…}` at a comma: the usual reasons why an expression breaks off. */
+function cutShortHint(text: Text, source: string, problem: CelProblem): string | undefined {
   if (problem.code !== 'syntax' || text.node.type !== 'PLAIN') return undefined;
   const after = source.slice(text.node.range?.[1] ?? source.length).split('\n', 1)[0]!;
-  return /^\s+#/.test(after) ? 'what follows ` #` is a YAML comment; put the expression in quotes' : undefined;
+  if (/^\s+#/.test(after)) return 'what follows ` #` is a YAML comment; put the expression in quotes';
+  if (/^\s*,/.test(after)) return 'inside `{…}` a comma ends the text; put the expression in quotes';
+  return undefined;
 }

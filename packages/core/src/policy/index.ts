@@ -1,10 +1,15 @@
 export {
   Activation,
   CelError,
+  children,
+  type Expression,
   type FactReader,
+  formatNode,
+  type Node,
   type Observer,
   type Program,
   Timestamp,
+  toJson,
   Unknowns,
 } from './cel/index.ts';
 export {

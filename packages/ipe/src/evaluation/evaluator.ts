@@ -2,6 +2,8 @@ import { IpeError } from '@ipe/core';
 import type { Primitives } from '@ipe/core/bytes';
 import {
   decide,
+  type Explanation,
+  ExplanationCollector,
   type Facts,
   type Finding,
   makeReceipt,
@@ -25,6 +27,8 @@ export interface Question {
   /** Unix seconds. */
   readonly now: number;
   readonly receipt: ReceiptKind;
+  /** Whether the answer tells how every expression came out; at most `explainedMax` policies are. */
+  readonly explain?: boolean;
 }
 
 /** A decision as the wire has it. */
@@ -34,7 +38,11 @@ export interface Answer {
   readonly warnings: readonly Finding[];
   readonly errors: readonly PolicyFault[];
   readonly receipt: Receipt | null;
+  readonly explain?: Explanation;
 }
+
+/** Policies of one request that are explained, at most. */
+export const explainedMax = 100;
 
 /** What the node's logs and metrics are told of every decision. */
 export interface DecisionRecord {
@@ -90,6 +98,7 @@ export class Evaluator {
 
   #decide(question: Question, scope: Scope | undefined): Answer | Promise<Answer> {
     if (scope === undefined) return noSuchPath(question.snapshot, question.path);
+    if (question.explain === true) return this.#explain(question, scope);
     const { request, facts, now } = question;
     const outcome = decide({
       policies: scope.policies,
@@ -100,6 +109,27 @@ export class Evaluator {
     });
     if (outcome instanceof Promise) return outcome.then((made) => this.#finish(question, scope, made));
     return this.#finish(question, scope, outcome);
+  }
+
+  async #explain(question: Question, scope: Scope): Promise<Answer> {
+    const { snapshot, request, facts, now } = question;
+    if (scope.policies.length > explainedMax)
+      throw new IpeError(
+        'too_large',
+        `${scope.policies.length} policies can apply to the request, at most ${explainedMax} are explained; ask one of them`,
+        { details: { field: 'explain', max_policies: explainedMax } },
+      );
+    const policies = await this.#options.reader.observed(snapshot, scope.policies);
+    const observer = new ExplanationCollector();
+    const outcome = await decide({
+      policies,
+      request,
+      facts,
+      now,
+      policyStepsMax: this.#options.policyStepsMax,
+      observer,
+    });
+    return { ...this.#finish(question, scope, outcome), explain: observer.explain(policies, outcome) };
   }
 
   #finish(question: Question, scope: Scope, outcome: Outcome): Answer {

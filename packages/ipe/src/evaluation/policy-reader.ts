@@ -1,6 +1,12 @@
 import { IpeError, type StateEffect } from '@ipe/core';
 import type { Primitives } from '@ipe/core/bytes';
-import { type Candidate, DirectoryIndex, type IndexedChild, type PolicyAt } from '@ipe/core/eval';
+import {
+  type Candidate,
+  DirectoryIndex,
+  type IndexedChild,
+  type ObservedPolicyAt,
+  type PolicyAt,
+} from '@ipe/core/eval';
 import {
   decodeProgram,
   type EvaluationRequest,
@@ -8,6 +14,7 @@ import {
   type LiteralTests,
   type PlannedPolicy,
   passesLiteralTests,
+  planObservedPolicy,
   planPolicy,
   programTests,
 } from '@ipe/core/policy';
@@ -92,6 +99,16 @@ export class PolicyReader {
     const live = snapshot.index();
     if (live === undefined) return snapshot.lookup(path).then((node) => this.#resolveNode(snapshot, node, request));
     return this.#resolveNode(snapshot, live.lookup(path), request);
+  }
+
+  /** The policies planned to be explained: read and planned anew, because explanations are rare and their plans slower. */
+  observed(snapshot: PolicySnapshot, policies: readonly PolicyAt[]): Promise<readonly ObservedPolicyAt[]> {
+    return Promise.all(
+      policies.map(async ({ path, id }) => {
+        const { files } = await this.#read(snapshot, path);
+        return { path, id, planned: planObservedPolicy(files.program, this.#options.primitives) };
+      }),
+    );
   }
 
   #resolveNode(

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
 import { describe, expect, test } from 'vitest';
 import { fakeSession } from '../testkit/control.ts';
-import { compiled, evaluationFixture } from '../testkit/evaluation.ts';
+import { applicationCaller, compiled, evaluationFixture } from '../testkit/evaluation.ts';
 
 const approval = `matchConditions:
   - expression: resource.properties.environment in ["production", "staging"]
@@ -115,6 +115,21 @@ describe('evaluate', () => {
     for (const extra of [{ now: 1 }, { root: store.current().root }, { explain: true }])
       await expect(call('evaluate', ask('d1', extra))).rejects.toMatchObject({ reason: 'forbidden' });
     expect((await call('evaluate', ask('d1', { now: 12.5 }), admin)).receipt.now).toBe(12.5);
+  });
+
+  test('an explanation is given to admins and to applications that were granted it', async () => {
+    const { call } = await open();
+    const granted = { caller: { ...applicationCaller, grants: ['explain'] } };
+    const answer = await call('evaluate', ask('d1', { path: 'prod', explain: true }), granted);
+    const { receipt: plain, ...same } = await call('evaluate', ask('d1', { path: 'prod' }));
+    expect(answer).toMatchObject(same);
+    expect({ ...answer.receipt, id: '' }).toEqual({ ...plain, id: '' });
+    expect(answer.explain.policies.map((p: { path: string; outcome: string }) => [p.path, p.outcome])).toEqual([
+      ['prod.deployment.approval', 'deny'],
+      ['prod.deployment.hours', 'deny'],
+    ]);
+    expect(answer.explain.policies[0].variables[0]).toMatchObject({ label: 'variables.approvers', value: [senior] });
+    expect((await call('evaluate', ask('d1', { explain: true }), admin)).explain.policies).toHaveLength(1);
   });
 
   test('an older root answers as it did then', async () => {

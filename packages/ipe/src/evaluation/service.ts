@@ -88,6 +88,7 @@ export function createEvaluationService(options: EvaluationServiceOptions): Eval
       facts: view,
       now: ask.now ?? now,
       receipt: ask.receipt ?? config.receipt,
+      explain: ask.explain,
     });
 
   const evaluate = (params: unknown, context: CallContext): unknown => {

@@ -383,6 +383,9 @@ export interface ControlCalls {
   'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
   evict: { params: Row; result: Row };
-  /** Changes the keys that facts are sealed with at rest; `start: false` only tells how far that has come. */
-  rekey: { params: { new_key_path?: string; start?: boolean }; result: RekeyReport };
+  /**
+   * Changes the keys that facts are sealed with at rest; `start: false` only tells how far that has come, after `wait`
+   * seconds or when it has ended.
+   */
+  rekey: { params: { new_key_path?: string; start?: boolean; wait?: number }; result: RekeyReport };
 }

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { IpeError } from '@ipe/core';
 import { type DataFamily, dataFamilies } from '@ipe/core/replica';
 import { type Kv, openMemoryKv } from '@ipe/core/store';
@@ -51,18 +52,19 @@ interface RekeyReport {
 }
 
 /**
- * `rekey {new_key_path?, start?}`: wraps the keys by the master key in a new file, begins to seal all rows again in the
- * background unless `start` is false, and tells how far that has come.
+ * `rekey {new_key_path?, start?, wait?}`: wraps the keys by the master key in a new file, begins to seal all rows again in
+ * the background unless `start` is false, and tells how far that has come, after `wait` seconds or when it has ended.
  */
 function rekeyHandlers(sealed: SealedKv<DataFamily> | undefined, log: Logger): Handlers {
   let last: ResealProgress | undefined = sealed?.resealing;
   let state: RekeyReport['state'] = 'idle';
   let failure: string | undefined;
+  let running: Promise<void> = Promise.resolve();
   const begin = (kv: SealedKv<DataFamily>) => {
     if (state === 'running') return;
     state = 'running';
     failure = undefined;
-    kv.reseal({ onProgress: (progress) => (last = progress) }).then(
+    running = kv.reseal({ onProgress: (progress) => (last = progress) }).then(
       (progress) => {
         last = progress;
         state = progress.done ? 'done' : 'idle';
@@ -77,17 +79,20 @@ function rekeyHandlers(sealed: SealedKv<DataFamily> | undefined, log: Logger): H
   };
   if (last !== undefined) begin(sealed!);
   return {
-    rekey: async (params): Promise<RekeyReport> => {
-      const fields = readParams(params, ['new_key_path', 'start']);
+    rekey: async (params, { signal }): Promise<RekeyReport> => {
+      const fields = readParams(params, ['new_key_path', 'start', 'wait']);
       if (sealed === undefined)
         throw new IpeError('invalid_request', 'the fact store is not sealed; see `encrypt_at_rest`');
       const path = fields.optionalString('new_key_path', { empty: false });
+      const waitSeconds = fields.optionalNumber('wait', { min: 0, max: 60 });
       const starts = fields.boolean('start', true);
       if (path !== undefined) {
         await sealed.rewrap(await readMasterKey(resolve(path)));
         log.warn({ path }, 'the keys of the fact store are wrapped by another key file: name it in the configuration');
       }
       if (starts) begin(sealed);
+      const waitMs = 1000 * (waitSeconds ?? 0);
+      if (waitMs > 0) await Promise.race([running, pause(waitMs, undefined, { signal, ref: false }).catch(() => {})]);
       return {
         state,
         rows: last?.rows ?? 0,

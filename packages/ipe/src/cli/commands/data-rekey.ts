@@ -1,4 +1,3 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { IpeError } from '@ipe/core';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
@@ -34,8 +33,7 @@ Examples:
         const { rewrapped } = report;
         while (options.rewrapOnly !== true && report.state === 'running') {
           progress.update(`sealed ${report.rows} rows, ${report.families_done} of ${report.families} families`);
-          await pause(200);
-          report = await control.call('rekey', { start: false });
+          report = await control.call('rekey', { start: false, wait: 0.2 });
         }
         return { ...report, rewrapped };
       }).finally(() => progress.done());

@@ -1,43 +1,30 @@
-import type {
-  CallNode,
-  ComprehensionNode,
-  Expression,
-  ListNode,
-  LiteralNode,
-  MapNode,
-  Node,
-  Problem,
-  ProblemCode,
-} from './ast.ts';
+import type { CallNode, Expression, ListNode, LiteralNode, MapNode, Node, Problem, ProblemCode } from './ast.ts';
 import { checkLiteralArguments } from './check-literals.ts';
+import { checkMacro, type MacroContext } from './check-macros.ts';
+import { literalType, mapKeyKinds, misuseMessage, namedTypes } from './check-names.ts';
 import type { Environment } from './environment.ts';
 import { type FactKey, type Form, formOf } from './forms.ts';
-import { asMap, Inference, sameType } from './inference.ts';
+import { Inference } from './inference.ts';
 import { typeNames } from './kinds.ts';
 import { candidates, firstName, nearest, qualifiedName, rootIndex } from './names.ts';
+import { explainNoOverload, resolveOverload } from './overloads.ts';
 import { calledFunction } from './plan-calls.ts';
 import { symbolOf } from './plan-context.ts';
 import { functionNames, type Signature, signaturesOf } from './signatures.ts';
 import {
   bool,
-  bytes,
   double,
-  duration,
   dyn,
   errorType,
-  int,
+  json,
   listOf,
   mapOf,
-  nullType,
   optionalOf,
   string,
   type Type,
-  timestamp,
   typeName,
   typeOf,
-  uint,
 } from './types.ts';
-import { Uint } from './values.ts';
 
 /** What an expression refers to outside of itself; each list sorted, each name once. */
 export interface References {
@@ -111,6 +98,14 @@ class Checker {
     };
   }
 
+  readonly #macroContext: MacroContext = {
+    inference: this.#inference,
+    check: (node) => this.#check(node),
+    expectBool: (node, where) => this.#expectBool(node, where),
+    within: (name, type, body) => this.#within(name, type, body),
+    wrong: (node, message) => this.#problem(node, 'wrong_type', message),
+  };
+
   #problem(node: Node, code: ProblemCode, message: string, near: string | null = null): Type {
     const span = this.#expression.spans?.[node.id] ?? null;
     this.#problems.push({ code, message, span, nodeId: node.id, nearest: near });
@@ -151,7 +146,7 @@ class Checker {
       case 'literal':
         return literalType(node);
       case 'ident':
-        return this.#name(node, node.name) ?? this.#unknownName(node, node.name);
+        return this.#name(node.name) ?? this.#unknownName(node, node.name);
       case 'select':
         return this.#select(node, node.operand, node.field);
       case 'has':
@@ -170,7 +165,7 @@ class Checker {
           `there are no message types: \`${node.name}\` cannot be made; use a map`,
         );
       case 'comprehension':
-        return this.#macro(node);
+        return checkMacro(node, this.#macroContext);
       case 'bind': {
         const value = this.#check(node.value);
         return this.#within(node.name, value, () => this.#check(node.body));
@@ -185,7 +180,7 @@ class Checker {
         this.#namespaces.add(form.namespace);
         this.#factKey(form.key);
         if (form.kind === 'fact-test') return bool;
-        const value = this.#env.factTypes.get(form.namespace) ?? dyn;
+        const value = this.#env.factTypes.get(form.namespace) ?? json;
         return form.optional ? optionalOf(value) : value;
       }
       case 'staleness':
@@ -233,7 +228,7 @@ class Checker {
     return this.#problem(node, 'unknown_name', `no variable \`${name}\``, near);
   }
 
-  #name(node: Node, name: string): Type | null {
+  #name(name: string): Type | null {
     const local = this.#local(name);
     if (local !== null) return local.type;
     const index = rootIndex(this.#env, name);
@@ -242,7 +237,6 @@ class Checker {
       this.#roots.add(root.name);
       return root.type;
     }
-    void node;
     const type = candidates(this.#env.container, name).find((candidate) => typeNames.has(candidate));
     return type === undefined ? null : typeOf(namedTypes[type] ?? dyn);
   }
@@ -261,7 +255,7 @@ class Checker {
     const first = firstName(node);
     const name = qualifiedName(node);
     if (first !== null && name !== null && !this.#isLocal(first)) {
-      const global = this.#name(node, name);
+      const global = this.#name(name);
       if (global !== null) return global;
     }
     return this.#field(node, this.#resolved(operand), field);
@@ -338,6 +332,7 @@ class Checker {
       return node.fn === '_[_]' ? field : optionalOf(field);
     }
     const index = this.#check(indexNode);
+    if (operand.kind === 'dyn') return node.fn === '_[_]' ? operand : optionalOf(operand);
     return this.#apply(node, node.fn, signaturesOf(node.fn, 'global'), [operand, index]);
   }
 
@@ -367,43 +362,14 @@ class Checker {
     return this.#problem(node, 'unknown_function', `unknown function \`${name}\``, near);
   }
 
-  /** The result of the first signature that fits; `dyn` when several fit and differ. */
   #apply(node: CallNode, name: string, signatures: readonly Signature[], args: readonly Type[]): Type {
-    let result: Type | null = null;
-    for (const signature of signatures) {
-      const wanted = parametersFor(signature, args.length);
-      if (wanted === null) continue;
-      const [own, ...parameters] = this.#inference.instantiate([signature.result, ...wanted]);
-      if (!this.#inference.assignAll(parameters, args)) continue;
-      const found = this.#inference.resolve(own!);
-      if (result === null) result = found;
-      else if (!sameType(result, found)) return dyn;
-    }
-    return result ?? this.#noOverload(node, name, signatures, args);
-  }
-
-  #noOverload(node: CallNode, name: string, signatures: readonly Signature[], args: readonly Type[]): Type {
-    const given = args.map((type) => typeName(this.#inference.final(type)));
-    if (given.includes('!error!')) return errorType;
-    const symbol = symbolOf(name);
-    const kinds = new Set(given);
-    const mixed = kinds.has('double') && (kinds.has('int') || kinds.has('uint'));
-    const literal = mixed
-      ? node.args.find((arg) => arg.kind === 'literal' && typeof arg.value === 'bigint')
-      : undefined;
-    if (literal?.kind === 'literal') {
-      return this.#problem(
-        literal,
-        'no_overload',
-        `\`${symbol}\` does not mix double and int; JSON numbers are doubles: write \`${literal.value}.0\``,
-      );
-    }
-    const hint = mixed ? '; JSON numbers are doubles: convert with `double()` or `int()`' : '';
-    const takes =
-      signatures.length <= 4 && !mixed
-        ? `; it takes ${signatures.map((one) => one.text.split(' -> ')[0]).join(' or ')}`
-        : '';
-    return this.#problem(node, 'no_overload', `\`${symbol}\` does not take (${given.join(', ')})${hint}${takes}`);
+    const given = args.map((type) => this.#inference.resolve(type));
+    const result = resolveOverload(this.#inference, signatures, given);
+    if (result !== null) return result;
+    const final = given.map((type) => this.#inference.final(type));
+    if (final.some((type) => typeName(type).includes('!error!'))) return errorType;
+    const { at, message } = explainNoOverload(node, name, signatures, final);
+    return this.#problem(at, 'no_overload', message);
   }
 
   #expectBool(node: Node, where: string): void {
@@ -444,104 +410,4 @@ class Checker {
     if (this.#inference.assign(optionalOf(inside), given)) return this.#inference.resolve(inside);
     return this.#problem(node, 'wrong_type', `\`?\` needs an optional, not ${typeName(this.#inference.final(given))}`);
   }
-
-  #macro(node: ComprehensionNode): Type {
-    const range = this.#resolved(node.range);
-    if (node.macro === 'optMap' || node.macro === 'optFlatMap') return this.#optionalMacro(node, range);
-    const over = this.#rangeOf(node, range);
-    const [first, second] = node.variables;
-    const body = (): Type => this.#macroBody(node, over);
-    if (second === undefined) return this.#within(first, over.single, body);
-    return this.#within(first, over.key, () => this.#within(second, over.value, body));
-  }
-
-  #rangeOf(node: ComprehensionNode, range: Type): { single: Type; key: Type; value: Type } {
-    if (range.kind === 'list') return { single: range.element, key: int, value: range.element };
-    const map = asMap(range);
-    if (map !== null) return { single: map.key, key: map.key, value: map.value };
-    if (range.kind !== 'dyn' && range.kind !== 'error' && range.kind !== 'parameter') {
-      this.#problem(node.range, 'wrong_type', `\`${node.macro}\` walks a list or a map, not ${typeName(range)}`);
-    }
-    return { single: dyn, key: dyn, value: dyn };
-  }
-
-  #macroBody(node: ComprehensionNode, over: { single: Type; key: Type; value: Type }): Type {
-    if (node.predicate !== null) this.#expectBool(node.predicate, `the test of \`${node.macro}\``);
-    const made = node.transform === null ? dyn : this.#check(node.transform);
-    switch (node.macro) {
-      case 'filter':
-        return listOf(over.single);
-      case 'map':
-      case 'transformList':
-        return listOf(made);
-      case 'transformMap':
-        return mapOf(over.key, made);
-      case 'transformMapEntry': {
-        const entry = mapOf(this.#inference.fresh(), this.#inference.fresh());
-        if (this.#inference.assign(entry, made)) return this.#inference.resolve(entry);
-        return this.#problem(node, 'wrong_type', '`transformMapEntry` makes maps: write `{key: value}`');
-      }
-      default:
-        return bool;
-    }
-  }
-
-  #optionalMacro(node: ComprehensionNode, range: Type): Type {
-    const inside = this.#inference.fresh();
-    if (!this.#inference.assign(optionalOf(inside), range)) {
-      return this.#problem(node.range, 'wrong_type', `\`${node.macro}\` needs an optional, not ${typeName(range)}`);
-    }
-    const made = this.#within(node.variables[0], this.#inference.resolve(inside), () => this.#check(node.transform!));
-    if (node.macro === 'optMap') return optionalOf(made);
-    const result = this.#inference.fresh();
-    if (this.#inference.assign(optionalOf(result), made)) return optionalOf(this.#inference.resolve(result));
-    return this.#problem(node.transform!, 'wrong_type', '`optFlatMap` needs an optional result');
-  }
-}
-
-const misuseMessage = {
-  data: 'facts are read as `data.<namespace>[key]` or tested as `key in data.<namespace>`, with the namespace written out',
-  staleness_ms: 'staleness is read as `staleness_ms.<namespace>`, with the namespace written out',
-  variables: 'variables are read as `variables.<name>`',
-} as const;
-
-const mapKeyKinds: ReadonlySet<string> = new Set(['bool', 'int', 'uint', 'string', 'dyn', 'error', 'parameter']);
-
-const namedTypes: Readonly<Record<string, Type>> = {
-  bool,
-  bytes,
-  double,
-  int,
-  string,
-  uint,
-  null_type: nullType,
-  list: listOf(dyn),
-  map: mapOf(dyn, dyn),
-  'google.protobuf.Timestamp': timestamp,
-  'google.protobuf.Duration': duration,
-};
-
-function literalType(node: LiteralNode): Type {
-  const { value } = node;
-  switch (typeof value) {
-    case 'boolean':
-      return bool;
-    case 'number':
-      return double;
-    case 'bigint':
-      return int;
-    case 'string':
-      return string;
-    default:
-      return value === null ? nullType : value instanceof Uint ? uint : bytes;
-  }
-}
-
-/** The types a signature asks for when called with `count` arguments; null when it cannot be. */
-function parametersFor(signature: Signature, count: number): readonly Type[] | null {
-  const { parameters, variadic } = signature;
-  if (!variadic) return parameters.length === count ? parameters : null;
-  if (count < parameters.length) return null;
-  const more = Array.from({ length: count - parameters.length }, () => parameters.at(-1)!);
-  return [...parameters, ...more];
 }

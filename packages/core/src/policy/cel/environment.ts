@@ -1,4 +1,4 @@
-import { dyn, jsonObject, objectOf, string, type Type, timestamp } from './types.ts';
+import { json, jsonObject, objectOf, string, type Type, timestamp } from './types.ts';
 
 /** A name an expression may use, and its type. */
 export interface Declaration {
@@ -16,7 +16,7 @@ export interface Environment {
   readonly laterVariables: readonly string[];
   /** Whether `data` and `staleness_ms` exist. */
   readonly facts: boolean;
-  /** Types of fact values by namespace, where declared; `dyn` otherwise. */
+  /** Types of fact values by namespace, where declared; `json` otherwise. */
   readonly factTypes: ReadonlyMap<string, Type>;
   /** Namespace in which names are resolved first, as cel-spec's containers; normally empty. */
   readonly container: string;
@@ -74,7 +74,7 @@ export function typeOfJson(name: string, value: unknown): Type {
     case 'object':
       break;
     default:
-      return dyn;
+      return json;
   }
   if (Array.isArray(value)) return { kind: 'list', element: commonType(name, value) };
   const fields: Record<string, Type> = Object.create(null);
@@ -84,7 +84,7 @@ export function typeOfJson(name: string, value: unknown): Type {
 
 function commonType(name: string, values: readonly unknown[]): Type {
   const [first, ...rest] = values.map((value) => typeOfJson(`${name}[]`, value));
-  if (first === undefined || first.kind === 'null') return dyn;
-  if (first.kind === 'object') return rest.every((type) => type.kind === 'object') ? jsonObject : dyn;
-  return rest.every((type) => type.kind === first.kind) && first.kind !== 'list' ? first : dyn;
+  if (first === undefined || first.kind === 'null') return json;
+  if (first.kind === 'object') return rest.every((type) => type.kind === 'object') ? jsonObject : json;
+  return rest.every((type) => type.kind === first.kind) && first.kind !== 'list' ? first : json;
 }

@@ -1,4 +1,4 @@
-import { dyn, listOf, mapOf, optionalOf, parameter, string, type Type, typeName, typeOf } from './types.ts';
+import { dyn, json, listOf, mapOf, optionalOf, parameter, string, type Type, typeName, typeOf } from './types.ts';
 
 /**
  * Type parameters and what they have been found to stand for, within the check of one expression.
@@ -105,7 +105,8 @@ export class Inference {
   #bind(name: string, type: Type): boolean {
     if (type.kind === 'parameter' && type.name === name) return true;
     if (this.#mentions(type, name)) return false;
-    this.#bindings.set(name, type);
+    // What stands for several arguments is no longer known to come from JSON alone.
+    this.#bindings.set(name, type.kind === 'dyn' ? dyn : type);
     return true;
   }
 
@@ -129,7 +130,7 @@ export class Inference {
 /** An object is a map from string to anything. */
 export function asMap(type: Type): { readonly key: Type; readonly value: Type } | null {
   if (type.kind === 'map') return type;
-  return type.kind === 'object' ? { key: string, value: dyn } : null;
+  return type.kind === 'object' ? { key: string, value: json } : null;
 }
 
 /** Whether two types are written alike. */

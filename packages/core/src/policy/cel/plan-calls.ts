@@ -131,6 +131,16 @@ function planNumberOrValue(node: Node, context: PlanContext): Eval {
 function planIn(node: CallNode, context: PlanContext): Eval {
   const [itemNode, listNode] = node.args as [Node, Node];
   const item = context.plan(itemNode);
+  const texts = context.observe ? null : literalTexts(listNode);
+  if (texts !== null) {
+    const few = texts.length <= 8;
+    const set = new Set(texts);
+    return (activation) => {
+      const x = item(activation);
+      if (x instanceof Failure) return x;
+      return typeof x === 'string' && (few ? texts.includes(x) : set.has(x));
+    };
+  }
   const collection = context.plan(listNode);
   return (activation) => {
     const x = item(activation);
@@ -140,6 +150,17 @@ function planIn(node: CallNode, context: PlanContext): Eval {
     if (Array.isArray(list)) return settle(contains(list, x, activation), node.id, '@in', x, list);
     return isMap(list) ? mapHas(list, x) : noOverload(node.id, '@in', x, list);
   };
+}
+
+/** The texts of a list of nothing but text literals: what membership is mostly tested against. */
+function literalTexts(node: Node): readonly string[] | null {
+  if (node.kind !== 'list' || node.optionals.length > 0) return null;
+  const texts: string[] = [];
+  for (const element of node.elements) {
+    if (element.kind !== 'literal' || typeof element.value !== 'string') return null;
+    texts.push(element.value);
+  }
+  return texts;
 }
 
 /** Plans `fn(args)` and `target.fn(args)`; a namespaced function such as `math.abs(x)` parses like the latter. */

@@ -67,14 +67,17 @@ const globalTable: Readonly<Record<string, readonly string[]>> = {
   '_>=_': ordered,
   '_?_:_': ['(bool, A, A) -> A'],
   '@in': ['(A, list(A)) -> bool', '(A, map(A, B)) -> bool', ...numbers.map((a) => `(${a}, list(dyn)) -> bool`)],
+  // Whole doubles index too, so that numbers of JSON do.
   '_[_]': [
     '(list(A), int) -> A',
+    '(list(A), double) -> A',
     '(map(A, B), A) -> B',
     '(optional(list(A)), int) -> optional(A)',
     '(optional(map(A, B)), A) -> optional(B)',
   ],
   '_[?_]': [
     '(list(A), int) -> optional(A)',
+    '(list(A), double) -> optional(A)',
     '(map(A, B), A) -> optional(B)',
     '(optional(list(A)), int) -> optional(A)',
     '(optional(map(A, B)), A) -> optional(B)',

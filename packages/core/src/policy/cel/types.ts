@@ -6,7 +6,8 @@
  * Source: cel-spec, langdef.md, "Values" and "Gradual type checking".
  */
 export type Type =
-  | { readonly kind: 'dyn' }
+  /** Anything; with `json`, anything JSON can hold: no int among it, as its numbers are doubles. */
+  | { readonly kind: 'dyn'; readonly json?: true }
   | { readonly kind: 'error' }
   | { readonly kind: PrimitiveKind }
   | { readonly kind: 'list'; readonly element: Type }
@@ -45,8 +46,10 @@ export const objectOf = (name: string, fields: Readonly<Record<string, Type>>): 
 });
 export const parameter = (name: string): Type => ({ kind: 'parameter', name });
 
+/** A JSON value of unknown shape. */
+export const json: Type = Object.freeze({ kind: 'dyn', json: true });
 /** JSON objects of unknown shape: `map(string, dyn)`. */
-export const jsonObject: Type = mapOf(string, dyn);
+export const jsonObject: Type = mapOf(string, json);
 
 /** The type as people write it: `list(string)`, `map(string, dyn)`. */
 export function typeName(type: Type): string {

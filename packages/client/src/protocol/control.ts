@@ -181,8 +181,9 @@ export interface SyncResult {
   readonly prefix: string;
   /** Whether the mirror stays at this commit until resumed. */
   readonly pinned: boolean;
-  /** Policies and tests that the commit holds. */
+  /** Policies that the commit holds. */
   readonly policies: number;
+  /** Tests that ran: those of policies that are new or changed. */
   readonly tests: number;
   readonly author: Author;
   readonly message: string;

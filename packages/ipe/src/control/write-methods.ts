@@ -1,4 +1,4 @@
-import type { CommitMeta, PolicyStore } from '@ipe/core/tree';
+import { type CommitMeta, type PolicyStore, policySegments } from '@ipe/core/tree';
 import type { CallContext, Handlers } from '../api/method.ts';
 import { type Params, readParams } from '../api/params.ts';
 import type { MirrorRegistry } from '../gitops/mirrors.ts';
@@ -81,7 +81,7 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
 
     'delete-policy': async (params, context) => {
       const fields = readParams(params, ['path', 'expected_root', 'expected_version', 'message', 'ref', 'force']);
-      const change = { path: fields.string('path', pathLimits), delete: true, ...expectedVersion(fields) } as const;
+      const change = { path: policyPath(fields), delete: true, ...expectedVersion(fields) } as const;
       const { update } = await write(fields, context, [change]);
       return { path: change.path, root: update.root, commit: update.commit };
     },
@@ -181,10 +181,17 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
   } satisfies Handlers;
 }
 
+/** Checked before anything is compiled for it. */
+function policyPath(fields: Params): string {
+  const path = fields.string('path', pathLimits);
+  policySegments(path);
+  return path;
+}
+
 function readPut(fields: Params): RequestedChange {
   const test = fields.optionalString('test', documentLimits);
   return {
-    path: fields.string('path', pathLimits),
+    path: policyPath(fields),
     source: fields.string('source', documentLimits),
     ...(test !== undefined && { test }),
     ...expectedVersion(fields),
@@ -204,6 +211,6 @@ function readChanges(fields: Params): RequestedChange[] {
     if (!change.boolean('delete')) return readPut(change);
     for (const name of ['source', 'test'])
       if (change.has(name)) throw change.refuse(name, 'does not go together with `delete`');
-    return { path: change.string('path', pathLimits), delete: true, ...expectedVersion(change) };
+    return { path: policyPath(change), delete: true, ...expectedVersion(change) };
   });
 }

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
+import { createNodeCompiler } from '../policies/node-compiler.ts';
+import type { CompileOptions, PolicyText } from '../policies/types.ts';
 import { type ControlFixture, controlFixture, memoryState } from '../testkit/control.ts';
 import { type FixtureRepository, fixtureRepository } from '../testkit/git-repository.ts';
 
@@ -185,6 +187,44 @@ describe('a sync of a Git repository', () => {
       details: { would_remove: 2 },
     });
     expect(await call('sync-from-git', { ...params, allow_empty: true })).toMatchObject({ policies_removed: 2 });
+  });
+});
+
+test('a sync compiles and tests only what is new or changed, and still sees what stays beside it', async () => {
+  const source = repository();
+  const policy = (id: string, more = '') =>
+    `validations: [{expression: 'subject.id == "${id}"', reason: not_${id}}]${more}\n`;
+  const tests = (path: string, decision: string) =>
+    `${path}\nrequest: {subject: {type: user, id: ada}, action: {name: a}, resource: {type: t, id: r}}\ntests: [{name: ada, expect: {decision: ${decision}}}]\n`;
+  source.commit({
+    'p/ada.policy.yaml': policy('ada'),
+    'p/ada.test.yaml': tests('', 'allow'),
+    'p/bob.policy.yaml': policy('bob'),
+    'q/all.policy.yaml': policy('ada'),
+    'q/all.test.yaml': tests('path: p', 'deny'),
+  });
+  const compiled: string[][] = [];
+  const real = createNodeCompiler('0.0.0');
+  const compiler = {
+    ...real,
+    compile: (texts: readonly PolicyText[], options?: CompileOptions) => {
+      compiled.push(texts.map(({ path }) => path));
+      return real.compile(texts, options);
+    },
+  };
+  const { call } = await node({ compiler });
+  const params = { repository: source.directory };
+  await call('sync-from-git', params);
+  source.commit({ 'p/ada.policy.yaml': policy('ada', ' # same program') });
+  expect(await call('sync-from-git', params)).toMatchObject({ policies: 3, tests: 2, policies_updated: 1 });
+  expect(compiled).toEqual([
+    ['p.ada', 'p.bob', 'q.all'],
+    ['p.ada', 'q.all'],
+  ]);
+  source.commit({ 'p/bob.policy.yaml': null });
+  await expect(call('sync-from-git', params)).rejects.toMatchObject({
+    reason: 'policy_invalid',
+    details: { failed_tests: [{ path: 'q.all', name: 'ada', message: 'expected deny, got allow' }] },
   });
 });
 

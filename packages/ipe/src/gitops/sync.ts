@@ -23,6 +23,7 @@ import {
 import { isAtOrBelow, type MirrorRecord, type MirrorRegistry, type SyncFailure, type SyncRecord } from './mirrors.ts';
 import { ownedPaths, takeOver } from './ownership.ts';
 import { type ChangedTest, changedTests, planChanges, refuseEmptying } from './plan.ts';
+import { storedAlready, withKnown } from './stored.ts';
 
 /** What to sync, and how far to go. */
 export interface SyncRequest {
@@ -65,6 +66,7 @@ export interface SyncOutcome {
   readonly update: UpdateResult;
   /** Policies that the repository holds. */
   readonly policies: number;
+  /** Tests that ran: those of policies that are new or changed. */
   readonly tests: number;
   readonly warnings: readonly FileProblem[];
   /** Paths that were changed here since the sync before, and now are as in the repository again. */
@@ -150,9 +152,17 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
       ...policy,
       path: prefix === '' ? policy.path : `${prefix}.${policy.path}`,
     }));
-    const surroundings = surroundingsOf(store.current(), (path) => owned.some((own) => isAtOrBelow(path, own)));
-    const compiled = await compiler.compile(texts, { surroundings, ...(signal !== undefined && { signal }) });
-    refuseFaulty(compiled, directory.problems);
+    const snapshot = store.current();
+    const surroundings = surroundingsOf(snapshot, (path) => owned.some((own) => isAtOrBelow(path, own)));
+    const known = await storedAlready(snapshot, texts);
+    const others = texts.filter(({ path }) => !known.has(path));
+    const fresh = await compiler.compile(others, {
+      surroundings: withKnown(surroundings, known),
+      ...(signal !== undefined && { signal }),
+    });
+    refuseFaulty(fresh, directory.problems);
+    const byPath = new Map(fresh.map((policy) => [policy.path, policy]));
+    const compiled = texts.map(({ path }) => byPath.get(path) ?? known.get(path)!);
     return { texts, compiled };
   };
 

@@ -15,6 +15,8 @@ export interface CliIo {
   now(): number;
   /** Calls back on the first interrupt or termination asked of the process; returns how to stop listening. */
   onInterrupt(callback: () => void): () => void;
+  /** Told when `ipe serve` has announced that its node is ready. */
+  onReady?(node: { readonly directory: string }): void;
 }
 
 /** The process's own streams, environment and signals. */

@@ -35,6 +35,7 @@ export const sections: Readonly<Record<string, readonly string[]>> = {
 };
 
 export const commands: readonly CommandEntry[] = [
+  { path: 'serve', summary: 'Run a node', load: () => import('./commands/serve.ts') },
   { path: 'init', summary: 'Begin with a configuration and a first policy', load: () => import('./commands/init.ts') },
   { path: 'status', summary: 'Show what a node is doing', load: () => import('./commands/status.ts') },
   { path: 'policy get', summary: 'Show one policy', load: () => import('./commands/policy-get.ts') },

@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import { type NodeOptions, onNode, withPlane } from '../connect.ts';
-import { duration, shortId } from '../output.ts';
+import { bytes, duration, shortId } from '../output.ts';
 
 export function define(command: Command, cli: Cli): void {
   onNode(command)
@@ -10,24 +10,63 @@ export function define(command: Command, cli: Cli): void {
       const status = await withPlane(cli, options, 'control', ({ control }) => control.status());
       cli.show(options, status, () => {
         const { instance, version, root, commit, uptime, ...rest } = status;
+        const isPlain = (value: unknown) => typeof value !== 'object' || value === null;
         cli.out.pairs([
           ['instance', String(instance)],
           ['version', String(version)],
           ['up for', typeof uptime === 'number' ? duration(uptime) : '-'],
           ['root', shortId(root as string)],
           ['commit', shortId(commit as string | null)],
+          ...Object.entries(rest).flatMap(([name, value]) =>
+            isPlain(value) ? [[label(name), shown(name, value)] as const] : [],
+          ),
         ]);
-        for (const [section, value] of Object.entries(rest)) {
-          cli.out.line(`\n${cli.out.color.bold(section)}`);
-          cli.out.pairs(flatten(value).map(([name, each]) => [`  ${name}`, each] as const));
+        for (const [name, value] of Object.entries(rest)) {
+          if (isPlain(value) || isEmpty(value)) continue;
+          cli.out.line(`\n${cli.out.color.bold(label(name))}`);
+          if (Array.isArray(value)) printRows(cli, value);
+          else cli.out.pairs(flatten(value).map(([key, each]) => [`  ${key}`, each] as const));
         }
       });
     });
 }
 
+const label = (name: string) => name.replaceAll('_', ' ');
+
+function shown(name: string, value: unknown): string {
+  if (value === null) return '-';
+  return name.endsWith('bytes') && typeof value === 'number' ? bytes(value) : String(value);
+}
+
+function isEmpty(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
+}
+
+/** Rows of like things as a table of their plain fields. */
+function printRows(cli: Cli, rows: readonly unknown[]): void {
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row as object)))];
+  const used = columns.filter((column) =>
+    rows.some((row) => !['object', 'undefined'].includes(typeof (row as Record<string, unknown>)[column])),
+  );
+  cli.out.table(
+    used.map((column) => `  ${label(column).toUpperCase()}`),
+    rows.map((row) => used.map((column) => `  ${cell(cli, column, (row as Record<string, unknown>)[column])}`)),
+  );
+}
+
+function cell(cli: Cli, column: string, value: unknown): string {
+  if (value === null || value === undefined) return '-';
+  if (typeof value === 'object') return JSON.stringify(value);
+  if (column.endsWith('_at') && typeof value === 'number') {
+    const isPast = value * 1000 <= cli.io.now();
+    return isPast ? `${cli.out.age(value)} ago` : cli.out.until(value);
+  }
+  return shown(column, value);
+}
+
 /** Nested facts as dotted names with plain values. */
 function flatten(value: unknown, name = ''): [string, string][] {
-  if (typeof value !== 'object' || value === null) return [[name || 'value', String(value)]];
+  if (typeof value !== 'object' || value === null) return [[name || 'value', shown(name, value)]];
   if (Array.isArray(value))
     return [
       [

@@ -8,7 +8,9 @@ import { Cleanups, repositoryRoot } from './support/scratch.ts';
 const cleanups = new Cleanups();
 let node: NodeProcess;
 beforeAll(async () => {
-  node = await startProcess(await cleanups.folder(), { args: ['--apply', join(repositoryRoot, 'examples', 'policies')] });
+  node = await startProcess(await cleanups.folder(), {
+    args: ['--apply', join(repositoryRoot, 'examples', 'policies')],
+  });
   cleanups.add(() => node.stop());
 });
 afterAll(() => cleanups.run());
@@ -30,7 +32,10 @@ test('approvals: two people who approve at once are both counted', async () => {
 
 test('relationships: membership opens and closes the door, and the changes are followed', async () => {
   const out = await run('relationships.mjs');
-  const answers = out.split('\n').filter((line) => /^(read|write)/.test(line)).map((line) => line.split(/\s+/).slice(0, 2).join(' '));
+  const answers = out
+    .split('\n')
+    .filter((line) => /^(read|write)/.test(line))
+    .map((line) => line.split(/\s+/).slice(0, 2).join(' '));
   expect(answers).toEqual(['read deny', 'read allow', 'write deny', 'write allow', 'read deny']);
   expect(out).toContain('update relationships.user-user-');
 });

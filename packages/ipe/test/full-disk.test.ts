@@ -17,7 +17,9 @@ async function smallDisk(): Promise<string | undefined> {
   return mounted ? folder : undefined;
 }
 
-test('on a full disk writes are refused with `unavailable`, reads and decisions go on, and nothing acknowledged is lost (skipped without the right to mount)', { timeout: 180_000 }, async ({ skip }) => {
+test('on a full disk writes are refused with `unavailable`, reads and decisions go on, and nothing acknowledged is lost (skipped without the right to mount)', {
+  timeout: 180_000,
+}, async ({ skip }) => {
   const disk = await smallDisk();
   if (disk === undefined) return skip('this user may not mount a file system');
   const directory = join(disk, 'ipe');

@@ -8,7 +8,9 @@ const writers = 8;
 const cleanups = new Cleanups();
 afterAll(() => cleanups.run());
 
-test(`kill -9 in the middle of writes, ${kills} times: every acknowledged write is there, and the root verifies`, { timeout: 600_000 }, async () => {
+test(`kill -9 in the middle of writes, ${kills} times: every acknowledged write is there, and the root verifies`, {
+  timeout: 600_000,
+}, async () => {
   const directory = await cleanups.folder();
   /** Newest acknowledged and newest attempted value of each key. */
   const acknowledged = new Map<string, number>();
@@ -17,7 +19,10 @@ test(`kill -9 in the middle of writes, ${kills} times: every acknowledged write 
   let seed = 1;
   let count = 0;
   for (let round = 0; round <= kills; round++) {
-    const node = await startProcess(directory, round === 0 ? { args: ['--apply', `${repositoryRoot}/examples/policies`] } : {});
+    const node = await startProcess(
+      directory,
+      round === 0 ? { args: ['--apply', `${repositoryRoot}/examples/policies`] } : {},
+    );
     cleanups.add(() => node.kill());
     const keys = [...attempted.keys()];
     const entries = keys.length === 0 ? [] : await node.data.getAll(keys);
@@ -37,7 +42,9 @@ test(`kill -9 in the middle of writes, ${kills} times: every acknowledged write 
 
     // A policy is written now and then too, so that the kill may fall into either store.
     if (round % 5 === 0)
-      await node.control.apply([{ path: `own.rule${round % 3}`, source: `description: round ${round}\nvalidations:\n  - expression: "true"\n` }]);
+      await node.control.apply([
+        { path: `own.rule${round % 3}`, source: `description: round ${round}\nvalidations:\n  - expression: "true"\n` },
+      ]);
     policyRoot = (await node.control.status())['root'];
 
     seed = (seed * 48_271) % 2_147_483_647;

@@ -4,7 +4,11 @@ import { program } from '../../src/testkit/process.ts';
 /** Runs one command of the built program to its end. */
 export function runProgram(
   argv: readonly string[],
-  options: { readonly environment?: Readonly<Record<string, string>>; readonly stdin?: string; readonly directory?: string } = {},
+  options: {
+    readonly environment?: Readonly<Record<string, string>>;
+    readonly stdin?: string;
+    readonly directory?: string;
+  } = {},
 ): Promise<{ code: number; out: string; err: string }> {
   return new Promise((resolve) => {
     const child = execFile(
@@ -15,7 +19,8 @@ export function runProgram(
         maxBuffer: 64 * 1024 * 1024,
         ...(options.directory === undefined ? {} : { cwd: options.directory }),
       },
-      (error, out, err) => resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err }),
+      (error, out, err) =>
+        resolve({ code: typeof error?.code === 'number' ? error.code : error === null ? 0 : -1, out, err }),
     );
     child.stdin!.end(options.stdin ?? '');
   });

@@ -180,6 +180,11 @@ export class Replica {
     return this.#namespaces.strategyOf(namespace);
   }
 
+  /** Highest version that was ever purged in a namespace. */
+  floorOf(namespace: string): number {
+    return this.#namespaces.get(namespace)?.floor ?? 0;
+  }
+
   /** Why a namespace cannot be read, where it cannot. */
   problemOf(namespace: string): Failure | undefined {
     return this.#namespaces.get(namespace)?.problem;

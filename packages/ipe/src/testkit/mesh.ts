@@ -3,7 +3,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Identity, loadIdentity } from '../cluster/identity.ts';
-import { createClusterKeys } from '../cluster/keys.ts';
+import { type ClusterKeys, createClusterKeys } from '../cluster/keys.ts';
 import { MemberDirectory, signMember } from '../cluster/members.ts';
 import { Peers } from '../cluster/peers.ts';
 
@@ -11,6 +11,9 @@ import { Peers } from '../cluster/peers.ts';
 export interface Mesh {
   readonly peers: readonly Peers[];
   readonly identities: readonly Identity[];
+  readonly directories: readonly MemberDirectory[];
+  /** The holder of the cluster key's keys. */
+  readonly keys: ClusterKeys;
   close(): Promise<void>;
 }
 
@@ -46,6 +49,8 @@ export async function startMesh(count: number): Promise<Mesh> {
   return {
     peers,
     identities,
+    directories,
+    keys,
     close: async () => {
       await Promise.all(peers.map((each) => each.close()));
       await rm(folder, { recursive: true, force: true });

@@ -161,6 +161,15 @@ export class Exchange {
     });
   }
 
+  /** Whether some settled peer has been heard, and everything that settled peers name satisfies the test. */
+  hasHeardAll(isWhole: (namespace: string) => boolean): boolean {
+    const settled = [...this.#peers.values()].filter(({ isSettled }) => isSettled);
+    return (
+      settled.length > 0 &&
+      settled.every(({ namespaces }) => [...namespaces.keys()].every((name) => !this.#own.has(name) || isWhole(name)))
+    );
+  }
+
   /** How many members are known to hold a record, this instance left out. */
   holders(namespace: string, source: Source, seq: number): number {
     let count = 0;

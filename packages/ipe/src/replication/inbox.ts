@@ -1,0 +1,101 @@
+import { IpeError, isIpeError } from '@ipe/core';
+import type { PlaneDelivery } from '@ipe/core/plane';
+import { decodeRecord, type LogRecord, type Sources } from '@ipe/core/replica';
+import type { MemberRecord } from '../cluster/members.ts';
+import { claimOf, openBatch } from './envelope.ts';
+
+export interface InboxOptions {
+  /** Origin of this instance: its own batches come back from most planes. */
+  readonly origin: string;
+  readonly sources: Sources;
+  readonly memberOf: (origin: string) => MemberRecord | undefined;
+  readonly sealingKeyOf: (number: number) => Uint8Array | undefined;
+  readonly isOfInterest: (namespace: string) => boolean;
+  readonly take: (from: string, records: readonly LogRecord[]) => void;
+  /** A batch without records announces some that the plane could not carry. */
+  readonly onAnnounced: (namespace: string, origin: string) => void;
+  readonly onRejected: (why: string, details: Readonly<Record<string, unknown>>) => void;
+}
+
+/** Batches of signers that are not known yet, kept until their member record arrives. */
+const parkedMax = 1_000;
+
+/** Why a batch was not taken, for metrics. */
+export type Rejection = 'malformed' | 'forged' | 'evicted';
+
+/**
+ * Takes batches from the message plane: checks who signed them against the member list, and hands their records to the
+ * replica. What is forged, altered or from an evicted member is rejected, counted and named; what is from a signer that
+ * nobody has told us of is parked.
+ */
+export class Inbox {
+  readonly #options: InboxOptions;
+  #parked: PlaneDelivery[] = [];
+  readonly rejected: Record<Rejection, number> = { malformed: 0, forged: 0, evicted: 0 };
+  received = 0;
+
+  constructor(options: InboxOptions) {
+    this.#options = options;
+  }
+
+  get parked(): number {
+    return this.#parked.length;
+  }
+
+  /** Takes one delivery. Never throws: whatever cannot be used here must not come again. */
+  deliver(delivery: PlaneDelivery): void {
+    try {
+      this.#take(delivery);
+    } catch (error) {
+      if (!isIpeError(error)) throw error;
+      this.#reject(error.reason === 'unauthenticated' ? 'forged' : 'malformed', error);
+    }
+  }
+
+  /** Tries parked batches again: a member record has arrived. */
+  membersChanged(): void {
+    const parked = this.#parked;
+    this.#parked = [];
+    for (const delivery of parked) this.deliver(delivery);
+  }
+
+  #take(delivery: PlaneDelivery): void {
+    const { origin, sources, memberOf, sealingKeyOf, isOfInterest, take, onAnnounced } = this.#options;
+    const claim = claimOf(delivery.body);
+    if (claim.origin === origin || !isOfInterest(claim.namespace)) return;
+    const member = memberOf(claim.origin);
+    if (member === undefined) {
+      // The oldest goes first: it is the likeliest to have been found by anti-entropy meanwhile.
+      if (this.#parked.length >= parkedMax) this.#parked.shift();
+      this.#parked.push({ ...delivery, body: delivery.body.slice() });
+      return;
+    }
+    const batch = openBatch(delivery.body, member.signingKey, sealingKeyOf);
+    const records = batch.records.map((bytes) => decodeRecord(bytes, sources));
+    for (const record of records) {
+      if (record.namespace !== batch.namespace || record.source.origin !== batch.origin) {
+        throw new IpeError('invalid_request', `a batch of \`${batch.origin}\` holds a record of another`, {
+          details: { origin: batch.origin, namespace: batch.namespace },
+        });
+      }
+    }
+    this.received++;
+    if (records.length === 0) return onAnnounced(batch.namespace, batch.origin);
+    const accepted = member.state === 'active' ? records : records.filter((record) => isAccepted(member, record));
+    if (accepted.length < records.length) {
+      this.#reject('evicted', new IpeError('forbidden', `\`${batch.origin}\` was evicted before it wrote this`));
+    }
+    if (accepted.length > 0) take(batch.origin, accepted);
+  }
+
+  #reject(why: Rejection, error: IpeError): void {
+    this.rejected[why]++;
+    this.#options.onRejected(error.message, { ...error.details, why });
+  }
+}
+
+/** Whether an evicted member wrote a record before its eviction, as the eviction says. */
+function isAccepted(member: MemberRecord, record: LogRecord): boolean {
+  const last = member.lastAccepted?.[record.namespace]?.[record.source.id];
+  return last !== undefined && record.seq <= last;
+}

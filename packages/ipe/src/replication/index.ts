@@ -1,0 +1,1 @@
+export { Replication, type ReplicationMemory, type ReplicationOptions, type ReplicationStatus } from './replication.ts';

@@ -1,0 +1,344 @@
+import { IpeError } from '@ipe/core';
+import type { MessagePlane, PlaneSubscription } from '@ipe/core/plane';
+import { type Interest, isOfInterest, type Source, strategyText } from '@ipe/core/replica';
+import type { Identity } from '../cluster/identity.ts';
+import type { MemberDirectory } from '../cluster/members.ts';
+import type { Peers } from '../cluster/peers.ts';
+import type { Engine } from '../data/engine.ts';
+import { AntiEntropy } from './anti-entropy.ts';
+import { DurableHeads } from './durable-heads.ts';
+import { type EnvelopeOptions, sealingKey } from './envelope.ts';
+import { HeldWaits } from './held-waits.ts';
+import { Inbox } from './inbox.ts';
+import { Outbox } from './outbox.ts';
+
+/** What an instance remembers of its replication between starts. */
+export interface ReplicationMemory {
+  /** The interest that this instance held whole when it stopped; absent: it has never been whole. */
+  readonly settledInterest?: Interest;
+  /** Where the message plane resumes. */
+  readonly planeCursor?: string;
+}
+
+export interface ReplicationOptions {
+  readonly engine: Engine;
+  readonly identity: Identity;
+  readonly directory: MemberDirectory;
+  readonly peers: Peers;
+  /** The fast path; absent: anti-entropy alone. The replication starts and closes it. */
+  readonly plane?: MessagePlane;
+  /** Namespaces to take part in. */
+  readonly interest: Interest;
+  /** Keys the sealing of batches; absent: they are signed and readable. */
+  readonly clusterSecret?: Uint8Array;
+  readonly memory: {
+    load(): Promise<ReplicationMemory>;
+    save(memory: ReplicationMemory): Promise<void>;
+  };
+  readonly now: () => number;
+  readonly intervalMs?: number;
+  readonly log: { warn(details: object, message: string): void; info(details: object, message: string): void };
+}
+
+export interface ReplicationStatus {
+  readonly plane: ReturnType<MessagePlane['status']> | undefined;
+  readonly isSettled: boolean;
+  readonly loading: readonly string[];
+  readonly lag: ReturnType<AntiEntropy['exchange']['lag']>;
+  readonly published: number;
+  readonly received: number;
+  readonly pulledRecords: number;
+  readonly joinedStates: number;
+  readonly rejected: Inbox['rejected'];
+  readonly parked: number;
+}
+
+const memoryIntervalMs = 1_000;
+/** How long an acknowledgement waits for peers, and how soon they are asked again meanwhile. */
+const ackTimeoutMs = 5_000;
+
+/**
+ * Makes one instance's facts everybody's, and everybody's its own: publishes what is durable here, takes what others
+ * publish, and finds by anti-entropy whatever got lost on the way. Owns no facts.
+ */
+export class Replication {
+  readonly #options: ReplicationOptions;
+  readonly #heads: DurableHeads;
+  readonly #waits = new HeldWaits();
+  readonly #antiEntropy: AntiEntropy;
+  readonly #inbox: Inbox;
+  readonly #outbox: Outbox | undefined;
+  readonly #stops: (() => void)[] = [];
+  readonly #whole = new Set<string>();
+  #subscription: PlaneSubscription | undefined;
+  #cursor: string | undefined;
+  #savedMemory = '';
+  #isSettled: boolean;
+  #timer: NodeJS.Timeout | undefined;
+
+  private constructor(options: ReplicationOptions, memory: ReplicationMemory) {
+    this.#options = options;
+    const { engine, directory, identity, interest, peers, plane, now, log } = options;
+    this.#cursor = memory.planeCursor;
+    const alone = directory.list().every(({ body }) => body.origin === identity.origin);
+    this.#isSettled = alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest));
+    this.#heads = new DurableHeads(engine.namespaces());
+    if (this.#isSettled) for (const name of this.#heads.names()) this.#whole.add(name);
+    const isWanted = (namespace: string) => isOfInterest(interest, namespace);
+    this.#antiEntropy = new AntiEntropy({
+      facts: {
+        origin: identity.origin,
+        kv: engine.kv,
+        sources: engine.replica.sources,
+        strategyOf: (namespace) => engine.replica.strategyOf(namespace),
+        floorOf: (namespace) => engine.replica.floorOf(namespace),
+        headsOf: (namespace) => this.#heads.get(namespace),
+        report: () => this.#report(),
+        takeRecords: (from, records) => engine.takeRecords(from, records),
+        untilHeld: (namespace, source, seq, signal) => this.#untilHeld(namespace, source, seq, signal),
+        joinStates: (namespace, entries) => engine.joinStates(namespace, entries),
+        advance: async (namespace, heads, floor) => {
+          await engine.advance(namespace, heads, floor);
+          this.#heads.advanced(namespace, heads);
+          this.#moved(namespace);
+        },
+      },
+      peers,
+      originOf: (fingerprint) => directory.active(fingerprint)?.origin,
+      fingerprintOf: (origin) => directory.byOrigin(origin)?.fingerprint,
+      isOfInterest: isWanted,
+      now,
+      ...(options.intervalMs !== undefined && { intervalMs: options.intervalMs }),
+      onWhole: (namespace) => {
+        this.#whole.add(namespace);
+        this.#moved(namespace);
+      },
+      onMismatch: ({ peer, namespace, ours, theirs }) =>
+        log.warn({ peer, namespace, ours, theirs }, 'a namespace is not exchanged: its conflict strategies differ'),
+      onError: (error, what) => log.warn({ err: error }, what),
+    });
+    this.#inbox = new Inbox({
+      origin: identity.origin,
+      sources: engine.replica.sources,
+      memberOf: (origin) => directory.byOrigin(origin),
+      sealingKeyOf: (number) => options.clusterSecret && sealingKey(options.clusterSecret, number).key,
+      isOfInterest: isWanted,
+      take: (from, records) => engine.takeRecords(from, records),
+      onAnnounced: () => this.#antiEntropy.hurry(),
+      onRejected: (why, details) => log.warn(details, why),
+    });
+    this.#outbox =
+      plane &&
+      new Outbox({
+        plane,
+        kv: engine.kv,
+        envelope: () => this.#envelope(),
+        heldByAll: (namespace, source) => this.#antiEntropy.exchange.stableHeads(namespace).get(source) ?? 0,
+        onError: (error, what) => log.warn({ err: error }, what),
+      });
+  }
+
+  static async start(options: ReplicationOptions): Promise<Replication> {
+    const replication = new Replication(options, await options.memory.load());
+    await replication.#start();
+    return replication;
+  }
+
+  /** Whether every member is known to hold a write; what the engine asks before it purges a tombstone. */
+  isStable(namespace: string, dot: Parameters<AntiEntropy['exchange']['isStable']>[1]): boolean {
+    return this.#antiEntropy.exchange.isStable(namespace, dot);
+  }
+
+  /** Time since this instance last confirmed that it held all its peers held, in milliseconds; finite. */
+  stalenessMs(namespace: string): number {
+    const nowMs = this.#options.now();
+    return Math.min(this.#antiEntropy.exchange.stalenessMs(namespace, nowMs), nowMs);
+  }
+
+  /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
+  notHeld(namespace: string): string | undefined {
+    if (!isOfInterest(this.#options.interest, namespace)) {
+      return `this instance does not hold namespace \`${namespace}\`: it is not among \`subscribe_topics\``;
+    }
+    if (this.#isSettled || this.#whole.has(namespace)) return undefined;
+    return `namespace \`${namespace}\` is still being loaded from the other members`;
+  }
+
+  /** Members besides this one. */
+  get peerCount(): number {
+    return this.#others().length;
+  }
+
+  /**
+   * Waits until `count` other members hold the record that a token names.
+   * @throws IpeError `unavailable`, state `applied`, when they do not within five seconds, or the signal aborts
+   */
+  async peersHold(count: number, tokenText: string, signal: AbortSignal): Promise<void> {
+    const token = this.#options.engine.replica.parseToken(tokenText);
+    if (token === undefined) throw new IpeError('internal', 'a write gave no token to wait for');
+    const { exchange } = this.#antiEntropy;
+    const bound = AbortSignal.any([signal, AbortSignal.timeout(ackTimeoutMs)]);
+    for (let delayMs = 2; ; delayMs = Math.min(delayMs * 2, 200)) {
+      const held = exchange.holders(token.namespace, token.source, token.seq);
+      if (held >= count) return;
+      if (bound.aborted) {
+        throw new IpeError('unavailable', `the write stands, but only ${held} of ${count} peers hold it yet`, {
+          state: 'applied',
+          details: { held, asked: count, token: tokenText },
+        });
+      }
+      this.#antiEntropy.hurry();
+      await new Promise<void>((resolve) => {
+        setTimeout(resolve, delayMs);
+      });
+    }
+  }
+
+  status(): ReplicationStatus {
+    return {
+      plane: this.#options.plane?.status(),
+      isSettled: this.#isSettled,
+      loading: this.#isSettled ? [] : this.#heads.names().filter((name) => !this.#whole.has(name)),
+      lag: this.#antiEntropy.exchange.lag(),
+      published: this.#outbox?.published ?? 0,
+      received: this.#inbox.received,
+      pulledRecords: this.#antiEntropy.pulledRecords,
+      joinedStates: this.#antiEntropy.joinedStates,
+      rejected: this.#inbox.rejected,
+      parked: this.#inbox.parked,
+    };
+  }
+
+  /** Publishes nothing more, keeps what it knows for the next start, and lets go of plane and links' handlers. */
+  async close(): Promise<void> {
+    clearInterval(this.#timer);
+    for (const stop of this.#stops) stop();
+    await this.#outbox?.close();
+    await this.#subscription?.close();
+    await this.#options.plane?.close();
+    await this.#antiEntropy.close();
+    await this.#remember();
+  }
+
+  async #start(): Promise<void> {
+    const { engine, directory, plane, interest } = this.#options;
+    this.#stops.push(
+      engine.onApplied(({ commits }) => this.#heads.applied(commits)),
+      engine.onNotice((notice) => {
+        if (notice.type === 'durable') this.#durable(notice.commit);
+        else if (notice.type === 'gap') this.#antiEntropy.hurry();
+        else this.#refused(notice.record.namespace, notice.record.source, notice.failure.message);
+      }),
+      directory.onChange(() => this.#membersChanged()),
+    );
+    this.#membersChanged();
+    for (const name of this.#heads.names()) this.#moved(name);
+    if (plane) {
+      await plane.start();
+      const wanted = interest === 'all' ? interest : [...interest, '_sys'];
+      this.#subscription = plane.subscribe(
+        wanted,
+        async (delivery) => {
+          this.#inbox.deliver(delivery);
+          if (delivery.cursor !== undefined) this.#cursor = delivery.cursor;
+        },
+        this.#cursor,
+      );
+    }
+    this.#timer = setInterval(() => {
+      this.#settle();
+      void this.#remember().catch((error) =>
+        this.#options.log.warn({ err: error }, 'replication cannot be remembered'),
+      );
+    }, memoryIntervalMs).unref();
+  }
+
+  #others(): string[] {
+    const { directory, identity } = this.#options;
+    return directory
+      .list()
+      .filter(({ body }) => body.state === 'active' && body.origin !== identity.origin)
+      .map(({ body }) => body.origin);
+  }
+
+  #membersChanged(): void {
+    this.#antiEntropy.step({ type: 'members', origins: this.#others() });
+    for (const link of this.#options.peers.links()) {
+      const peer = this.#options.directory.active(link.fingerprint)?.origin;
+      if (peer !== undefined) this.#antiEntropy.step({ type: 'linked', peer });
+    }
+    this.#inbox.membersChanged();
+  }
+
+  #durable(commit: number): void {
+    const { identity } = this.#options;
+    const done = this.#heads.durable(commit);
+    const own = done.map(({ record }) => record).filter(({ source }) => source.origin === identity.origin);
+    if (own.length > 0) this.#outbox?.add(own);
+    for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#moved(namespace);
+  }
+
+  #moved(namespace: string): void {
+    const heads = this.#heads.get(namespace);
+    if (this.#isSettled) this.#whole.add(namespace);
+    this.#antiEntropy.step({ type: 'heads', namespace, vector: this.#vector(namespace) });
+    this.#waits.moved(namespace, heads);
+  }
+
+  #refused(namespace: string, source: Source, message: string): void {
+    this.#options.log.warn({ namespace, source: source.id }, `a record of a peer cannot be applied: ${message}`);
+    this.#waits.refused(namespace, source, message);
+  }
+
+  #untilHeld(namespace: string, source: Source, seq: number, signal: AbortSignal): Promise<void> {
+    if ((this.#heads.get(namespace).get(source) ?? 0) >= seq) return Promise.resolve();
+    return this.#waits.until(namespace, source, seq, signal);
+  }
+
+  #vector(namespace: string) {
+    const strategy = strategyText(this.#options.engine.replica.strategyOf(namespace));
+    return {
+      strategy,
+      isWhole: this.#isSettled || this.#whole.has(namespace),
+      heads: new Map(this.#heads.get(namespace)),
+    };
+  }
+
+  #report() {
+    const names = this.#heads.names().filter((name) => isOfInterest(this.#options.interest, name));
+    return {
+      origin: this.#options.identity.origin,
+      interest: this.#options.interest,
+      isSettled: this.#isSettled,
+      namespaces: new Map(names.map((name) => [name, this.#vector(name)])),
+    };
+  }
+
+  /** Once a settled peer has been heard and all that it names is whole here, so is this instance. */
+  #settle(): void {
+    if (this.#isSettled || !this.#antiEntropy.exchange.hasHeardAll((name) => this.#whole.has(name))) return;
+    this.#isSettled = true;
+    this.#options.log.info({ namespaces: this.#heads.names().length }, 'all facts of the cluster are held here');
+    for (const name of this.#heads.names()) this.#moved(name);
+  }
+
+  #envelope(): EnvelopeOptions {
+    const { identity, clusterSecret } = this.#options;
+    return { signing: identity.signing, ...(clusterSecret && { sealing: sealingKey(clusterSecret, 1) }) };
+  }
+
+  async #remember(): Promise<void> {
+    const memory: ReplicationMemory = {
+      ...(this.#isSettled && { settledInterest: this.#options.interest }),
+      ...(this.#cursor !== undefined && { planeCursor: this.#cursor }),
+    };
+    const text = JSON.stringify(memory);
+    if (text === this.#savedMemory) return;
+    await this.#options.memory.save(memory);
+    this.#savedMemory = text;
+  }
+}
+
+function isWithin(wanted: Interest, settled: Interest): boolean {
+  return settled === 'all' || (wanted !== 'all' && wanted.every((name) => settled.includes(name)));
+}

@@ -69,8 +69,9 @@ export function pathFor(template: string, request: EvaluationRequest): string | 
 
 /** Runs `use` on one root, one view and one time. */
 export function withView<T>(options: AuthzenOptions, use: (view: AuthzenView) => T | Promise<T>): T | Promise<T> {
-  const { policies, nowSeconds } = options;
-  return released(options.facts.open(), (facts) => use({ snapshot: policies.current(), facts, now: nowSeconds() }));
+  const now = options.nowSeconds();
+  const snapshot = options.policies.current();
+  return released(options.facts.open(now * 1000), (facts) => use({ snapshot, facts, now }));
 }
 
 /** The request that a body asks. @throws IpeError `invalid_params`, `too_large` */

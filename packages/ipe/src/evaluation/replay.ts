@@ -43,7 +43,7 @@ export function replayMethod(options: ReplayOptions): Handler {
     const receipt = readReceipt(fields.raw('receipt'), options.primitives);
     const root = fields.optionalString('root', { maxBytes: 256, empty: false });
     const view = factsOfReceipt(receipt);
-    const again = await released(view ?? asOf(options.facts.open(), receipt), (facts) =>
+    const again = await released(view ?? asOf(options.facts.open(receipt.now * 1000), receipt), (facts) =>
       decideAgain(options, receipt, root, facts),
     );
     const differences = compareReceipts(

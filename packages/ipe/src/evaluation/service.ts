@@ -86,22 +86,27 @@ export function createEvaluationService(options: EvaluationServiceOptions): Eval
       path: ask.path,
       request: ask.request,
       facts: view,
-      now: ask.now ?? now,
+      now,
       receipt: ask.receipt ?? config.receipt,
       explain: ask.explain,
     });
 
+  /** Opens a view as of the request's own time. */
+  const answerAlone = (ask: Ask, snapshot: PolicySnapshot): Answer | Promise<Answer> => {
+    const now = ask.now ?? nowSeconds();
+    return released(facts.open(now * 1000), (view) => answer(ask, snapshot, view, now));
+  };
+
   const evaluate = (params: unknown, context: CallContext): unknown => {
     const ask = readAsk(params, context.caller);
-    if (ask.root === undefined && ask.freshAsOf === undefined)
-      return released(facts.open(), (view) => answer(ask, policies.current(), view, nowSeconds()));
+    if (ask.root === undefined && ask.freshAsOf === undefined) return answerAlone(ask, policies.current());
     return evaluateAsked(ask, context);
   };
 
   const evaluateAsked = async (ask: Ask, context: CallContext): Promise<Answer> => {
     const snapshot = ask.root === undefined ? undefined : await policies.at(ask.root);
     if (ask.freshAsOf !== undefined) await facts.freshAsOf(ask.freshAsOf, config.freshWaitMs, context.signal);
-    return released(facts.open(), (view) => answer(ask, snapshot ?? policies.current(), view, nowSeconds()));
+    return answerAlone(ask, snapshot ?? policies.current());
   };
 
   const evaluateBatch = async (params: unknown, context: CallContext): Promise<unknown> => {
@@ -113,15 +118,20 @@ export function createEvaluationService(options: EvaluationServiceOptions): Eval
     const tokens = new Set(items.map(({ ask }) => ('value' in ask ? ask.value.freshAsOf : undefined)));
     for (const token of tokens)
       if (token !== undefined) await facts.freshAsOf(token, config.freshWaitMs, context.signal);
-    const snapshot = policies.current();
+    const current = policies.current();
     const now = nowSeconds();
-    return released(facts.open(), async (view) => {
+    return released(facts.open(now * 1000), async (view) => {
       const results: unknown[] = [];
       for (const { id, ask } of items) {
         try {
           if ('error' in ask) throw ask.error;
-          const at = ask.value.root === undefined ? snapshot : await policies.at(ask.value.root);
-          results.push({ id, ...(await answer(ask.value, at, view, now)) });
+          const snapshot = ask.value.root === undefined ? current : await policies.at(ask.value.root);
+          // An item with a time of its own sees the facts of that time; all others see the same ones.
+          const own = ask.value.now !== undefined;
+          results.push({
+            id,
+            ...(await (own ? answerAlone(ask.value, snapshot) : answer(ask.value, snapshot, view, now))),
+          });
         } catch (error) {
           results.push({ id, error: errorBody(error, report) });
         }

@@ -3,8 +3,8 @@ import type { Json } from '@ipe/core/policy';
 
 /** What decisions need of the data plane; implemented there. */
 export interface FactsSource {
-  /** A view for one request, pinned until released. */
-  open(): Facts;
+  /** A view for one request, pinned until released. What has expired by `nowMs`, the request's time, is absent. */
+  open(nowMs: number): Facts;
   /**
    * Waits until this instance has seen the write that `token` names.
    * @throws IpeError `unavailable` with reason `stale` after `timeoutMs`; `invalid_params` for a malformed token

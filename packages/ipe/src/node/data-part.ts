@@ -63,7 +63,7 @@ const random = () => randomInt(2 ** 47) / 2 ** 47;
 function factsOf(engine: Engine, waitMaxMs: number): FactsSource {
   const freshness = new Freshness(engine, { waitMaxMs });
   return {
-    open: () => openFacts(engine, engine.readMs()),
+    open: (nowMs) => openFacts(engine, nowMs),
     freshAsOf: (token, _timeoutMs, signal) => freshness.reached(token, signal),
     scan: (namespace, after, limit) => scan(engine, namespace, after, limit),
   };

@@ -1,0 +1,67 @@
+// Servers under measurement, each in a process of its own and reached over a unix socket.
+import { fork, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
+
+/** A whole node with the given configuration text. `b` stops it at the end. */
+export async function startIpe(b, configuration = '') {
+  const host = fork(new URL('node-host.mjs', import.meta.url), [b.directory(), configuration], { execArgv: [] });
+  b.defer(async () => {
+    if (host.exitCode !== null) return;
+    host.kill('SIGTERM');
+    await once(host, 'exit');
+  });
+  const [message] = await Promise.race([
+    once(host, 'message'),
+    once(host, 'exit').then(() => {
+      throw new Error('the node did not start');
+    }),
+  ]);
+  return { ...message, pid: host.pid };
+}
+
+export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
+
+/** Redis with an append-only file synced `everysec` or `always`, without snapshots. */
+export async function startRedis(b, appendfsync) {
+  const directory = b.directory();
+  const socket = join(directory, 'redis.sock');
+  const options = {
+    port: 0,
+    unixsocket: socket,
+    dir: directory,
+    appendonly: 'yes',
+    appendfsync,
+    save: '',
+    loglevel: 'warning',
+  };
+  const server = spawn(
+    'redis-server',
+    Object.entries(options).flatMap(([name, value]) => [`--${name}`, String(value)]),
+    { stdio: 'ignore' },
+  );
+  b.defer(async () => {
+    server.kill('SIGTERM');
+    await once(server, 'exit');
+  });
+  const { createClient } = await import('redis');
+  for (let attempt = 0; ; attempt++) {
+    const client = createClient({ socket: { path: socket, reconnectStrategy: false } }).on('error', () => {});
+    try {
+      await client.connect();
+      b.defer(() => client.close());
+      return { client, pid: server.pid };
+    } catch (error) {
+      if (attempt >= 100) throw error;
+      await pause(50);
+    }
+  }
+}
+
+/** Seconds of processor time a process has used. */
+export function cpuSeconds(pid) {
+  const fields = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

@@ -10,7 +10,7 @@ export interface Scanned {
 }
 
 /**
- * Committed cells whose keys match, in byte order of the keys, as of the call. Cells of absent keys may be among them.
+ * Committed cells whose keys match, in the order in which the store keeps them, as of the call. Cells of absent keys may be among them.
  * @param after a key: only those behind it
  * @throws IpeError `corrupt` naming the key of a row that does not decode
  */
@@ -22,7 +22,7 @@ export async function* scan(engine: Engine, pattern: KeyPattern, after?: string)
   try {
     const strategy = replica.strategyOf(pattern.namespace);
     const from = Buffer.from(pattern.prefix);
-    const upper = pattern.isKey ? { lte: from } : { lt: following(from) };
+    const upper = { ...(pattern.isKey ? { lte: from } : { lt: following(from) }), order: 'store' as const };
     const range = after === undefined ? { ...upper, gte: from } : { ...upper, gt: Buffer.from(after) };
     for await (const [row, value] of snapshot.entries('live', range)) {
       const key = Buffer.from(row.buffer, row.byteOffset, row.byteLength).toString('utf8');

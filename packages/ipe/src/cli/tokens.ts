@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import type { ControlCalls } from '@ipe/client/protocol';
-import { holderOf, layoutOf, lockDirectory } from '../node/directory.ts';
+import { holderOf, layoutOf } from '../node/directory.ts';
 import type { Cli } from './cli.ts';
 import { type NodeOptions, stateDirectory, withPlane } from './connect.ts';
 
@@ -20,23 +20,11 @@ export async function callTokens<M extends TokenMethod>(
   const isStopped = options.socket === undefined && existsSync(layout.keys) && (await holderOf(layout)) === undefined;
   if (!isStopped) return withPlane(cli, options, 'control', ({ control }) => control.call(method, params));
 
-  const [{ TokenManager }, { TokenRegistry }, { fileTokenStore }, { tokenHandlers }] = await Promise.all([
-    import('../security/manager.ts'),
-    import('../security/authenticator.ts'),
-    import('../security/store.ts'),
-    import('../security/methods.ts'),
+  const [{ callStoppedTokens }, { loadConfig }] = await Promise.all([
+    import('../node/stopped-tokens.ts'),
+    import('../config/index.ts'),
   ]);
-  const nowSeconds = () => cli.io.now() / 1000;
-  const unlock = await lockDirectory(layout);
-  try {
-    const registry = new TokenRegistry({ nowSeconds, rules: { enforceNamespaces: true } });
-    const manager = await TokenManager.open({ store: fileTokenStore(layout.tokens), registry, nowSeconds });
-    const caller = { kind: 'admin', tokenId: 'local', name: 'local' } as const;
-    const handler = tokenHandlers(manager, nowSeconds)[method]!;
-    const result = await handler(params, { caller, signal: AbortSignal.timeout(60_000) });
-    manager.close();
-    return result as ControlCalls[M]['result'];
-  } finally {
-    await unlock();
-  }
+  const config = await loadConfig({ environment: cli.io.environment });
+  const result = await callStoppedTokens({ directory: layout.root, config, method, params, now: () => cli.io.now() });
+  return result as ControlCalls[M]['result'];
 }

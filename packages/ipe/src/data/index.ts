@@ -2,5 +2,7 @@ export { type Applied, Engine, type EngineOptions, type NamespaceSettings, openE
 export { type Entry, entryOf } from './entry.ts';
 export { openFacts } from './facts.ts';
 export { Freshness } from './freshness.ts';
+export { type KeyPattern, readPattern } from './pattern.ts';
+export { type Scanned, scan } from './scan.ts';
 export { createDataService, type DataService, type DataServiceOptions } from './service.ts';
 export { settingsFrom } from './settings.ts';

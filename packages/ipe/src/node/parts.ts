@@ -1,6 +1,7 @@
 import { openControlPart } from './control-part.ts';
 import { openDataPart } from './data-part.ts';
 import { openEvaluationPart } from './evaluation-part.ts';
+import { factTokenStore } from './fact-tokens.ts';
 import type { OpenParts } from './start.ts';
 
 /** The parts of a whole node: facts, policies, decisions over both. */
@@ -16,5 +17,10 @@ export const openParts: OpenParts = async (context) => {
   }));
   const evaluation = openEvaluationPart(context, control.store, data.facts, () => []);
   await control.start();
-  return { control: control.service, data: data.service, evaluation };
+  // Facts in memory are gone after a restart, and tokens must not be.
+  const isKept = context.config.predicate_service.data_plane.backend !== 'memory';
+  return {
+    services: { control: control.service, data: data.service, evaluation },
+    ...(isKept ? { tokens: factTokenStore(data.engine) } : {}),
+  };
 };

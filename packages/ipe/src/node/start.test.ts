@@ -7,7 +7,7 @@ import { loadConfig } from '../config/index.ts';
 import { verifyAudit } from '../security/audit.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { ask, rpc } from '../testkit/door.ts';
-import { type OpenParts, type RunningNode, startNode } from './start.ts';
+import { type OpenParts, type Parts, type RunningNode, startNode } from './start.ts';
 
 let folder: string;
 let node: RunningNode | undefined;
@@ -27,11 +27,12 @@ const openParts: OpenParts = async ({ controlExtra, describe, onClose }) => {
   onClose('first part', () => closed.push('first'));
   onClose('second part', () => closed.push('second'));
   const missing = () => [];
-  return {
+  const services: Parts['services'] = {
     control: { plane: 'control', missing, handlers: { ...controlExtra, status: () => describe() } },
     data: { plane: 'data', missing, handlers: { get: () => null } },
     evaluation: { plane: 'evaluation', missing, handlers: { evaluate: () => ({ decision: 'allow' }) } },
   };
+  return { services };
 };
 
 const log = createLogger({ level: 'silent', format: 'json' });

@@ -11,7 +11,7 @@ import { TokenRegistry } from '../security/authenticator.ts';
 import { ensureCredentials } from '../security/credentials.ts';
 import { TokenManager } from '../security/manager.ts';
 import { tokenHandlers } from '../security/methods.ts';
-import { fileTokenStore } from '../security/store.ts';
+import { fileTokenStore, type TokenStore } from '../security/store.ts';
 import { createLogger, type Logger } from '../telemetry/logger.ts';
 import { Metrics } from '../telemetry/metrics.ts';
 import { Closers } from './closers.ts';
@@ -50,7 +50,14 @@ export interface PartsContext {
   onClose(what: string, close: () => unknown): void;
 }
 
-export type OpenParts = (context: PartsContext) => Promise<Readonly<Record<Plane, PlaneService>>>;
+/** What answers behind the doors. */
+export interface Parts {
+  readonly services: Readonly<Record<Plane, PlaneService>>;
+  /** Where tokens are kept; absent: in a file. */
+  readonly tokens?: TokenStore;
+}
+
+export type OpenParts = (context: PartsContext) => Promise<Parts>;
 
 /** A node that is up. */
 export interface RunningNode {
@@ -112,13 +119,6 @@ async function open(
     ...(config.predicate_service.id === undefined ? {} : { id: config.predicate_service.id }),
   });
 
-  const store = fileTokenStore(layout.tokens);
-  const registry = new TokenRegistry({ nowSeconds, rules: writeRulesOf(config) });
-  const isNew = await ensureCredentials(layout.credentials, store, nowSeconds());
-  const folder = config.data_plane.auth.tokens_path;
-  const manager = await TokenManager.open({ store, registry, nowSeconds, ...(folder === undefined ? {} : { folder }) });
-  closers.add('tokens', () => manager.close());
-
   const audit = await openAuditLog({
     directory: layout.audit,
     maxBytes: config.observability.audit_max_bytes,
@@ -131,14 +131,15 @@ async function open(
 
   const metrics = new Metrics();
   let doors: Awaited<ReturnType<typeof openDoors>> | undefined;
-  const services = await (options.openParts ?? (await import('./parts.ts')).openParts)({
+  let manager: TokenManager | undefined;
+  const parts = await (options.openParts ?? (await import('./parts.ts')).openParts)({
     config,
     layout,
     identity,
     version,
     log,
     metrics,
-    controlExtra: tokenHandlers(manager, nowSeconds),
+    controlExtra: tokenHandlers(() => manager!, nowSeconds),
     describe: () => ({
       node_name: config.predicate_service.node_name ?? hostname(),
       process: process.pid,
@@ -149,9 +150,17 @@ async function open(
     onClose: (what, close) => closers.add(what, close),
   });
 
+  const store = parts.tokens ?? fileTokenStore(layout.tokens);
+  const registry = new TokenRegistry({ nowSeconds, rules: writeRulesOf(config) });
+  const isNew = await ensureCredentials(layout.credentials, store, nowSeconds());
+  const folder = config.data_plane.auth.tokens_path;
+  manager = await TokenManager.open({ store, registry, nowSeconds, ...(folder === undefined ? {} : { folder }) });
+  const tokens = manager;
+  closers.add('tokens', () => tokens.close());
+
   const recordCall = auditCalls(audit, config.observability.audit_sample, Math.random);
   doors = await openDoors({
-    services,
+    services: parts.services,
     listening: listeningOf(config, layout.root, layout.sockets),
     limits: limitsOf(config),
     authenticator: registry,
@@ -200,7 +209,7 @@ async function open(
     reload: async () => {
       const fresh = await options.readConfig?.();
       if (fresh !== undefined) log.level = fresh.observability.log_level;
-      await manager.reload();
+      await tokens.reload();
       await opened.reload();
       log.info('certificates, tokens and log level were read again');
     },

@@ -8,19 +8,19 @@ import type { TokenGrant } from './tokens.ts';
 const namespacePattern = /^[a-z][a-z0-9_-]{0,63}$/;
 
 /** `token-create`, `token-list` and `token-revoke` of the control plane. */
-export function tokenHandlers(manager: TokenManager, nowSeconds: () => number): Handlers {
+export function tokenHandlers(manager: () => TokenManager, nowSeconds: () => number): Handlers {
   return {
     'token-create': async (params) => {
-      const { token, info } = await manager.create(readTokenGrant(params, nowSeconds()));
+      const { token, info } = await manager().create(readTokenGrant(params, nowSeconds()));
       return { ...info, token };
     },
     'token-list': async (params) => {
       readParams(params, []);
-      return { tokens: await manager.list() };
+      return { tokens: await manager().list() };
     },
     'token-revoke': async (params) => {
       const id = readParams(params, ['id']).string('id', { maxBytes: 64, empty: false });
-      return { ...(await manager.revoke(id)), revoked: true };
+      return { ...(await manager().revoke(id)), revoked: true };
     },
   };
 }

@@ -192,7 +192,10 @@ describe('token methods', () => {
       nowSeconds: () => now,
       ...(tokens === undefined ? {} : { folder: tokens }),
     });
-    const handlers = tokenHandlers(manager, () => now);
+    const handlers = tokenHandlers(
+      () => manager,
+      () => now,
+    );
     // biome-ignore lint/suspicious/noExplicitAny: results of every shape
     const call = async (method: string, params: unknown = {}): Promise<any> => handlers[method]!(params, context);
     return { registry, manager, call };

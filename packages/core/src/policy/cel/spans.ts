@@ -6,20 +6,25 @@ export class SpanFinder {
   readonly #text: string;
   readonly #tokens: readonly Token[];
   readonly #partner: Int32Array;
-  readonly #tokenAt: ReadonlyMap<number, number>;
   readonly #lineStarts: readonly number[];
 
   constructor(text: string, tokens: readonly Token[]) {
     this.#text = text;
     this.#tokens = tokens;
     this.#partner = matchBrackets(text, tokens);
-    this.#tokenAt = new Map(tokens.map((token, index) => [token.start, index]));
     this.#lineStarts = lineStarts(text);
   }
 
-  /** Index of the token that starts at `offset`; 0 when none does, which no parser position causes. */
+  /** Index of the first token at or after `offset`: the parser counts white space before an operator as its beginning. */
   tokenAt(offset: number): number {
-    return this.#tokenAt.get(offset) ?? 0;
+    let low = 0;
+    let high = this.#tokens.length - 1;
+    while (low < high) {
+      const middle = (low + high) >> 1;
+      if (this.#tokens[middle]!.start >= offset) high = middle;
+      else low = middle + 1;
+    }
+    return Math.max(low, 0);
   }
 
   word(index: number): string {

@@ -2,7 +2,13 @@ import type { Type as SpecType } from '@bufbuild/cel-spec/cel/expr/checked_pb.js
 import type { SimpleTest } from '@bufbuild/cel-spec/cel/expr/conformance/test/simple_pb.js';
 import type { ExprValue } from '@bufbuild/cel-spec/cel/expr/eval_pb.js';
 import type { Value as SpecValue } from '@bufbuild/cel-spec/cel/expr/value_pb.js';
-import { getConformanceSuite, type IncrementalTestSuite } from '@bufbuild/cel-spec/testdata/tests.js';
+import {
+  getCheckingSuite,
+  getComprehensionSuite,
+  getConformanceSuite,
+  getParsingSuite,
+  type IncrementalTestSuite,
+} from '@bufbuild/cel-spec/testdata/tests.js';
 import { createRegistry, isMessage, type Message } from '@bufbuild/protobuf';
 import { anyUnpack, DurationSchema, TimestampSchema } from '@bufbuild/protobuf/wkt';
 import { expect, test } from 'vitest';
@@ -212,4 +218,77 @@ for (const suite of getConformanceSuite().suites) {
 test('CEL conformance: more passes than with the library that parses for us', () => {
   console.log(`all: ${totals.passed} passed, ${totals.skipped} skipped, ${totals.messages} need messages`);
   expect(totals.passed).toBeGreaterThan(1_333);
+});
+
+/** cel-go's own tests of its parser: what has a tree parses; what it calls a mistake of the text does not. */
+test('CEL parsing suite: what cel-go parses parses, what it refuses for its syntax is refused', () => {
+  const failures: string[] = [];
+  let passed = 0;
+  for (const { original, ast, error } of getParsingSuite().tests) {
+    const parsed = parseExpression(original.expr);
+    const isMistake =
+      /Syntax error|reserved identifier|invalid (?:int|uint|double|unicode|argument)|not an identifier|simple name/.test(
+        error ?? '',
+      );
+    if (ast === undefined && !isMistake) continue; // limits of cel-go's own, or marks it was not asked to take
+    if (parsed.ok === (ast !== undefined)) passed++;
+    else failures.push(`${original.expr} ${parsed.ok ? 'parses' : `does not parse: ${parsed.problems[0]!.message}`}`);
+  }
+  console.log(`parsing: ${passed} passed`);
+  expect(failures).toEqual([]);
+});
+
+/** cel-go's tests of its checker that declare nothing of their own: the rest has no environment in the data. */
+test('CEL checking suite: expressions without declarations have the type cel-go gives them', () => {
+  const failures: string[] = [];
+  let passed = 0;
+  const env: Environment = {
+    roots: [],
+    variables: [],
+    laterVariables: [],
+    facts: false,
+    factTypes: new Map(),
+    container: '',
+  };
+  for (const { original, type } of getCheckingSuite().tests) {
+    const parsed = parseExpression(original.expr);
+    if (type === undefined || !parsed.ok || original.expr.includes('base64')) continue; // base64: a function of their own
+    const checked = checkExpression(parsed.expression, env);
+    if (checked.problems.some((problem) => /^unknown|unsupported/.test(problem.code))) continue;
+    if (checked.problems.length === 0 && typeName(checked.type) === type) passed++;
+    else
+      failures.push(
+        `${original.expr}: expected ${type}, got ${typeName(checked.type)} ${checked.problems[0]?.message ?? ''}`,
+      );
+  }
+  console.log(`checking: ${passed} passed`);
+  expect(failures).toEqual([]);
+});
+
+/** cel-go's tests of macros with two variables; those of the first group are meant to be true. */
+test('CEL comprehension suite: macros with two variables hold', () => {
+  const failures: string[] = [];
+  let passed = 0;
+  const env: Environment = {
+    roots: [],
+    variables: [],
+    laterVariables: [],
+    facts: false,
+    factTypes: new Map(),
+    container: '',
+  };
+  const { tests } = getComprehensionSuite();
+  const firstGroup = tests.slice(
+    0,
+    tests.findIndex(({ original }) => original.expr.includes('m.all(i, v')),
+  );
+  for (const { original } of firstGroup) {
+    const parsed = parseExpression(original.expr);
+    const value = parsed.ok && planExpression(parsed.expression, env).evaluate(new Activation([], noFacts));
+    if (value === true || original.expr.startsWith('!')) passed++;
+    else failures.push(`${original.expr} -> ${show(value)}`);
+  }
+  console.log(`comprehensions: ${passed} passed`);
+  expect(failures).toEqual([]);
+  expect(passed).toBeGreaterThan(25);
 });

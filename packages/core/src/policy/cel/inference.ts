@@ -57,6 +57,7 @@ export class Inference {
   }
 
   assign(to: Type, from: Type): boolean {
+    if (to.kind === 'parameter' && this.#bindings.has(to.name)) return this.#widen(to.name, from);
     const a = this.#head(to);
     const b = this.#head(from);
     if (a.kind === 'parameter') return this.#bind(a.name, b);
@@ -71,6 +72,15 @@ export class Inference {
       return this.assign(left.key, right.key) && this.assign(left.value, right.value);
     }
     return a.kind === b.kind;
+  }
+
+  /** A parameter met again: what it stands for must fit, and becomes the more general of the two. */
+  #widen(name: string, from: Type): boolean {
+    const bound = this.#bindings.get(name)!;
+    if (!this.assign(bound, from)) return false;
+    const general = this.#general(bound, from);
+    if (!this.#mentions(general, name)) this.#bindings.set(name, general);
+    return true;
   }
 
   /** The type of a place that holds either: the more general one when both fit, or `dyn`. */
@@ -119,6 +129,8 @@ export class Inference {
         return this.#mentions(head.element, name);
       case 'optional':
         return this.#mentions(head.value, name);
+      case 'type':
+        return this.#mentions(head.of, name);
       case 'map':
         return this.#mentions(head.key, name) || this.#mentions(head.value, name);
       default:

@@ -19,6 +19,8 @@ export type TokenKind =
   /** The `?` of `a.?b`, `a[?b]`, `[?a]` and `{?a: b}`. */
   | 'optional-mark'
   | 'unterminated'
+  /** A backslash in a string that escapes nothing. */
+  | 'bad-escape'
   | 'invalid';
 
 export interface Lexed {
@@ -55,6 +57,8 @@ export function lex(text: string): Lexed {
       at = comment.lastIndex;
     } else if (take(stringStart)) {
       const end = stringEnd(text, at, stringStart.lastIndex);
+      const bad = end === -1 ? null : badEscape(text.slice(at, end));
+      if (bad !== null) tokens.push({ kind: 'bad-escape', start: at + bad, end: at + bad + 2 });
       push(end === -1 ? 'unterminated' : 'string', end === -1 ? lineEnd(text, at) : end);
     } else if (take(name)) push('name', name.lastIndex);
     else if (take(quotedName)) push('quoted-name', quotedName.lastIndex);
@@ -88,6 +92,15 @@ function stringEnd(text: string, start: number, bodyStart: number): number {
     else if (text.startsWith(quote, i)) return i + quote.length;
   }
   return -1;
+}
+
+const escapes = /\\(?:[abfnrtv\\?"'`]|[xX][0-9a-fA-F]{2}|u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|[0-3][0-7]{2})|\\/g;
+
+/** Where a string literal has a backslash that escapes nothing; null in a sound one, and in a raw one. */
+function badEscape(literal: string): number | null {
+  if (/^[bB]?[rR]/.test(literal)) return null;
+  for (const match of literal.matchAll(escapes)) if (match[0].length === 1) return match.index;
+  return null;
 }
 
 function lineEnd(text: string, at: number): number {

@@ -4,7 +4,7 @@ import { ConversionError, convert } from './convert.ts';
 import { type Lexed, lex } from './lexer.ts';
 import { defaultLimits, type ExpressionLimits } from './limits.ts';
 import { SpanFinder, spanIn } from './spans.ts';
-import { explainSyntaxError, type SyntaxFault } from './syntax-error.ts';
+import { explainSyntaxError, findOverlooked, type SyntaxFault } from './syntax-error.ts';
 
 export type ParseResult =
   | { readonly ok: true; readonly expression: Expression }
@@ -56,6 +56,8 @@ function parseNow(text: string, limits: ExpressionLimits): ParseResult {
   const lexed = lex(text);
   const deep = firstTooDeep(text, lexed, limits.maxDepth);
   if (deep !== -1) return refuse('too_deep', `nested deeper than ${limits.maxDepth} levels; use variables`, deep, 1);
+  const overlooked = findOverlooked(text, lexed.tokens);
+  if (overlooked !== null) return refuse('syntax', overlooked.message, overlooked.offset, overlooked.length);
 
   let parsed: ReturnType<typeof parse>;
   try {

@@ -31,9 +31,24 @@ export function explainSyntaxError(text: string, tokens: readonly Token[], fallb
   );
 }
 
+/** What the parser library would let pass, or null. */
+export function findOverlooked(text: string, tokens: readonly Token[]): SyntaxFault | null {
+  const partOfString = tokens.find((token) => token.kind === 'bad-escape');
+  if (partOfString !== undefined) return firstBadToken(text, [partOfString]);
+  for (const [index, token] of tokens.entries()) {
+    if (token.kind !== 'quoted-name') continue;
+    const word = (at: number): string => text.slice(tokens[at]?.start ?? 0, tokens[at]?.end ?? 0);
+    const before = index === 0 ? '' : word(tokens[index - 1]!.kind === 'optional-mark' ? index - 2 : index - 1);
+    if (before !== '.' || word(index + 1) === '(') return at(token, 'backticks quote field names only: `a.`b``');
+  }
+  return null;
+}
+
 function firstBadToken(text: string, tokens: readonly Token[]): SyntaxFault | null {
   for (const token of tokens) {
     if (token.kind === 'unterminated') return at(token, 'this string is not closed');
+    if (token.kind === 'bad-escape')
+      return at(token, `\`${text.slice(token.start, token.end)}\` escapes nothing; write \`\\\\\` for a backslash`);
     if (token.kind !== 'invalid') continue;
     const char = text.slice(token.start, token.end);
     if (char === '=') return at(token, '`=` is not an operator; write `==` to compare');

@@ -234,6 +234,30 @@ export interface Mirror {
   readonly drift: readonly string[];
 }
 
+/**
+ * A backup comes in pieces: `data` is base64, and `next`, given back as `cursor`, brings the piece after. What describes
+ * the whole stands in the first piece only.
+ */
+export interface BackupPiece {
+  readonly data: string;
+  readonly next?: string;
+  /** `full`: a tar of a bare Git repository; `incremental`: a Git bundle of what came after `since`. */
+  readonly kind?: 'full' | 'incremental';
+  readonly commit?: string | null;
+  readonly since?: string | null;
+  readonly objects?: number;
+  readonly size_bytes?: number;
+}
+
+/** What restoring a backup did: continued our history, made one commit that carries its content, or nothing. */
+export interface RestoredBackup extends UpdateResult {
+  readonly outcome: 'fast-forward' | 'restored' | 'none';
+  /** Objects that were not here before. */
+  readonly stored_objects: number;
+  /** Branches and pins taken over besides `main`. */
+  readonly refs: readonly string[];
+}
+
 export interface TokenCreateParams {
   readonly kind: 'admin' | 'service' | 'application';
   readonly name: string;
@@ -365,8 +389,14 @@ export interface ControlCalls {
   promote: { params: { from: string; to?: string; message?: string; force?: boolean }; result: UpdateResult };
   pin: { params: { name: string; root?: string }; result: Ref };
   unpin: { params: { name: string }; result: { name: string } };
-  backup: { params: Row; result: Row };
-  'restore-backup': { params: Row; result: Row };
+  backup: {
+    params: { since?: string; cursor?: undefined } | { cursor: string };
+    result: BackupPiece;
+  };
+  'restore-backup': {
+    params: { data?: string; upload?: string; more?: boolean; branch?: string; message?: string };
+    result: RestoredBackup | { readonly upload: string };
+  };
   'sync-from-git': { params: SyncParams; result: SyncResult };
   'get-sync-status': {
     params: { sync_id?: string; repository?: string };

@@ -4,9 +4,11 @@ import { readParams } from '../api/params.ts';
 import type { MirrorRegistry } from '../gitops/mirrors.ts';
 import type { SyncEngine, SyncRequest } from '../gitops/sync.ts';
 import type { PolicyCompiler } from '../policies/types.ts';
+import { backupMethods } from './backup-methods.ts';
 import { gitMethods } from './git-methods.ts';
 import { readMethods } from './read-methods.ts';
 import { policySubscriptions } from './subscriptions.ts';
+import type { Transfers } from './transfers.ts';
 import type { Upkeep } from './upkeep.ts';
 import { upkeepMethods } from './upkeep-methods.ts';
 import { writeMethods } from './write-methods.ts';
@@ -24,6 +26,8 @@ export interface ControlServiceOptions {
   };
   /** Background jobs, `gc`, `scrub` and `verify` among them; absent: those methods are not offered. */
   readonly upkeep?: Upkeep;
+  /** Files on their way; absent: `backup` and `restore-backup` are not offered. */
+  readonly transfers?: Transfers;
   /** Roots that retained decisions name: never collected. */
   readonly citedRoots?: () => Promise<Iterable<string>>;
   /** Unix milliseconds. */
@@ -51,7 +55,7 @@ export interface ControlService extends PlaneService {
  * Owns nothing but its subscriptions; the store, the compiler and the mirrors are handed in.
  */
 export function createControlService(options: ControlServiceOptions): ControlService {
-  const { store, compiler, gitops, upkeep, citedRoots, clock } = options;
+  const { store, compiler, gitops, upkeep, transfers, citedRoots, clock } = options;
   const startedAtMs = clock();
   const registry = gitops?.registry;
   const shared = { store, ...(registry !== undefined && { registry }) };
@@ -109,6 +113,7 @@ export function createControlService(options: ControlServiceOptions): ControlSer
       ...(gitops !== undefined && gitMethods({ store, ...gitops })),
       ...(upkeep !== undefined &&
         upkeepMethods({ ...shared, upkeep, clock, ...(citedRoots !== undefined && { citedRoots }) })),
+      ...(transfers !== undefined && backupMethods({ store, transfers, clock })),
       ...subscriptions.handlers,
       ...status,
     },

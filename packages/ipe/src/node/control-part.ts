@@ -7,8 +7,10 @@ import { openMemoryKv } from '@ipe/core/store';
 import { type PolicyStore, policyFamilies } from '@ipe/core/tree';
 import type { PlaneService } from '../api/method.ts';
 import type { Config } from '../config/index.ts';
+import { backupJob } from '../control/backup-job.ts';
 import { createControlService } from '../control/service.ts';
-import { createUpkeep, type Upkeep, type UpkeepEvent } from '../control/upkeep.ts';
+import { openTransfers } from '../control/transfers.ts';
+import { createUpkeep, type Upkeep, type UpkeepEvent, type UpkeepJob } from '../control/upkeep.ts';
 import { storeJobs } from '../control/upkeep-methods.ts';
 import { createGit } from '../gitops/git/index.ts';
 import { fileState, openMirrorRegistry } from '../gitops/mirrors.ts';
@@ -71,15 +73,18 @@ export async function openControlPart(
   });
   onClose('mirrors', () => gitops.stop());
   const upkeep = createUpkeep({
-    jobs: storeJobs({
-      store,
-      registry,
-      clock: shared.clock,
-      retentionMs: config.storage.retention,
-      gcEveryMs: config.storage.gc_every,
-      scrubEveryMs: config.storage.scrub_every,
-      pause: (ms, signal) => pause(ms, undefined, { signal, ref: false }),
-    }),
+    jobs: [
+      ...storeJobs({
+        store,
+        registry,
+        clock: shared.clock,
+        retentionMs: config.storage.retention,
+        gcEveryMs: config.storage.gc_every,
+        scrubEveryMs: config.storage.scrub_every,
+        pause: (ms, signal) => pause(ms, undefined, { signal, ref: false }),
+      }),
+      ...backupJobs(config, layout.root, store, shared.clock),
+    ],
     state: fileState(join(layout.root, 'upkeep.json')),
     clock: shared.clock,
     ...timing,
@@ -91,6 +96,7 @@ export async function openControlPart(
     compiler,
     gitops: { registry, sync, baseDir, configured: (mirror) => gitops.configured(mirror) },
     upkeep,
+    transfers: await openTransfers({ directory: join(layout.root, 'transfers'), ...shared }),
     version,
     instance: identity.id,
     describe,
@@ -99,6 +105,14 @@ export async function openControlPart(
   });
   onClose('policy subscriptions', () => service.close());
   return { service: { ...service, routes: gitops.routes }, store, start: () => begin(gitops, upkeep) };
+}
+
+/** `[storage.backup]`: none without a directory. */
+function backupJobs(config: Config, root: string, store: PolicyStore, clock: () => number): UpkeepJob[] {
+  const { directory, full_every, incremental_every, keep } = config.storage.backup;
+  if (directory === undefined) return [];
+  const schedule = { fullEveryMs: full_every, incrementalEveryMs: incremental_every, keep };
+  return [backupJob(store, clock, { directory: resolve(root, directory), ...schedule })];
 }
 
 async function begin(gitops: GitOpsService, upkeep: Upkeep): Promise<void> {

@@ -2,6 +2,7 @@ import { openMemoryKv } from '@ipe/core/store';
 import { openPolicyStore, type PolicyFamily, type PolicyStore, policyFamilies } from '@ipe/core/tree';
 import type { CallContext, Caller, Session } from '../api/method.ts';
 import { type ControlService, createControlService } from '../control/service.ts';
+import { openTransfers } from '../control/transfers.ts';
 import { createUpkeep, type Upkeep } from '../control/upkeep.ts';
 import { storeJobs } from '../control/upkeep-methods.ts';
 import { createGit } from '../gitops/git/index.ts';
@@ -30,7 +31,7 @@ export type Answer = any;
 export const adminCaller: Caller = { kind: 'admin', tokenId: 't1', name: 'ada' };
 
 export interface ControlFixtureOptions {
-  /** Folder for the mirrors; without one there is no GitOps. */
+  /** Folder for mirrors and transfers; without one there is neither. */
   readonly stateDir?: string;
   readonly state?: StateText;
   readonly compiler?: PolicyCompiler;
@@ -71,7 +72,10 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
     newId,
     version: '0.0.0',
     instance: 'test',
-    ...(stateDir !== undefined && { gitops: { registry, sync, baseDir: '/' } }),
+    ...(stateDir !== undefined && {
+      gitops: { registry, sync, baseDir: '/' },
+      transfers: await openTransfers({ directory: `${stateDir}/transfers`, newId, clock, pieceBytes: 1000 }),
+    }),
   });
   return {
     store,

@@ -7,19 +7,54 @@
  */
 export const reasons = {
   parse_error: { when: 'the body is not JSON (or MessagePack)', category: 'invalid', state: 'unchanged', retry: 'no' },
-  invalid_request: { when: 'the envelope, the media type or the HTTP request is wrong', category: 'invalid', state: 'unchanged', retry: 'no' },
+  invalid_request: {
+    when: 'the envelope, the media type or the HTTP request is wrong',
+    category: 'invalid',
+    state: 'unchanged',
+    retry: 'no',
+  },
   method_not_found: { when: 'unknown, or not on this plane', category: 'not-found', state: 'unchanged', retry: 'no' },
-  invalid_params: { when: 'names the field and what was expected', category: 'invalid', state: 'unchanged', retry: 'no' },
+  invalid_params: {
+    when: 'names the field and what was expected',
+    category: 'invalid',
+    state: 'unchanged',
+    retry: 'no',
+  },
   internal: { when: 'a bug: logged with an id', category: 'internal', state: 'unknown', retry: 'no' },
-  not_found: { when: 'policy, root, token; a key over REST only, `get` answers null', category: 'not-found', state: 'unchanged', retry: 'no' },
-  policy_invalid: { when: 'with line, column, expression and each problem', category: 'invalid', state: 'unchanged', retry: 'no' },
-  evaluation_error: { when: 'a request that cannot be evaluated at all', category: 'invalid', state: 'unchanged', retry: 'no' },
+  not_found: {
+    when: 'policy, root, token; a key over REST only, `get` answers null',
+    category: 'not-found',
+    state: 'unchanged',
+    retry: 'no',
+  },
+  policy_invalid: {
+    when: 'with line, column, expression and each problem',
+    category: 'invalid',
+    state: 'unchanged',
+    retry: 'no',
+  },
+  evaluation_error: {
+    when: 'a request that cannot be evaluated at all',
+    category: 'invalid',
+    state: 'unchanged',
+    retry: 'no',
+  },
   unauthenticated: { when: 'no or bad credentials', category: 'invalid', state: 'unchanged', retry: 'no' },
   forbidden: { when: 'plane, method or namespace not allowed', category: 'invalid', state: 'unchanged', retry: 'no' },
-  conflict: { when: '`expected_root`, `if_version`, `if_match`; carries what is current', category: 'conflict', state: 'unchanged', retry: 'after-reread' },
+  conflict: {
+    when: '`expected_root`, `if_version`, `if_match`; carries what is current',
+    category: 'conflict',
+    state: 'unchanged',
+    retry: 'after-reread',
+  },
   too_large: { when: 'payload, depth, batch', category: 'invalid', state: 'unchanged', retry: 'no' },
   rate_limited: { when: 'with `retry_after` in seconds', category: 'unavailable', state: 'unchanged', retry: 'later' },
-  unavailable: { when: 'draining, disk full, origin unreachable, stale', category: 'unavailable', state: 'unchanged', retry: 'later' },
+  unavailable: {
+    when: 'draining, disk full, origin unreachable, stale',
+    category: 'unavailable',
+    state: 'unchanged',
+    retry: 'later',
+  },
   corrupt: { when: 'a stored object failed its hash; names it', category: 'corrupt', state: 'unchanged', retry: 'no' },
 } as const satisfies Record<string, ReasonEntry>;
 

@@ -64,6 +64,7 @@ export const methods = {
     prove: control('read'),
     status: control('read'),
     members: control('read'),
+    'member-invite': control('admin'),
     'token-create': control('admin'),
     'token-list': control('read'),
     'token-revoke': control('admin'),

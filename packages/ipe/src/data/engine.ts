@@ -3,6 +3,7 @@ import {
   type Cell,
   type Commit,
   type DataFamily,
+  type Dot,
   type Failure,
   type Head,
   type KeyState,
@@ -32,6 +33,16 @@ export interface NamespaceSettings {
   readonly historyAgeMs: number;
 }
 
+/** What the other members of a cluster mean for this instance's facts. */
+export interface ReplicationView {
+  /** Whether every member is known to hold a write. */
+  isStable(namespace: string, dot: Dot): boolean;
+  /** Time since this instance last confirmed that it held all that its peers held. */
+  stalenessMs(namespace: string): number;
+  /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
+  notHeld(namespace: string): string | undefined;
+}
+
 /** What `openEngine` needs. Everything that acts on the world is handed in. */
 export interface EngineOptions {
   /** Opened with `dataFamilies`; the engine closes it. */
@@ -52,6 +63,8 @@ export interface EngineOptions {
   readonly rng: Rng;
   /** Milliseconds between rounds of housekeeping; 0: none by itself, `Engine.housekeep` runs one. Default 1000. */
   readonly housekeepingIntervalMs?: number;
+  /** Whether this instance has peers: until their view is attached, no write counts as known to them. Default: false. */
+  readonly isClustered?: boolean;
   /** Told when writes begin to be refused, and when they are taken again (undefined). */
   readonly onFence?: (failure: Failure | undefined) => void;
   /** Told what housekeeping met; it goes on. */
@@ -77,6 +90,7 @@ const queueBytesMax = 64 * 1024 * 1024;
  */
 export async function openEngine(options: EngineOptions): Promise<Engine> {
   const sources = new Sources();
+  const attached: { view?: ReplicationView } = {};
   const recovered = await recoverStore(options.kv, sources, options.mark);
   const replica = new Replica(
     {
@@ -88,12 +102,13 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       tombstoneGraceMs: options.tombstoneGraceMs,
       cacheBytesMax: options.cacheBytesMax,
       queueBytesMax,
+      isStable: (namespace, dot) => attached.view?.isStable(namespace, dot) ?? options.isClustered !== true,
     },
     sources,
     recovered,
     options.rng,
   );
-  return new Engine(options, replica);
+  return new Engine(options, replica, attached);
 }
 
 /**
@@ -105,6 +120,7 @@ export class Engine {
   readonly kv: Kv<DataFamily>;
   readonly settingsOf: (namespace: string) => NamespaceSettings;
   readonly #options: EngineOptions;
+  readonly #attached: { view?: ReplicationView };
   readonly #driver: Driver;
   readonly #housekeeper: Housekeeper;
   readonly #listeners = new Set<(applied: Applied) => void>();
@@ -112,8 +128,9 @@ export class Engine {
   readonly #timer: NodeJS.Timeout | undefined;
   #closed: Promise<void> | undefined;
 
-  constructor(options: EngineOptions, replica: Replica) {
+  constructor(options: EngineOptions, replica: Replica, attached: { view?: ReplicationView }) {
     this.#options = options;
+    this.#attached = attached;
     this.replica = replica;
     this.kv = options.kv;
     this.settingsOf = options.settingsOf;
@@ -199,6 +216,28 @@ export class Engine {
   onApplied(listener: (applied: Applied) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
+  }
+
+  /** Gives the engine the view of its peers; until then it is as alone as `isClustered` says. */
+  attach(view: ReplicationView): void {
+    this.#attached.view = view;
+  }
+
+  /** Whether this instance has, or may have, peers. */
+  get isClustered(): boolean {
+    return this.#attached.view !== undefined || this.#options.isClustered === true;
+  }
+
+  /** Why a namespace cannot be read here, where it cannot. */
+  problemOf(namespace: string): Failure | undefined {
+    const message = this.#attached.view?.notHeld(namespace);
+    if (message === undefined) return this.replica.problemOf(namespace);
+    return { reason: 'unavailable', message, details: { namespace } };
+  }
+
+  /** Time since this instance last confirmed that it held all its peers held; 0 without peers. */
+  stalenessMs(namespace: string): number {
+    return this.#attached.view?.stalenessMs(namespace) ?? 0;
   }
 
   /** Calls `listener` for what only replication cares about. @returns how to stop */

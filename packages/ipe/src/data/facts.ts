@@ -41,7 +41,11 @@ class EngineFacts implements Facts {
   lookup(namespace: string, key: string): FactLookup {
     const fullKey = `${namespace}.${key}`;
     const cell = this.#pinned?.get(fullKey) ?? this.#engine.replica.peek(fullKey);
-    if (cell === undefined) return this.#withoutCell(namespace);
+    // While a namespace is being loaded, a part of it in memory would pass for all of it.
+    if (cell === undefined || this.#engine.isClustered) {
+      const answer = this.#withoutCell(namespace);
+      if (cell === undefined || answer.kind === 'error') return answer;
+    }
     const view = cell.seenAt(this.#nowMs);
     if (view === undefined) return absent;
     if (view.kind === 'siblings')
@@ -52,7 +56,7 @@ class EngineFacts implements Facts {
 
   #withoutCell(namespace: string): FactLookup {
     if (isReserved(namespace)) return reserved(namespace);
-    const problem = this.#engine.replica.problemOf(namespace);
+    const problem = this.#engine.problemOf(namespace);
     return problem === undefined ? cold : { kind: 'error', message: problem.message };
   }
 
@@ -70,7 +74,7 @@ class EngineFacts implements Facts {
   }
 
   stalenessMs(namespace: string): number | undefined {
-    return this.#engine.replica.problemOf(namespace) === undefined ? 0 : undefined;
+    return this.#engine.problemOf(namespace) === undefined ? this.#engine.stalenessMs(namespace) : undefined;
   }
 
   release(): void {

@@ -1,4 +1,11 @@
-export { type Applied, Engine, type EngineOptions, type NamespaceSettings, openEngine } from './engine.ts';
+export {
+  type Applied,
+  Engine,
+  type EngineOptions,
+  type NamespaceSettings,
+  openEngine,
+  type ReplicationView,
+} from './engine.ts';
 export { type Entry, entryOf } from './entry.ts';
 export { openFacts } from './facts.ts';
 export { Freshness } from './freshness.ts';
@@ -6,3 +13,4 @@ export { type KeyPattern, readPattern } from './pattern.ts';
 export { type Scanned, scan } from './scan.ts';
 export { createDataService, type DataService, type DataServiceOptions } from './service.ts';
 export { settingsFrom } from './settings.ts';
+export type { Acks } from './writes.ts';

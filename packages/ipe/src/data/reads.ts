@@ -50,6 +50,6 @@ export function readMethods(engine: Engine, freshness: Freshness): Handlers {
 
 /** @throws IpeError `unavailable` for a namespace that this instance cannot speak for: never an empty answer. */
 export function requireHeld(engine: Engine, namespace: string): void {
-  const problem = engine.replica.problemOf(namespace);
+  const problem = engine.problemOf(namespace);
   if (problem !== undefined) throw errorOf(problem);
 }

@@ -1,6 +1,6 @@
 import type { Json } from '@ipe/core/policy';
 import type { Handlers, PlaneService } from '../api/method.ts';
-import { createDataService, type Engine, Freshness, openFacts, readPattern, scan } from '../data/index.ts';
+import { type Acks, createDataService, type Engine, Freshness, openFacts, readPattern, scan } from '../data/index.ts';
 import type { FactPage, FactsSource } from '../evaluation/index.ts';
 import { openFactEngine } from './fact-engine.ts';
 import type { PartsContext } from './start.ts';
@@ -9,17 +9,20 @@ export interface DataPart {
   readonly service: PlaneService;
   readonly engine: Engine;
   readonly facts: FactsSource;
+  /** Lets acknowledgements wait for peers, once there are any. */
+  waitFor(acks: Acks): void;
   /** Methods of the control plane that look after the fact store. */
   readonly controlHandlers: Handlers;
 }
 
 /** Opens the fact store and the data plane over it. */
-export async function openDataPart(context: PartsContext): Promise<DataPart> {
+export async function openDataPart(context: PartsContext, isClustered: boolean): Promise<DataPart> {
   const { config, layout, identity, log, metrics, onClose } = context;
   const { engine, handlers } = await openFactEngine({
     config,
     layout,
     origin: identity.origin,
+    isClustered,
     holder: identity.id,
     log,
     onFence: (failure) => {
@@ -28,7 +31,19 @@ export async function openDataPart(context: PartsContext): Promise<DataPart> {
     },
   });
   onClose('facts', () => engine.close());
-  const service = createDataService({ engine });
+  let acks: Acks | undefined;
+  const service = createDataService({
+    engine,
+    acks: {
+      get peerCount() {
+        return acks?.peerCount ?? 0;
+      },
+      peers: async (count, token, signal) => await acks?.peers(count, token, signal),
+    },
+  });
+  const waitFor = (given: Acks) => {
+    acks = given;
+  };
   onClose('fact subscriptions', () => service.close());
   metrics.add({
     name: 'ipe_data_writes_refused',
@@ -36,7 +51,7 @@ export async function openDataPart(context: PartsContext): Promise<DataPart> {
     read: () => (engine.fence === undefined ? 0 : 1),
   });
   const facts = factsOf(engine, config.evaluation_plane.fresh_wait);
-  return { service, engine, facts, controlHandlers: handlers };
+  return { service, engine, facts, waitFor, controlHandlers: handlers };
 }
 
 /** The facts as decisions read them. */

@@ -16,6 +16,8 @@ export interface FactEngineOptions {
   /** Who opens it, named to whoever else tries. */
   readonly holder: string;
   readonly log: Logger;
+  /** Whether this instance has, or may have, peers. Default: false. */
+  readonly isClustered?: boolean;
   readonly onFence?: EngineOptions['onFence'];
 }
 
@@ -25,7 +27,7 @@ export interface FactEngineOptions {
  * @throws IpeError `unavailable`, `corrupt`; nothing is left open then.
  */
 export async function openFactEngine(options: FactEngineOptions): Promise<{ engine: Engine; handlers: Handlers }> {
-  const { config, layout, origin, log, onFence } = options;
+  const { config, layout, origin, log, onFence, isClustered = false } = options;
   const settings = config.predicate_service.data_plane;
   const places = { root: layout.root, directory: layout.data, holder: options.holder };
   const onError = (error: unknown) => log.error({ err: error }, 'the fact store met an error');
@@ -36,6 +38,7 @@ export async function openFactEngine(options: FactEngineOptions): Promise<{ engi
       const engine = await openEngine({
         kv,
         origin,
+        isClustered,
         durability: settings.durability,
         settingsOf: settingsFrom(settings),
         batchWritesMax: settings.batch_size,

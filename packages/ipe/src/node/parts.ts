@@ -1,3 +1,4 @@
+import { isClustered, openClusterPart } from './cluster-part.ts';
 import { openControlPart } from './control-part.ts';
 import { openDataPart } from './data-part.ts';
 import { openEvaluationPart } from './evaluation-part.ts';
@@ -6,10 +7,22 @@ import type { OpenParts } from './start.ts';
 
 /** The parts of a whole node: facts, policies, decisions over both. */
 export const openParts: OpenParts = async (context) => {
-  const data = await openDataPart(context);
-  const controlExtra = { ...context.controlExtra, ...data.controlHandlers };
+  const clustered = await isClustered(context);
+  const data = await openDataPart(context, clustered);
+  const cluster = clustered ? await openClusterPart(context, data.engine) : undefined;
+  if (cluster !== undefined) {
+    const { replication } = cluster;
+    data.waitFor({
+      get peerCount() {
+        return replication.peerCount;
+      },
+      peers: (count, token, signal) => replication.peersHold(count, token, signal),
+    });
+  }
+  const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...cluster?.handlers };
   const control = await openControlPart({ ...context, controlExtra }, async () => ({
     ...context.describe(),
+    cluster: cluster?.describe() ?? null,
     data: {
       namespaces: data.engine.namespaces(),
       refuses_writes: data.engine.fence?.message ?? null,

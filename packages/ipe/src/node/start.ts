@@ -28,6 +28,8 @@ export interface NodeOptions {
   readonly version: string;
   /** Default: standard error, as `[observability]` says. */
   readonly log?: Logger;
+  /** Joins a cluster, where this node belongs to none yet. */
+  readonly join?: { readonly token: string; readonly address?: string };
   /** Reads the configuration again, for `reload`. */
   readonly readConfig?: () => Promise<Config>;
   /** Opens what answers behind the doors. Default: the stores and services of this package. */
@@ -42,6 +44,7 @@ export interface PartsContext {
   readonly version: string;
   readonly log: Logger;
   readonly metrics: Metrics;
+  readonly join?: { readonly token: string; readonly address?: string };
   /** Methods of the control plane that are made here: tokens. */
   readonly controlExtra: Handlers;
   /** What this node adds to `status` beside what the parts tell of themselves. */
@@ -139,6 +142,7 @@ async function open(
     version,
     log,
     metrics,
+    ...(options.join !== undefined && { join: options.join }),
     controlExtra: tokenHandlers(() => manager!, nowSeconds),
     describe: () => ({
       node_name: config.predicate_service.node_name ?? hostname(),

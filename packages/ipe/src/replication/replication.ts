@@ -164,6 +164,23 @@ export class Replication {
     return `namespace \`${namespace}\` is still being loaded from the other members`;
   }
 
+  /**
+   * What is accepted of a member that is to be evicted: all that this instance holds of it now, by namespace and source.
+   * @param idOrOrigin as in the member list
+   */
+  acceptedOf(idOrOrigin: string): Record<string, Record<string, number>> {
+    const member = this.#options.directory
+      .list()
+      .find(({ body }) => body.id === idOrOrigin || body.origin === idOrOrigin);
+    const accepted: Record<string, Record<string, number>> = {};
+    for (const namespace of this.#heads.names()) {
+      for (const [source, seq] of this.#heads.get(namespace)) {
+        if (source.origin === member?.body.origin) (accepted[namespace] ??= {})[source.id] = seq;
+      }
+    }
+    return accepted;
+  }
+
   /** Members besides this one. */
   get peerCount(): number {
     return this.#others().length;

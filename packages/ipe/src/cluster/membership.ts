@@ -1,0 +1,198 @@
+import { join } from 'node:path';
+import { IpeError } from '@ipe/core';
+import { type Identity, readIfPresent, writePrivate } from './identity.ts';
+import { Invites } from './invites.ts';
+import { admit, joinCluster, joinHandler, joinRequest } from './join.ts';
+import { type ClusterKeys, createClusterKeys, loadClusterKeys, saveClusterKeys } from './keys.ts';
+import type { LinkHandler } from './link.ts';
+import { MemberDirectory, type MemberRecord, type SignedMember, signMember } from './members.ts';
+import type { Peers } from './peers.ts';
+
+/** How an instance comes to be, or to stay, a member. */
+export interface MembershipOptions {
+  /** Folder `keys/` of the state directory. */
+  readonly keysFolder: string;
+  readonly identity: Identity;
+  /** Where peers are to dial; null: nowhere, this instance dials. */
+  readonly address: string | null;
+  /** Set on `serve --join`; used only while this instance belongs to no cluster. */
+  readonly join?: { readonly token: string; readonly address?: string };
+  readonly now: () => number;
+}
+
+const membersFile = 'members.json';
+const admitName = 'member.admit';
+
+/**
+ * This instance's place in its cluster: the keys it holds, the members it knows, and how others are admitted and
+ * evicted. Records reach other members as facts, which whoever composes the node carries; a copy under `keys/` lets an
+ * instance find its peers before it has loaded any fact.
+ */
+export class Membership {
+  readonly keys: ClusterKeys;
+  readonly directory: MemberDirectory;
+  readonly #options: MembershipOptions;
+  readonly #invites: Invites;
+  #peers: Peers | undefined;
+  #saving: Promise<void> = Promise.resolve();
+
+  private constructor(options: MembershipOptions, keys: ClusterKeys, directory: MemberDirectory, invites: Invites) {
+    this.#options = options;
+    this.keys = keys;
+    this.directory = directory;
+    this.#invites = invites;
+  }
+
+  /**
+   * Loads the membership, joins with a token, or founds a cluster of one.
+   * @throws IpeError as `joinCluster` does; `corrupt` for damaged keys
+   */
+  static async open(options: MembershipOptions): Promise<Membership> {
+    const { keysFolder, identity, address, now } = options;
+    const invites = await Invites.open(keysFolder, now);
+    const held = await loadClusterKeys(keysFolder);
+    if (held !== undefined) {
+      const directory = new MemberDirectory(held.publicKey);
+      for (const record of await readMembers(keysFolder)) directory.put(record);
+      const membership = new Membership(options, held, directory, invites);
+      membership.#ensureOwnRecord();
+      return membership;
+    }
+    if (options.join !== undefined) {
+      const joined = await joinCluster({
+        token: options.join.token,
+        ...(options.join.address !== undefined && { address: options.join.address }),
+        identity,
+        listenAddress: address,
+      });
+      const directory = new MemberDirectory(joined.keys.publicKey);
+      for (const record of [...joined.members, joined.record]) directory.put(record);
+      if (directory.active(identity.fingerprint) === undefined) {
+        throw new IpeError(
+          'unauthenticated',
+          'the member that admitted this instance gave a record that does not verify',
+        );
+      }
+      const membership = new Membership(options, joined.keys, directory, invites);
+      await membership.#saveMembers();
+      await saveClusterKeys(keysFolder, joined.keys);
+      return membership;
+    }
+    const keys = await createClusterKeys(keysFolder);
+    const membership = new Membership(options, keys, new MemberDirectory(keys.publicKey), invites);
+    membership.#ensureOwnRecord();
+    await membership.#saveMembers();
+    return membership;
+  }
+
+  /** What a certificate without a record may call: joining. */
+  get strangers(): ReadonlyMap<string, LinkHandler> {
+    const sign = (candidate: Parameters<typeof admit>[2]) => this.#sign(candidate);
+    return new Map([
+      [joinRequest, joinHandler({ invites: this.#invites, keys: this.keys, directory: this.directory, sign })],
+    ]);
+  }
+
+  /** Ties the membership to the links: before they start. */
+  bind(peers: Peers): void {
+    this.#peers = peers;
+    peers.handle(admitName, async (body) => {
+      const candidate = JSON.parse(Buffer.from(body).toString('utf8')) as Parameters<typeof admit>[2];
+      return Buffer.from(JSON.stringify(this.#admitHere(candidate)));
+    });
+    this.directory.onChange(() => {
+      this.#saving = this.#saving.then(() => this.#saveMembers()).catch(() => {});
+    });
+  }
+
+  /** Opens an invitation. @returns the join token, shown once */
+  async invite(address: string | null, ttlMs: number): Promise<string> {
+    return await this.#invites.create(this.#options.identity.fingerprint, address, ttlMs);
+  }
+
+  /**
+   * Signs a member out. Its links end everywhere as the record spreads.
+   * @param lastAccepted what is accepted of it, by namespace and source: later records are refused
+   * @throws IpeError `forbidden` where the cluster key is not here; `not_found` for an unknown member
+   */
+  evict(idOrOrigin: string, lastAccepted: MemberRecord['lastAccepted']): SignedMember {
+    const held = this.directory
+      .list()
+      .map(({ body }) => body)
+      .find(({ id, origin }) => id === idOrOrigin || origin === idOrOrigin);
+    if (held === undefined) throw new IpeError('not_found', `no member \`${idOrOrigin}\``);
+    if (held.origin === this.#options.identity.origin) {
+      throw new IpeError('invalid_params', 'an instance cannot evict itself: ask another member');
+    }
+    const signed = signMember(this.#clusterKey(), {
+      ...held,
+      state: 'evicted',
+      sequence: held.sequence + 1,
+      issuedAtMs: this.#options.now(),
+      ...(lastAccepted !== undefined && { lastAccepted }),
+    });
+    this.directory.put(signed);
+    return signed;
+  }
+
+  async close(): Promise<void> {
+    await this.#saving;
+  }
+
+  /** The own record, new or with a new address: only the holder of the cluster key can write it. */
+  #ensureOwnRecord(): void {
+    const { identity, address, now } = this.#options;
+    const held = this.directory.byOrigin(identity.origin);
+    const isRight = held?.state === 'active' && held.fingerprint === identity.fingerprint && held.address === address;
+    if (isRight || this.keys.key === undefined) return;
+    if (held?.state === 'evicted') return;
+    admit(
+      this.keys.key,
+      this.directory,
+      {
+        id: identity.id,
+        origin: identity.origin,
+        fingerprint: identity.fingerprint,
+        signingKey: identity.signing.publicKey,
+        address,
+      },
+      now(),
+    );
+  }
+
+  async #sign(candidate: Parameters<typeof admit>[2]): Promise<SignedMember> {
+    if (this.keys.key !== undefined) return this.#admitHere(candidate);
+    const body = Buffer.from(JSON.stringify(candidate));
+    for (const link of this.#peers?.links() ?? []) {
+      try {
+        const answer = await link.request(admitName, body, AbortSignal.timeout(5_000));
+        const signed = JSON.parse(Buffer.from(answer).toString('utf8')) as SignedMember;
+        this.directory.put(signed);
+        return signed;
+      } catch {
+        // Not the holder, or out of reach: another may be.
+      }
+    }
+    throw new IpeError('unavailable', 'no member in reach holds the cluster key, which admits new members');
+  }
+
+  #admitHere(candidate: Parameters<typeof admit>[2]): SignedMember {
+    return admit(this.#clusterKey(), this.directory, candidate, this.#options.now());
+  }
+
+  #clusterKey() {
+    if (this.keys.key === undefined) {
+      throw new IpeError('forbidden', 'the cluster key is not on this instance; ask the member that holds it');
+    }
+    return this.keys.key;
+  }
+
+  async #saveMembers(): Promise<void> {
+    await writePrivate(join(this.#options.keysFolder, membersFile), `${JSON.stringify(this.directory.list())}\n`);
+  }
+}
+
+async function readMembers(keysFolder: string): Promise<SignedMember[]> {
+  const text = await readIfPresent(join(keysFolder, membersFile));
+  return text === undefined ? [] : (JSON.parse(text) as SignedMember[]);
+}

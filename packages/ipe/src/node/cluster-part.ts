@@ -1,0 +1,184 @@
+import { join } from 'node:path';
+import { IpeError } from '@ipe/core';
+import type { Interest } from '@ipe/core/replica';
+import type { Handlers } from '../api/method.ts';
+import { readParams } from '../api/params.ts';
+import { readIfPresent, writePrivate } from '../cluster/identity.ts';
+import type { MemberRecord, SignedMember } from '../cluster/members.ts';
+import { Membership } from '../cluster/membership.ts';
+import { Peers } from '../cluster/peers.ts';
+import type { Engine } from '../data/index.ts';
+import { openPlane } from '../planes/open.ts';
+import { Replication, type ReplicationMemory } from '../replication/index.ts';
+import type { PartsContext } from './start.ts';
+
+/** A node's place among others. */
+export interface ClusterPart {
+  readonly replication: Replication;
+  readonly peers: Peers;
+  readonly membership: Membership;
+  /** Control-plane methods: members, member-invite, evict. */
+  readonly handlers: Handlers;
+  describe(): Readonly<Record<string, unknown>>;
+}
+
+/** Whether the configuration, or an earlier start, makes this node one of several. */
+export async function isClustered({ config, layout, join: joining }: PartsContext): Promise<boolean> {
+  const { listen, seeds } = config.cluster;
+  if (listen !== undefined || (seeds?.length ?? 0) > 0 || joining !== undefined) return true;
+  return (await readIfPresent(join(layout.keys, 'cluster.pub'))) !== undefined;
+}
+
+const memberPrefix = '_sys.members.';
+const inviteTtlDefaultSeconds = 3_600;
+
+/** Links this node to its cluster and begins to replicate its facts. */
+export async function openClusterPart(context: PartsContext, engine: Engine): Promise<ClusterPart> {
+  const { config, layout, identity, log, metrics, onClose } = context;
+  const { cluster } = config;
+  const settings = config.predicate_service.data_plane;
+  const membership = await Membership.open({
+    keysFolder: layout.keys,
+    identity,
+    address: cluster.advertise ?? cluster.listen ?? null,
+    ...(context.join !== undefined && { join: context.join }),
+    now: () => Date.now(),
+  });
+  onClose('membership', () => membership.close());
+  const { directory } = membership;
+  const peers = new Peers({
+    identity,
+    directory,
+    strangers: membership.strangers,
+    ...(cluster.listen !== undefined && { listen: cluster.listen }),
+    ...(cluster.seeds !== undefined && { seeds: cluster.seeds }),
+  });
+  membership.bind(peers);
+  peers.on('refused', (fingerprint, why) => log.warn({ fingerprint }, `a peer was refused: ${why}`));
+  peers.on('up', (_, member) => log.info({ peer: member.id }, 'linked'));
+  peers.on('down', (_, member) => log.info({ peer: member.id }, 'link lost'));
+
+  const stopMembers = shareMembers(engine, membership, (error) =>
+    log.warn({ err: error }, 'a member record is not stored'),
+  );
+  onClose('member records', stopMembers);
+  const plane = await openPlane(settings, peers, identity.id);
+  const replication = await Replication.start({
+    engine,
+    identity,
+    directory,
+    peers,
+    interest: interestOf(settings.subscribe_topics),
+    clusterSecret: membership.keys.secret,
+    memory: memoryIn(layout.root),
+    now: () => Date.now(),
+    log,
+    ...(plane !== undefined && { plane }),
+  });
+  engine.attach(replication);
+  onClose('replication', () => replication.close());
+  await peers.start();
+  onClose('peer links', () => peers.close());
+  metrics.add({ name: 'ipe_peer_links', help: 'Peers that are linked.', read: () => peers.links().length });
+  return {
+    replication,
+    peers,
+    membership,
+    handlers: memberHandlers(membership, peers, replication, cluster.advertise ?? cluster.listen ?? null),
+    describe: () => ({
+      members: directory.list().length,
+      links: peers.links().length,
+      holds_cluster_key: membership.keys.key !== undefined,
+      replication: replication.status(),
+    }),
+  };
+}
+
+/** Keeps the directory and the facts under `_sys.members` equal: what one learns, the other is told. */
+function shareMembers(engine: Engine, { directory }: Membership, onError: (error: unknown) => void): () => void {
+  const store = (signed: SignedMember) => {
+    engine.put(memberPrefix + signed.body.origin, signed).catch(onError);
+  };
+  const learn = (value: unknown) => {
+    if (typeof value === 'object' && value !== null) directory.put(value as SignedMember);
+  };
+  for (const signed of directory.list()) {
+    void Promise.resolve(engine.get(memberPrefix + signed.body.origin)).then((cell) => {
+      const held = cell.seenAt(engine.readMs()) === undefined ? undefined : (cell.value as SignedMember | undefined);
+      if (held === undefined || held.body.sequence < signed.body.sequence) store(signed);
+      else learn(held);
+    }, onError);
+  }
+  const stopFacts = engine.onApplied(({ cells }) => {
+    for (const [key, { after }] of cells) if (key.startsWith(memberPrefix)) learn(after.value);
+  });
+  const stopDirectory = directory.onChange((record) => {
+    const signed = directory.list().find(({ body }) => body.origin === record.origin);
+    if (signed !== undefined) store(signed);
+  });
+  return () => {
+    stopFacts();
+    stopDirectory();
+  };
+}
+
+function memberHandlers(
+  membership: Membership,
+  peers: Peers,
+  replication: Replication,
+  address: string | null,
+): Handlers {
+  return {
+    members: () => {
+      const lag = replication.status().lag;
+      return {
+        members: membership.directory.list().map(({ body }) => ({
+          id: body.id,
+          origin: body.origin,
+          state: body.state,
+          peer: body.address,
+          linked: peers.link(body.fingerprint) !== undefined,
+          fingerprint: body.fingerprint,
+          lag: Object.fromEntries(
+            lag
+              .filter(({ peer }) => peer === body.origin)
+              .map(({ namespace, behind, ahead }) => [namespace, { behind, ahead }]),
+          ),
+        })),
+      };
+    },
+    'member-invite': async (params) => {
+      const fields = readParams(params, ['ttl']);
+      const ttlSeconds = fields.optionalNumber('ttl') ?? inviteTtlDefaultSeconds;
+      if (ttlSeconds <= 0) throw new IpeError('invalid_params', '`ttl` must be a positive number of seconds');
+      return { token: await membership.invite(address, ttlSeconds * 1_000), expires_in: ttlSeconds, address };
+    },
+    evict: (params) => {
+      const member = readParams(params, ['member']).string('member');
+      const signed = membership.evict(member, replication.acceptedOf(member));
+      return { member: summary(signed.body) };
+    },
+  };
+}
+
+const summary = ({ id, origin, state, sequence }: MemberRecord) => ({ id, origin, state, sequence });
+
+/** `data.<namespace>.*` of RFC-005 as namespaces. */
+function interestOf(topics: readonly string[] | undefined): Interest {
+  if (topics === undefined) return 'all';
+  return topics.map((topic) => topic.replace(/^data\./, '').replace(/\..*$/, ''));
+}
+
+function memoryIn(folder: string): {
+  load(): Promise<ReplicationMemory>;
+  save(memory: ReplicationMemory): Promise<void>;
+} {
+  const path = join(folder, 'replication.json');
+  return {
+    load: async () => {
+      const text = await readIfPresent(path);
+      return text === undefined ? {} : (JSON.parse(text) as ReplicationMemory);
+    },
+    save: (memory) => writePrivate(path, `${JSON.stringify(memory)}\n`),
+  };
+}

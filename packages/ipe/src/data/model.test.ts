@@ -1,0 +1,440 @@
+import { isIpeError } from '@ipe/core';
+import fc from 'fast-check';
+import { expect, test } from 'vitest';
+import { DataNode, type Json, TestSession } from '../testkit/data-node.ts';
+
+/**
+ * The data plane against a model of forty lines: random writes submitted without waiting, clock steps, full disks,
+ * crashes that lose a random part of what was not synced, restarts, housekeeping. After each barrier every answer, every
+ * key and what a follower was told must agree with the model.
+ *
+ * `IPE_MODEL_RUNS` sets the number of schedules, `IPE_MODEL_SEED` the first seed.
+ */
+const runs = Number(process.env['IPE_MODEL_RUNS'] ?? 40);
+const seed = Number(process.env['IPE_MODEL_SEED'] ?? 7);
+
+type Write =
+  | {
+      readonly kind: 'put';
+      readonly key: string;
+      readonly value: number;
+      readonly ttl?: number;
+      readonly expect?: Expectation;
+    }
+  | { readonly kind: 'delete'; readonly key: string; readonly expect?: Expectation }
+  | { readonly kind: 'transaction'; readonly writes: readonly (Write & { kind: 'put' | 'delete' })[] }
+  | { readonly kind: 'add'; readonly key: string; readonly amount: number }
+  | { readonly kind: 'set-add' | 'set-remove'; readonly key: string; readonly members: readonly string[] };
+/** What a condition asks for: what the model holds at that point, or something it does not. */
+type Expectation = 'version' | 'wrong-version' | 'absent';
+type Step =
+  | { readonly kind: 'write'; readonly write: Write }
+  | { readonly kind: 'ticks'; readonly count: number }
+  | { readonly kind: 'clock'; readonly ms: number }
+  | { readonly kind: 'barrier' | 'housekeep' | 'restart' | 'full-disk' }
+  | { readonly kind: 'crash'; readonly keep: number };
+
+interface Held {
+  readonly value: unknown;
+  readonly version: number;
+  readonly expiresMs: number;
+}
+
+/** What the keys hold, as plainly as it can be said. */
+class Model {
+  readonly held: ReadonlyMap<string, Held>;
+  readonly versions: ReadonlyMap<string, number>;
+
+  constructor(held: ReadonlyMap<string, Held> = new Map(), versions: ReadonlyMap<string, number> = new Map()) {
+    this.held = held;
+    this.versions = versions;
+  }
+
+  seen(key: string, nowMs: number): Held | undefined {
+    const held = this.held.get(key);
+    return held === undefined || (held.expiresMs !== 0 && held.expiresMs <= nowMs) ? undefined : held;
+  }
+
+  set(key: string, value: unknown, expiresMs = 0): Model {
+    const version = (this.versions.get(key) ?? 0) + 1;
+    const held = new Map(this.held);
+    if (value === undefined) held.delete(key);
+    else held.set(key, { value, version, expiresMs });
+    return new Model(held, new Map(this.versions).set(key, version));
+  }
+
+  /** The model after a write, or undefined where a condition refuses it. */
+  after(
+    write: Write,
+    nowMs: number,
+    meets: (key: string, expect: Expectation | undefined) => boolean,
+  ): Model | undefined {
+    switch (write.kind) {
+      case 'put':
+        return meets(write.key, write.expect)
+          ? this.set(write.key, write.value, write.ttl === undefined ? 0 : nowMs + write.ttl * 1000)
+          : undefined;
+      case 'delete':
+        return meets(write.key, write.expect) ? this.set(write.key, undefined) : undefined;
+      case 'transaction':
+        return write.writes.reduce<Model | undefined>((model, each) => model?.after(each, nowMs, meets), this);
+      case 'add':
+        return this.set(write.key, ((this.seen(write.key, nowMs)?.value as number | undefined) ?? 0) + write.amount);
+      default: {
+        const members = new Set((this.seen(write.key, nowMs)?.value as string[] | undefined) ?? []);
+        for (const member of write.members) write.kind === 'set-add' ? members.add(member) : members.delete(member);
+        return this.set(write.key, members.size === 0 ? undefined : [...members].sort());
+      }
+    }
+  }
+}
+
+const plainKey = fc.constantFrom('data.a', 'data.b', 'data.c.d', 'votes.a', 'votes.b');
+const expectation = fc.option(fc.constantFrom<Expectation>('version', 'wrong-version', 'absent'), { nil: undefined });
+const optional = <T extends object>(fields: T) =>
+  Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
+const put = fc
+  .record({
+    kind: fc.constant('put' as const),
+    key: plainKey,
+    value: fc.nat(99),
+    ttl: fc.option(fc.integer({ min: 1, max: 30 }), { nil: undefined }),
+    expect: expectation,
+  })
+  .map((fields) => optional(fields) as Write & { kind: 'put' });
+const remove = fc
+  .record({ kind: fc.constant('delete' as const), key: plainKey, expect: expectation })
+  .map((fields) => optional(fields) as Write & { kind: 'delete' });
+const write: fc.Arbitrary<Write> = fc.oneof(
+  { weight: 5, arbitrary: put },
+  { weight: 2, arbitrary: remove },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('transaction' as const),
+      writes: fc.array(
+        fc.oneof(put, remove).filter(({ key }) => key.startsWith('data.')),
+        { minLength: 1, maxLength: 4 },
+      ),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('add' as const),
+      key: fc.constantFrom('counts.a', 'counts.b'),
+      amount: fc.integer({ min: -3, max: 9 }),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constantFrom('set-add' as const, 'set-remove' as const),
+      key: fc.constantFrom('groups.a', 'bans.a'),
+      members: fc.array(fc.constantFrom('x', 'y', 'z'), { minLength: 1, maxLength: 3 }),
+    }),
+  },
+);
+const step: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 20, arbitrary: fc.record({ kind: fc.constant('write' as const), write }) },
+  { weight: 6, arbitrary: fc.record({ kind: fc.constant('ticks' as const), count: fc.nat(40) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ kind: fc.constant('clock' as const), ms: fc.integer({ min: -20_000, max: 40_000 }) }),
+  },
+  { weight: 4, arbitrary: fc.constant<Step>({ kind: 'barrier' }) },
+  { weight: 2, arbitrary: fc.constant<Step>({ kind: 'housekeep' }) },
+  { weight: 1, arbitrary: fc.constant<Step>({ kind: 'restart' }) },
+  { weight: 1, arbitrary: fc.constant<Step>({ kind: 'full-disk' }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const), keep: fc.nat(3) }) },
+);
+
+/** A write under way: what the model says of it, and how it ended. */
+interface UnderWay {
+  readonly write: Write;
+  readonly before: Model;
+  readonly predicted: Model | undefined;
+  readonly nowMs: number;
+  readonly ended: Promise<void>;
+  outcome: { readonly ok: true; readonly answer: Json } | { readonly ok: false; readonly reason: string } | undefined;
+}
+
+class Run {
+  model = new Model();
+  underWay: UnderWay[] = [];
+  readonly node: DataNode;
+  /** What a follower of each namespace was told, and where it would go on. */
+  readonly followers = ['data', 'votes', 'counts', 'groups', 'bans'].map((namespace) => new Follower(namespace));
+
+  constructor(node: DataNode) {
+    this.node = node;
+  }
+
+  async follow(): Promise<void> {
+    for (const follower of this.followers) await follower.attach(this.node);
+  }
+
+  submit(write: Write): void {
+    const nowMs = this.node.engine.readMs();
+    const before = this.model;
+    const conditions = new Map<string, object>();
+    // Conditions name what the model holds when they are judged; inside a transaction that is after the writes before.
+    let draft = before;
+    const describe = (each: Write & { kind: 'put' | 'delete' }): Json => {
+      const version = draft.seen(each.key, nowMs)?.version ?? 0;
+      const condition =
+        each.expect === undefined
+          ? {}
+          : { if_version: each.expect === 'version' ? version : each.expect === 'absent' ? 0 : version + 1 };
+      draft = draft.after(each, nowMs, () => true)!;
+      conditions.set(each.key, condition);
+      return {
+        key: each.key,
+        ...condition,
+        ...(each.kind === 'put' && { value: each.value, ...(each.ttl && { ttl: each.ttl }) }),
+      };
+    };
+    const [method, params] = request(write, describe);
+    draft = before;
+    const meets = (model: Model) => (key: string, expect: Expectation | undefined) =>
+      expect === undefined || expect === 'version' || (expect === 'absent' && model.seen(key, nowMs) === undefined);
+    const predicted =
+      write.kind === 'transaction'
+        ? write.writes.reduce<Model | undefined>((model, each) => model?.after(each, nowMs, meets(model)), before)
+        : before.after(write, nowMs, meets(before));
+    const entry: UnderWay = { write, before, predicted, nowMs, outcome: undefined, ended: Promise.resolve() };
+    const ended = this.node.call(method, params).then(
+      (answer) => void (entry.outcome = { ok: true, answer }),
+      (error) => {
+        if (!isIpeError(error)) throw error;
+        entry.outcome = { ok: false, reason: error.reason };
+      },
+    );
+    this.underWay.push(Object.assign(entry, { ended }));
+    this.model = predicted ?? before;
+  }
+
+  /** Waits for every answer and holds it to the model; from the first write that the store refused on, nothing counts. */
+  async barrier(): Promise<void> {
+    await Promise.all(this.underWay.map(({ ended }) => ended));
+    const lost = this.underWay.findIndex(({ outcome }) => outcome?.ok === false && outcome.reason === 'unavailable');
+    const settled = lost < 0 ? this.underWay : this.underWay.slice(0, lost);
+    for (const each of settled) this.#checkAnswer(each);
+    if (lost >= 0) this.model = this.underWay[lost]!.before;
+    this.underWay = [];
+    await this.check();
+  }
+
+  #checkAnswer({ write, predicted, outcome }: UnderWay): void {
+    expect(outcome, JSON.stringify(write)).toMatchObject(
+      predicted === undefined ? { ok: false, reason: 'conflict' } : { ok: true },
+    );
+    if (predicted === undefined || !outcome?.ok) return;
+    if (write.kind === 'add') expect(outcome.answer.value).toBe(predicted.held.get(write.key)?.value ?? 0);
+    if (write.kind !== 'transaction')
+      expect(outcome.answer.version).toBeGreaterThanOrEqual(predicted.versions.get(write.key)!);
+  }
+
+  /** Loses power: what was answered stands, and of the rest a prefix. */
+  async crash(keep: number): Promise<void> {
+    const disk = this.underWay;
+    for (const follower of this.followers) follower.detach();
+    await this.node.crash(keep);
+    // Answers that came before the crash; what ends with it ends without one.
+    const lastAnswered = disk.findLastIndex(({ outcome }) => outcome?.ok === true);
+    this.underWay = [];
+    const candidates = [...disk.map(({ before }) => before), this.model].slice(lastAnswered + 1);
+    const found = await this.state();
+    const nowMs = this.node.engine.readMs();
+    // The earliest that explains it: a deletion of nothing shows in the next version alone.
+    const match = candidates.find((candidate) => same(found, candidate, nowMs));
+    expect(
+      match,
+      `after a crash the store holds ${JSON.stringify([...found])}, which no prefix of the writes explains`,
+    ).toBeDefined();
+    this.model = match!;
+    await this.follow();
+    await this.check();
+  }
+
+  async check(): Promise<void> {
+    const nowMs = this.node.engine.readMs();
+    const found = await this.state();
+    expect(plain(found)).toEqual(plain(visible(this.model, nowMs)));
+    for (const [key, { version }] of found) {
+      const expected = this.model.versions.get(key)!;
+      expect(version).toBeGreaterThanOrEqual(expected);
+      // Purging raises versions of keys that were absent; from then on the model goes on from there.
+      if (version > expected) this.model = raised(this.model, key, version);
+    }
+    await this.#checkFollowers(nowMs);
+  }
+
+  async #checkFollowers(nowMs: number): Promise<void> {
+    const expected = plain(visible(this.model, nowMs));
+    const told = () => Object.assign({}, ...this.followers.map((follower) => follower.visible(nowMs)));
+    for (let turns = 0; turns < 500 && JSON.stringify(told()) !== JSON.stringify(expected); turns++)
+      await new Promise((resolve) => setImmediate(resolve));
+    expect(told()).toEqual(expected);
+  }
+
+  /** Every key, by query and by get. */
+  async state(): Promise<Map<string, Held>> {
+    const found = new Map<string, Held>();
+    for (const namespace of ['data', 'votes', 'counts', 'groups', 'bans']) {
+      const { entries, complete } = await this.node.call('query', { pattern: `${namespace}.*` });
+      expect(complete).toBe(true);
+      for (const { key, value, version, expires_at } of entries)
+        found.set(key, { value, version, expiresMs: expires_at === undefined ? 0 : Math.round(expires_at * 1000) });
+      const keys = entries.map((entry: Json) => entry.key);
+      expect((await this.node.call('batch-get', { keys })).entries).toEqual(entries);
+    }
+    return found;
+  }
+}
+
+class Follower {
+  readonly #namespace: string;
+  readonly #told = new Map<
+    string,
+    { readonly value: unknown; readonly expiresMs: number; readonly timestamp: number }
+  >();
+  #session = new TestSession();
+  #token: string | undefined;
+
+  constructor(namespace: string) {
+    this.#namespace = namespace;
+  }
+
+  async attach(node: DataNode): Promise<void> {
+    this.#session = new TestSession();
+    const session = this.#session;
+    const notify = session.notify.bind(session);
+    session.notify = async (event, data, id) => {
+      this.#take(data as Json);
+      await notify(event, data, id);
+    };
+    const place = this.#token === undefined ? { include_existing: true } : { from: this.#token };
+    if (this.#token === undefined) this.#told.clear();
+    await node.call('subscribe', { pattern: `${this.#namespace}.*`, ...place }, { session });
+  }
+
+  detach(): void {
+    this.#session.end();
+  }
+
+  #take(event: Json): void {
+    this.#token = event.token;
+    if (event.type === 'resync') this.#told.clear();
+    else if (event.type === 'delete') this.#told.delete(event.key);
+    else if (event.type === 'update') {
+      const expiresMs = event.expires_at === undefined ? 0 : Math.round(event.expires_at * 1000);
+      this.#told.set(event.key, { value: event.value, expiresMs, timestamp: event.timestamp });
+    }
+  }
+
+  visible(nowMs: number): Record<string, unknown> {
+    const rows = [...this.#told].filter(([, { expiresMs }]) => expiresMs === 0 || expiresMs > nowMs);
+    return Object.fromEntries(rows.map(([key, { value }]) => [key, value] as const).sort(byKey));
+  }
+}
+
+const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => (a < b ? -1 : 1);
+
+function visible(model: Model, nowMs: number): Map<string, Held> {
+  return new Map(
+    [...model.held.keys()].flatMap((key) => {
+      const held = model.seen(key, nowMs);
+      return held === undefined ? [] : [[key, held] as const];
+    }),
+  );
+}
+
+/** Values by key, in the order in which followers list them. */
+function plain(held: ReadonlyMap<string, Held>): Record<string, unknown> {
+  const order = ['data', 'votes', 'counts', 'groups', 'bans'];
+  const rank = (key: string) => order.indexOf(key.slice(0, key.indexOf('.')));
+  return Object.fromEntries(
+    [...held].map(([key, { value }]) => [key, value] as const).sort((a, b) => rank(a[0]) - rank(b[0]) || byKey(a, b)),
+  );
+}
+
+function same(found: ReadonlyMap<string, Held>, model: Model, nowMs: number): boolean {
+  const expected = visible(model, nowMs);
+  if (JSON.stringify(plain(found)) !== JSON.stringify(plain(expected))) return false;
+  return [...found].every(([key, { version }]) => version >= expected.get(key)!.version);
+}
+
+function raised(model: Model, key: string, version: number): Model {
+  const held = model.held.get(key)!;
+  return new Model(new Map(model.held).set(key, { ...held, version }), new Map(model.versions).set(key, version));
+}
+
+function request(
+  write: Write,
+  describe: (write: Write & { kind: 'put' | 'delete' }) => Json,
+): [method: string, params: Json] {
+  if (write.kind === 'put' || write.kind === 'delete') return [write.kind, describe(write)];
+  if (write.kind === 'transaction')
+    return ['transaction', { operations: write.writes.map((each) => ({ op: each.kind, ...describe(each) })) }];
+  if (write.kind === 'add') return ['add', { key: write.key, amount: write.amount }];
+  return [write.kind, { key: write.key, members: write.members }];
+}
+
+async function follows(steps: readonly Step[], durability: 'fsync' | 'wal', cacheBytesMax: number): Promise<void> {
+  const node = await DataNode.open({ durability, cacheBytesMax, batchWritesMax: 3, flushIntervalMs: 0 });
+  const run = new Run(node);
+  await run.follow();
+  try {
+    for (const step of steps) {
+      if (step.kind === 'write') run.submit(step.write);
+      else if (step.kind === 'ticks') for (let i = 0; i < step.count; i++) await Promise.resolve();
+      else if (step.kind === 'clock') {
+        await run.barrier();
+        node.nowMs += step.ms;
+      } else if (step.kind === 'crash') {
+        // Under `wal` what was answered in the last second may be lost: it is synced first.
+        if (durability === 'wal') {
+          await run.barrier();
+          await node.engine.housekeep();
+        }
+        await run.crash(step.keep);
+      } else if (step.kind === 'full-disk') {
+        node.disk.full = true;
+        run.submit({ kind: 'put', key: 'data.full', value: 1 });
+        await run.barrier();
+        node.disk.full = false;
+        await node.engine.housekeep();
+      } else {
+        await run.barrier();
+        if (step.kind === 'housekeep') await node.engine.housekeep();
+        if (step.kind === 'restart') {
+          for (const follower of run.followers) follower.detach();
+          await node.restart();
+          await run.follow();
+        }
+        await run.check();
+      }
+    }
+    await run.barrier();
+  } finally {
+    await node.close();
+  }
+}
+
+test.each([
+  ['fsync', 4 * 1024 * 1024],
+  ['fsync', 0],
+  ['wal', 0],
+] as const)(
+  'agrees with the model under %s with a cache of %i bytes',
+  async (durability, cacheBytesMax) => {
+    await fc.assert(
+      fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 60 }), (steps) =>
+        follows(steps, durability, cacheBytesMax),
+      ),
+      { numRuns: runs, seed },
+    );
+  },
+  600_000,
+);

@@ -97,6 +97,11 @@ test('the command line finds the node and its tokens by itself', async () => {
     out: expect.stringContaining('allow'),
   });
   expect((await ipe('data', 'get', 'approvals.cli')).out).toContain('senior_engineer');
+  expect(await ipe('data', 'get', 'approvals.clj')).toMatchObject({
+    code: 1,
+    err: expect.stringContaining('did you mean `approvals.cli`?'),
+  });
+  expect((await ipe('data', 'ls', 'approvals')).out).toContain('approvals.cli');
   expect((await ipe('policy', 'tree')).out).toContain('deployment');
   expect((await ipe('policy', 'ls', 'prod')).out).toContain('prod.deployment.approval');
   expect(await ipe('policy', 'get', 'prod.deployment.aproval')).toMatchObject({

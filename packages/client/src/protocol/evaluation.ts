@@ -42,6 +42,33 @@ export interface DecisionReason {
   readonly message: string;
 }
 
+/** What an expression gave: a value, or an error; neither where it was not evaluated. */
+export interface Explained {
+  /** The expression as CEL. */
+  readonly expression: string;
+  readonly value?: Json;
+  readonly error?: string;
+}
+
+/** An expression of a policy with the parts that decided it. */
+export interface ExplainedExpression extends Explained {
+  /** Where it stands, such as `validations[0]`. */
+  readonly label: string;
+  readonly evaluated: boolean;
+  readonly parts: readonly Explained[];
+}
+
+/** How every expression of every policy asked came out. */
+export interface Explanation {
+  readonly policies: readonly {
+    readonly path: string;
+    readonly outcome: string;
+    readonly matchConditions: readonly ExplainedExpression[];
+    readonly variables: readonly ExplainedExpression[];
+    readonly validations: readonly ExplainedExpression[];
+  }[];
+}
+
 export interface Decision {
   /** A deny is a decision, never an error. */
   readonly decision: 'allow' | 'deny' | 'not_applicable';
@@ -50,7 +77,7 @@ export interface Decision {
   readonly errors: readonly { readonly path: string; readonly message: string }[];
   /** Everything the decision depended on (DESIGN §5); absent or null with `receipt: "none"`. */
   readonly receipt?: Readonly<Record<string, unknown>> | null;
-  readonly explain?: unknown;
+  readonly explain?: Explanation;
 }
 
 /** One answer of a batch; an evaluation that cannot be evaluated at all has `error` in place of a decision. */

@@ -2,6 +2,8 @@ export {
   Activation,
   CelError,
   children,
+  defaultLimits as expressionLimits,
+  defaultStepBudget,
   type Expression,
   type FactReader,
   formatNode,
@@ -22,6 +24,7 @@ export {
 export {
   type FailurePolicy,
   failurePolicies,
+  listLengthMax,
   type MatchCondition,
   type PolicyDocument,
   parsePolicyDocument,

@@ -1,6 +1,6 @@
 import type { AccessRequest, Decision } from '@ipe/client/protocol';
 import { IpeError, nearest } from '@ipe/core';
-import { decideOnce, factsFromMap, type Outcome } from '@ipe/core/eval';
+import { decideOnce, ExplanationCollector, factsFromMap, type ObservedPolicyAt, type Outcome } from '@ipe/core/eval';
 import { readRequest } from '@ipe/core/policy';
 import { parse } from 'yaml';
 import type { Cli } from './cli.ts';
@@ -21,10 +21,11 @@ export async function decideLocally(
     readonly path: string;
     readonly request: AccessRequest;
     readonly now?: number;
+    readonly explain?: boolean;
   },
 ): Promise<Decision> {
   const { path } = question;
-  const local = await readPolicies(cli, question.folder);
+  const local = await readPolicies(cli, question.folder, question.explain);
   const errors = local.problems.filter(({ severity }) => severity === 'error');
   if (errors.length > 0)
     throw new IpeError('policy_invalid', `\`${question.folder}\` has errors`, { details: { problems: errors } });
@@ -42,9 +43,20 @@ export async function decideLocally(
     new Map(Object.entries(question.facts === undefined ? {} : await readFacts(cli, question.facts))),
   );
   const now = question.now ?? cli.io.now() / 1000;
-  const outcome = decideOnce({ policies, request: read.request, facts, now }, 1) as Outcome; // facts from a map are never cold
+  const collector = question.explain ? new ExplanationCollector() : undefined;
+  const observer = collector === undefined ? {} : { observer: collector };
+  const outcome = decideOnce({ policies, request: read.request, facts, now, ...observer }, 1) as Outcome; // facts from a map are never cold
   const { decision, reasons, warnings } = outcome;
-  return { decision, reasons, warnings, errors: outcome.errors.map((fault) => ({ ...fault })), receipt: null };
+  return {
+    decision,
+    reasons,
+    warnings,
+    errors: outcome.errors.map((fault) => ({ ...fault })),
+    receipt: null,
+    ...(collector === undefined
+      ? {}
+      : { explain: collector.explain(policies as readonly ObservedPolicyAt[], outcome) }),
+  };
 }
 
 async function readFacts(cli: Cli, file: string): Promise<Record<string, unknown>> {

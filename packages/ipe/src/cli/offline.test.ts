@@ -126,6 +126,14 @@ test('eval reads facts from a file, and options on top of the input', async () =
   expect(await runCli(argv, { workingDirectory })).toMatchObject({ code: 3 });
 });
 
+test('eval --explain shows what every expression gave, and why a condition did not hold', async () => {
+  const workingDirectory = await folderOf({ 'docs/owner.policy.yaml': owner });
+  const argv = ['eval', 'docs', '--policies', '.', '--input', '-', '--explain'];
+  const { out } = await runCli(argv, { workingDirectory, stdin: question('bob') });
+  expect(out).toMatch(/validations\[0\] +false +subject\.id == resource\.properties\.owner/);
+  expect(out).toMatch(/resource\.properties\.owner = "alice"/);
+});
+
 test('a misspelt policy path is answered with the nearest, and a question without a subject is a usage error', async () => {
   const workingDirectory = await folderOf({ 'docs/owner.policy.yaml': owner });
   const run = (...argv: string[]) => runCli(['eval', ...argv, '--policies', '.'], { workingDirectory, stdin: '{}' });

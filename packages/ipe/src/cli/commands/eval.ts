@@ -2,6 +2,7 @@ import type { Decision } from '@ipe/client/protocol';
 import { type Command, Option } from 'commander';
 import type { Cli } from '../cli.ts';
 import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { printExplanation } from '../explanation.ts';
 import { UsageError } from '../failure.ts';
 import { decideLocally } from '../local-decision.ts';
 import { type RequestOptions, readAccessRequest } from '../request.ts';
@@ -87,13 +88,13 @@ function askLocally(
   request: Awaited<ReturnType<typeof readAccessRequest>>,
   options: Options,
 ): Promise<Decision> {
-  for (const name of ['root', 'receipt', 'explain'] as const)
+  for (const name of ['root', 'receipt'] as const)
     if (options[name] !== undefined) throw new UsageError(`--${name} needs a node; leave --policies out`);
   return decideLocally(cli, {
     folder: options.policies!,
     path,
     request,
-    ...given({ facts: options.data, now: options.now }),
+    ...given({ facts: options.data, now: options.now, explain: options.explain }),
   });
 }
 
@@ -110,7 +111,7 @@ function print(cli: Cli, path: string, decision: Decision, options: Options): vo
   for (const reason of decision.reasons) line(color.red('✗'), reason);
   for (const warning of decision.warnings) line(color.yellow('!'), warning);
   for (const error of decision.errors) line(color.red('error'), error);
-  if (options.explain && decision.explain !== undefined) cli.out.line(JSON.stringify(decision.explain, null, 2));
+  if (decision.explain !== undefined) printExplanation(cli, decision.explain);
   if (options.receipt && decision.receipt) cli.out.line(JSON.stringify(decision.receipt, null, 2));
 }
 

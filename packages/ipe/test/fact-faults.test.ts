@@ -13,7 +13,7 @@ import { openEngine } from '../src/data/index.ts';
 import { openMark, openRocksKv } from '../src/stores/index.ts';
 
 // A release runs this with IPE_KILLS=1000.
-const kills = Number(process.env['IPE_KILLS'] ??? 3);
+const kills = Number(process.env['IPE_KILLS'] ?? 3);
 const writer = new URL('./fixtures/fact-writer.mjs', import.meta.url).pathname;
 let root = '';
 let directory = '';

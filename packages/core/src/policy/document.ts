@@ -2,7 +2,7 @@ import type { JsonObject } from './json.ts';
 import type { Problem } from './problem.ts';
 import { hasErrors, sortProblems } from './problem.ts';
 import { type Field, ShapeReader, type Text } from './shape.ts';
-import { type YamlNode, YamlSource } from './yaml-source.ts';
+import { type YamlNode, YamlSource, yamlLimits } from './yaml-source.ts';
 
 /** What a policy may do when a validation does not hold. */
 export const validationActions = ['Deny', 'Warn', 'Audit'] as const;
@@ -98,7 +98,7 @@ export function parsePolicyDocument(text: string): { document?: PolicyDocument; 
 
 /** Reads the document and keeps where its expressions stand; problems go to `source.problems`. */
 export function readPolicyDocument(text: string): ReadDocument {
-  const source = new YamlSource(text);
+  const source = new YamlSource(text, yamlLimits.policyLengthMax);
   const reader = new ShapeReader(source);
   if (!source.wellFormed) return nothingRead(source);
   if (source.root === null) {

@@ -6,12 +6,14 @@ import {
   isMap,
   isScalar,
   isSeq,
+  Lexer,
   LineCounter,
   type ParsedNode,
   Parser,
   type Scalar,
   visit,
   type YAMLError,
+  type YAMLMap,
 } from 'yaml';
 import type { Json } from './json.ts';
 
@@ -21,10 +23,15 @@ import { scalarMap } from './scalar-map.ts';
 /** Any node of a parsed document; `null` where a key has no value at all. */
 export type YamlNode = ParsedNode | null;
 
+/** Problems told of one document. */
+const problemsMax = 1_000;
+
 /** What a document may be; anything beyond is a problem, found before work is spent on it. */
 export const yamlLimits = {
-  /** UTF-16 code units of the whole text. */
+  /** UTF-16 code units of a whole test document, which holds facts too. */
   textLengthMax: 262_144,
+  /** UTF-16 code units of a whole policy. */
+  policyLengthMax: 65_536,
   /** Collections inside collections. */
   depthMax: 64,
   /** Values after aliases are followed, over the whole document. */
@@ -46,12 +53,12 @@ export class YamlSource {
   readonly #targets = new Map<Alias, ParsedNode>();
   #valuesLeft = yamlLimits.valuesMax as number;
 
-  constructor(text: string) {
+  constructor(text: string, textLengthMax: number = yamlLimits.textLengthMax) {
     this.text = text;
     this.#lines = new LineCounter();
-    this.#document = this.#compose();
+    this.#document = this.#compose(textLengthMax);
     this.root = this.#document?.contents ?? null;
-    if (this.wellFormed) this.#resolveAliases();
+    if (this.wellFormed) this.#walk();
   }
 
   /** Whether the text is one well-formed YAML document; when not, `root` is not worth reading. */
@@ -59,29 +66,34 @@ export class YamlSource {
     return this.#document !== undefined && this.#document.errors.length === 0;
   }
 
-  #compose(): Document.Parsed | undefined {
-    if (this.text.length > yamlLimits.textLengthMax) {
-      this.report(
-        'too_large',
-        `the document has ${this.text.length} characters, more than ${yamlLimits.textLengthMax}`,
-        0,
-        1,
-      );
+  #compose(textLengthMax: number): Document.Parsed | undefined {
+    const { length } = this.text;
+    if (length > textLengthMax) {
+      this.report('too_large', `the document has ${length} characters, more than ${textLengthMax}`, 0, 1);
       return undefined;
     }
-    const tokens = [...new Parser(this.#lines.addNewLine).parse(this.text)];
-    const tooDeep = deeperThan(tokens, yamlLimits.depthMax);
-    if (tooDeep !== undefined) {
-      this.report('too_deep', `collections are nested deeper than ${yamlLimits.depthMax} levels`, tooDeep, tooDeep + 1);
-      return undefined;
+    this.#lines.addNewLine(0);
+    const parser = new Parser(this.#lines.addNewLine);
+    // Schema `core` has no dates, binaries or merge keys: what a value is can be seen from the text. The library compares
+    // each key of a mapping with each other; `#walk` does it in one pass.
+    const composer = new Composer({ schema: 'core', uniqueKeys: false, strict: true, prettyErrors: false });
+    const documents: Document[] = [];
+    for (const lexeme of new Lexer().lex(this.text)) {
+      for (const token of parser.next(lexeme)) documents.push(...composer.next(token));
+      // What is open now, the document itself included: nothing deeper is ever composed, so recursion over it is safe.
+      if (parser.stack.length > yamlLimits.depthMax + 2) {
+        const at = parser.offset;
+        this.report('too_deep', `collections are nested deeper than ${yamlLimits.depthMax} levels`, at, at + 1);
+        return undefined;
+      }
+      if (documents.length > 1) break;
     }
-    // Schema `core` has no dates, binaries or merge keys: what a value is can be seen from the text.
-    const composer = new Composer({ schema: 'core', uniqueKeys: true, strict: true, prettyErrors: false });
-    const documents = [...composer.compose(tokens, true, this.text.length)];
+    for (const token of parser.end()) documents.push(...composer.next(token));
+    documents.push(...composer.end(true, length));
     this.#reportYaml(documents.flatMap((document) => [...document.errors, ...document.warnings]));
     const [first, second] = documents;
     if (second !== undefined) {
-      const at = second.range[0];
+      const at = second.range?.[0] ?? 0;
       this.report('yaml_syntax', 'expected one YAML document in the file, got a second one', at, at + 3);
     }
     return first as Document.Parsed | undefined;
@@ -93,12 +105,10 @@ export class YamlSource {
     for (const error of errors) {
       const [start, end] = error.pos;
       const { line } = this.place(start, end);
-      if (lines.has(line) && error.code !== 'DUPLICATE_KEY') continue;
+      if (lines.has(line)) continue;
       lines.add(line);
-      const code = error.code === 'DUPLICATE_KEY' ? 'duplicate_field' : 'yaml_syntax';
-      const message =
-        code === 'duplicate_field' ? 'this field stands twice in the same mapping' : lowerFirst(error.message);
-      this.report(code, message, start, Math.max(end, start + 1), hintFor(error, lineAround(this.text, start)));
+      const hint = hintFor(error, lineAround(this.text, start));
+      this.report('yaml_syntax', lowerFirst(error.message), start, Math.max(end, start + 1), hint);
     }
   }
 
@@ -111,7 +121,12 @@ export class YamlSource {
     hint?: string,
     severity: Problem['severity'] = 'error',
   ): void {
-    this.problems.push({ severity, code, message, ...this.place(start, end), ...(hint === undefined ? {} : { hint }) });
+    this.#add({ severity, code, message, ...this.place(start, end), ...(hint === undefined ? {} : { hint }) });
+  }
+
+  /** What is told beyond this would not be read, and telling it costs. */
+  #add(problem: Problem): void {
+    if (this.problems.length < problemsMax) this.problems.push(problem);
   }
 
   /** Reports a problem at a node: the first line it covers. */
@@ -130,11 +145,16 @@ export class YamlSource {
   place(start: number, end: number): { line: number; column: number; endColumn: number } {
     const at = Math.min(start, this.text.length);
     const { line, col } = this.#lines.linePos(at);
-    const found = this.text.slice(at).search(/\r?\n/);
-    const lineEnd = found < 0 ? this.text.length : at + found;
-    const width = Math.max(1, Math.min(end, lineEnd) - at);
+    const width = Math.max(1, Math.min(end, this.#lineEnd(line)) - at);
     const column = Math.max(1, col);
     return { line: Math.max(1, line), column, endColumn: column + width };
+  }
+
+  /** Offset at which a line (from 1) ends, before its line break. */
+  #lineEnd(line: number): number {
+    const next = this.#lines.lineStarts[line];
+    if (next === undefined) return this.text.length;
+    return this.text[next - 2] === '\r' ? next - 2 : next - 1;
   }
 
   /**
@@ -156,7 +176,7 @@ export class YamlSource {
     const feed = expression.indexOf('\n', from);
     const lineEnd = feed < 0 ? expression.length : feed;
     const line = expression.slice(lineStart, lineEnd);
-    this.problems.push({
+    this.#add({
       ...problem,
       ...place,
       expression: line,
@@ -164,20 +184,35 @@ export class YamlSource {
     });
   }
 
-  #resolveAliases(): void {
+  /** Finds what aliases stand for, and fields that stand twice. */
+  #walk(): void {
     const anchors = new Map<string, ParsedNode>();
     const note = (_key: unknown, node: { anchor?: string | undefined }) => {
       if (node.anchor !== undefined) anchors.set(node.anchor, node as ParsedNode);
     };
     visit(this.#document!, {
       Scalar: note,
-      Collection: note,
+      Seq: note,
+      Map: (key, map) => {
+        note(key, map);
+        this.#reportDuplicates(map as YAMLMap);
+      },
       Alias: (_key, alias) => {
         const target = anchors.get(alias.source);
         if (target !== undefined) this.#targets.set(alias, target);
         else this.reportAt(alias as YamlNode, 'yaml_syntax', `no anchor \`&${alias.source}\` stands above this alias`);
       },
     });
+  }
+
+  #reportDuplicates(map: YAMLMap): void {
+    const seen = new Set<unknown>();
+    for (const { key } of map.items) {
+      if (!isScalar(key)) continue;
+      if (seen.has(key.value))
+        this.reportAt(key as YamlNode, 'duplicate_field', 'this field stands twice in the same mapping');
+      seen.add(key.value);
+    }
   }
 
   /** The node that an alias stands for; any other node as it is. */
@@ -266,25 +301,6 @@ export function describe(node: YamlNode): string {
   if (value === null) return node.source === '' ? 'nothing' : 'null';
   if (typeof value === 'string') return 'text';
   return typeof value === 'number' ? `the number \`${node.source}\`` : `the boolean \`${node.source}\``;
-}
-
-type Token = ReturnType<Parser['parse']> extends Generator<infer T> ? T : never;
-
-/** Offset of the first collection that lies deeper than `depthMax`; iterative, because it is what makes recursion safe. */
-function deeperThan(tokens: readonly Token[], depthMax: number): number | undefined {
-  const pending: { token: object; depth: number }[] = tokens.map((token) => ({ token, depth: 0 }));
-  for (let next = pending.pop(); next !== undefined; next = pending.pop()) {
-    const { token, depth } = next as {
-      token: Partial<{ items: unknown[]; value: unknown; key: unknown; offset: number }>;
-      depth: number;
-    };
-    const inside = depth + (Array.isArray(token.items) ? 1 : 0);
-    if (inside > depthMax) return token.offset ?? 0;
-    const children = [...(token.items ?? []), token.value, token.key];
-    for (const child of children)
-      if (typeof child === 'object' && child !== null) pending.push({ token: child, depth: inside });
-  }
-  return undefined;
 }
 
 function lowerFirst(text: string): string {

@@ -103,12 +103,12 @@ test('the environment gives lists and booleans as text', async () => {
   const environment = {
     IPE_CLUSTER__SEEDS: '127.0.0.1:1, 127.0.0.1:2',
     IPE_PREDICATE_SERVICE__DATA_PLANE__SUBSCRIBE_TOPICS: '["data.a.*"]',
-    IPE_STORAGE__COMPRESS: 'false',
+    IPE_DATA_PLANE__AUTH__REQUIRE_AUTH: 'false',
   };
   const config = await loadConfig({ environment });
   expect(config.cluster.seeds).toEqual(['127.0.0.1:1', '127.0.0.1:2']);
   expect(config.predicate_service.data_plane.subscribe_topics).toEqual(['data.a.*']);
-  expect(config.storage.compress).toBe(false);
+  expect(config.data_plane.auth.require_auth).toBe(false);
 });
 
 test('unknown keys are refused with their line and the nearest valid name, all at once', async () => {

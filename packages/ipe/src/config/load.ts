@@ -1,7 +1,7 @@
 import { IpeError, nearest } from '@ipe/core';
 import type { ZodError, z } from 'zod';
 import { locateToml } from './locate.ts';
-import { type ConfigProblem, renderProblem } from './problems.ts';
+import { type ConfigProblem, placeOf, renderProblem } from './problems.ts';
 import type { Config } from './schema.ts';
 import {
   type ConfigSource,
@@ -87,15 +87,16 @@ export async function checkConfig(input: ConfigInput = {}): Promise<ConfigCheck>
 
 /**
  * Reads a configuration that must be right.
- * @throws IpeError `invalid_params` with every problem, one a line in the message and as `problems` in the details.
+ * @throws IpeError `invalid_params` with the problem, or, where there are several, with all of them as `problems` in the details.
  */
 export async function loadConfig(input: ConfigInput = {}): Promise<Config> {
   const { config, problems } = await checkConfig(input);
   if (config !== undefined) return config;
   const file = input.fileName ?? 'configuration';
-  throw new IpeError('invalid_params', problems.map((problem) => renderProblem(problem, file)).join('\n'), {
-    details: { problems },
-  });
+  const first = renderProblem(problems[0]!, file);
+  const message = problems.length === 1 ? first : `the configuration has ${problems.length} problems`;
+  const details = problems.map((problem) => ({ ...problem, severity: 'error', file: placeOf(problem, file) }));
+  throw new IpeError('invalid_params', message, problems.length === 1 ? {} : { details: { problems: details } });
 }
 
 /** The configuration file as JSON Schema (draft 2020-12), for editors. */

@@ -18,11 +18,12 @@ export interface ConfigProblem {
 
 /** A problem as one line for people: `ipe.toml:3: unknown key ...`. */
 export function renderProblem(problem: ConfigProblem, file: string): string {
-  const place =
-    problem.source === 'environment'
-      ? (problem.variable ?? 'environment')
-      : problem.source === 'flag'
-        ? `flag for \`${problem.path}\``
-        : [file, problem.line, problem.column].filter((part) => part !== undefined).join(':');
+  const place = [placeOf(problem, file), problem.line, problem.column].filter((part) => part !== undefined).join(':');
   return `${place}: ${problem.message}`;
+}
+
+/** The file, variable or flag that a problem is in. */
+export function placeOf(problem: ConfigProblem, file: string): string {
+  if (problem.source === 'environment') return problem.variable ?? 'environment';
+  return problem.source === 'flag' ? `flag for \`${problem.path}\`` : file;
 }

@@ -232,7 +232,6 @@ const storage = table('Upkeep of the policy store.', {
   retention: duration('90d', 'How long unreachable policy versions are kept.'),
   gc_every: duration('24h', 'How often unreachable objects are collected.'),
   scrub_every: duration('24h', 'How often all stored objects are read and checked.'),
-  compress: flag(true, 'Whether stored policy objects are deflated.'),
   backup: table('Scheduled backups of the policy store.', {
     directory: text('Folder that backups are written to; absent: none are made.'),
     full_every: duration('7d', 'How often a full backup is made.'),

@@ -64,7 +64,7 @@ export const size = (fallback: string, description: string) =>
 const addressText = z
   .string()
   .regex(/^(\[[0-9a-fA-F:.]+\]|[^\s:[\]/]+):\d{1,5}$/, 'expected `host:port`, such as `127.0.0.1:7400` or `[::1]:7400`')
-  .refine((value) => Number(value.slice(value.lastIndexOf(':') + 1)) <= 65535, 'a port is at most 65535');
+  .refine((value) => !(Number(value.slice(value.lastIndexOf(':') + 1)) > 65535), 'a port is at most 65535');
 
 export const address = (description: string) => addressText.optional().meta(describe(description, 'host:port'));
 

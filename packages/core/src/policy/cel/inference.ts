@@ -5,7 +5,9 @@ import { dyn, json, listOf, mapOf, optionalOf, parameter, string, type Type, typ
  * Source: cel-spec, langdef.md, "Gradual type checking"; after cel-go's checker/types.go.
  */
 export class Inference {
-  #bindings = new Map<string, Type>();
+  readonly #bindings = new Map<string, Type>();
+  /** Bindings in the order in which they were made, with what they replaced: what `assignAll` takes back. */
+  readonly #trail: { readonly name: string; readonly before: Type | undefined }[] = [];
   #fresh = 0;
 
   /** A type parameter that nothing is known of yet: the element of `[]`. */
@@ -50,10 +52,23 @@ export class Inference {
 
   /** Whether values of `from` may go where `to` is asked for; binds parameters only when all of them may. */
   assignAll(to: readonly Type[], from: readonly Type[]): boolean {
-    const before = new Map(this.#bindings);
+    const mark = this.#trail.length;
     const fits = to.length === from.length && to.every((type, index) => this.assign(type, from[index]!));
-    if (!fits) this.#bindings = before;
+    if (!fits) this.#undo(mark);
     return fits;
+  }
+
+  #undo(mark: number): void {
+    for (let last = this.#trail.length; last > mark; last--) {
+      const { name, before } = this.#trail.pop()!;
+      if (before === undefined) this.#bindings.delete(name);
+      else this.#bindings.set(name, before);
+    }
+  }
+
+  #set(name: string, type: Type): void {
+    this.#trail.push({ name, before: this.#bindings.get(name) });
+    this.#bindings.set(name, type);
   }
 
   assign(to: Type, from: Type): boolean {
@@ -79,7 +94,7 @@ export class Inference {
     const bound = this.#bindings.get(name)!;
     if (!this.assign(bound, from)) return false;
     const general = this.#general(bound, from);
-    if (!this.#mentions(general, name)) this.#bindings.set(name, general);
+    if (!this.#mentions(general, name)) this.#set(name, general);
     return true;
   }
 
@@ -116,7 +131,7 @@ export class Inference {
     if (type.kind === 'parameter' && type.name === name) return true;
     if (this.#mentions(type, name)) return false;
     // What stands for several arguments is no longer known to come from JSON alone.
-    this.#bindings.set(name, type.kind === 'dyn' ? dyn : type);
+    this.#set(name, type.kind === 'dyn' ? dyn : type);
     return true;
   }
 

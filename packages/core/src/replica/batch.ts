@@ -23,6 +23,7 @@ import {
 import { type Namespace, type NamespaceStats, withChange } from './namespaces.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { encodeRecord } from './record-codec.ts';
+import { commitTag, formatToken } from './token.ts';
 import type { WriteOutcome } from './write.ts';
 
 /** A record that is being filled, or was taken in from a peer, and what its operations do here. */
@@ -37,6 +38,7 @@ export class BatchRecord implements LogRecord {
   sizeBytes = 0;
   /** Number under which this instance applies it; known once its batch is sealed. */
   commit = 0;
+  #token: string | undefined;
 
   constructor(namespace: string, source: Source, seq: number, hlc: Hlc) {
     this.namespace = namespace;
@@ -44,6 +46,15 @@ export class BatchRecord implements LogRecord {
     this.seq = seq;
     this.ms = hlc.ms;
     this.count = hlc.count;
+  }
+
+  /** The token that all its writes answer with. Its batch must be sealed. */
+  token(instance: string): string {
+    if (this.#token === undefined) {
+      const { namespace, source, seq, commit } = this;
+      this.#token = formatToken({ namespace, source, seq, instance, commit, tag: commitTag(this), isPartial: false });
+    }
+    return this.#token;
   }
 }
 

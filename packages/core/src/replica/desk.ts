@@ -15,7 +15,6 @@ import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
 import { type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
 import type { States } from './states.ts';
-import { commitTag, formatToken } from './token.ts';
 import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
 
 /** Coalesced writes fill a record up to here; a transaction may go up to `recordBytesMax`. */
@@ -359,9 +358,7 @@ class Done implements WriteDone {
   }
 
   get token(): string {
-    const { namespace, source, seq, commit } = this.#record;
-    const tag = commitTag({ source, seq });
-    return formatToken({ namespace, source, seq, instance: this.#origin, commit, tag, isPartial: false });
+    return this.#record.token(this.#origin);
   }
 
   get valueJson(): string | undefined {

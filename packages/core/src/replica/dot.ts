@@ -15,6 +15,8 @@ export interface Source {
   readonly id: string;
   /** Origin and epoch, 14 bytes big-endian: how a source stands in row keys and encodings. Never written to. */
   readonly bytes: Uint8Array;
+  /** Two words that stand for the source in `dotsTag`. */
+  readonly tagWords: readonly [number, number];
 }
 
 /** Name of one write. Its namespace is that of the key it is found at. */
@@ -45,7 +47,7 @@ export class Sources {
     if (source === undefined) {
       const bytes = fromHex(origin + id.slice(17));
       if (bytes.length !== 14) throw new RangeError(`not a source: \`${id}\``);
-      source = { origin, epoch, id, bytes };
+      source = { origin, epoch, id, bytes, tagWords: wordsOf(id) };
       this.#byId.set(id, source);
     }
     return source;
@@ -86,17 +88,22 @@ export function dotsTag(dots: readonly Dot[]): string {
   const sorted = dots.length < 2 ? dots : [...dots].sort(compareDots);
   let a = 0x9e3779b9;
   let b = 0x85ebca6b;
-  for (const dot of sorted) {
-    const id = dot.source.id;
-    for (let i = 0; i < id.length; i++) {
-      a = Math.imul(a ^ id.charCodeAt(i), 0x01000193);
-      b = Math.imul(b + id.charCodeAt(i), 0x5bd1e995);
-      b ^= b >>> 13;
-    }
-    a = mix(a ^ dot.seq, dot.idx + 1);
-    b = mix(b + Math.floor(dot.seq / 0x100000000), dot.seq ^ Math.imul(dot.idx + 1, 0x27d4eb2f));
+  for (const { source, seq, idx } of sorted) {
+    a = mix(a ^ source.tagWords[0] ^ seq, idx + 1);
+    b = mix((b ^ source.tagWords[1]) + Math.floor(seq / 0x100000000), seq ^ Math.imul(idx + 1, 0x27d4eb2f));
   }
   return hex32(mix(a, b)) + hex32(mix(b, a ^ 0x5f356495));
+}
+
+function wordsOf(id: string): [number, number] {
+  let a = 0x811c9dc5;
+  let b = 0x165667b1;
+  for (let i = 0; i < id.length; i++) {
+    a = Math.imul(a ^ id.charCodeAt(i), 0x01000193);
+    b = Math.imul(b + id.charCodeAt(i), 0x5bd1e995);
+    b ^= b >>> 13;
+  }
+  return [a, b];
 }
 
 function mix(a: number, b: number): number {
@@ -105,4 +112,6 @@ function mix(a: number, b: number): number {
   return h ^ (h >>> 16);
 }
 
-const hex32 = (value: number) => (value >>> 0).toString(16).padStart(8, '0');
+const hexBytes = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
+const hex32 = (word: number) =>
+  hexBytes[word >>> 24]! + hexBytes[(word >>> 16) & 255]! + hexBytes[(word >>> 8) & 255]! + hexBytes[word & 255]!;

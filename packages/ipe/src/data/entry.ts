@@ -30,14 +30,19 @@ export function entryOf(key: string, cell: Cell, nowMs: number): Entry | null {
 
 /** A cell's view in the form of an entry, whether or not readers would see it. */
 export function describe(key: string, cell: Cell, view: View): Entry {
+  const { version, createdMs, updatedMs, expiresMs } = view;
+  const etag = cell.etag;
+  // Written out for the plain case, which is what is read all the time.
+  if (view.kind === 'value' && view.json !== undefined && expiresMs === 0)
+    return { key, value: cell.value, version, etag, created_at: createdMs / 1000, updated_at: updatedMs / 1000 };
   return {
     key,
     ...contentOf(cell, view),
-    version: view.version,
-    etag: cell.etag,
-    created_at: view.createdMs / 1000,
-    updated_at: view.updatedMs / 1000,
-    ...(view.expiresMs !== 0 && { expires_at: view.expiresMs / 1000 }),
+    version,
+    etag,
+    created_at: createdMs / 1000,
+    updated_at: updatedMs / 1000,
+    ...(expiresMs !== 0 && { expires_at: expiresMs / 1000 }),
   };
 }
 

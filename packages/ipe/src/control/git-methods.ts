@@ -103,6 +103,7 @@ export function gitMethods({ store, registry, sync, baseDir, configured }: GitMe
       if (fields.boolean('detach')) {
         const mirror = theMirror(given);
         await registry.remove(mirror.id);
+        await sync.tidy();
         return { detached: mirror.repository, mirror: mirror.id };
       }
       // Without a location, or with an id, a known mirror is meant, with the directory and prefix it has.

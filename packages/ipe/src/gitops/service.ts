@@ -184,6 +184,7 @@ export function createGitOpsService(options: GitOpsServiceOptions): GitOpsServic
       // What left the configuration stays mirrored, and from now on gives way to others.
       const left = registry.list().filter((mirror) => mirror.configured && !ids.has(mirror.id));
       if (left.length > 0) await registry.save({ mirrors: left.map((mirror) => ({ ...mirror, configured: false })) });
+      await engine.tidy();
       for (const one of watched) begin(one);
     },
     async stop() {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -304,6 +304,24 @@ describe('what a mirror owns', () => {
     await expect(call('sync-from-git', { repository: two.directory, detach: true })).rejects.toMatchObject({
       reason: 'not_found',
     });
+  });
+
+  test('copies of repositories are kept while they are mirrored, and mended where they lost something', async () => {
+    const source = repository();
+    source.commit(policies);
+    const stateDir = folder();
+    const { call, sync } = await node({ stateDir });
+    const params = { repository: source.directory, directory: 'policies' };
+    await call('sync-from-git', params);
+    await sync.tidy();
+    const mirrors = join(stateDir, 'mirrors');
+    const [copy] = readdirSync(mirrors);
+    source.git('gc', '--quiet');
+    rmSync(join(mirrors, copy!, 'objects'), { recursive: true });
+    mkdirSync(join(mirrors, copy!, 'objects'));
+    expect(await call('sync-from-git', params)).toMatchObject({ status: 'up-to-date', policies: 2 });
+    await call('sync-from-git', { detach: true });
+    expect(readdirSync(mirrors)).toEqual([]);
   });
 
   test('survives a restart', async () => {

@@ -1,4 +1,6 @@
 import { createHash } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { IpeError, isIpeError } from '@ipe/core';
 import type { PolicyStore, Trailers, UpdateResult } from '@ipe/core/tree';
 import { refuseFaulty, warningsOf } from '../policies/report.ts';
@@ -11,6 +13,7 @@ import {
   type Git,
   isAncestor,
   type Mirror,
+  mirrorFolder,
   openMirror,
   parseLocation,
   type RemoteAccess,
@@ -89,6 +92,8 @@ export interface SyncEngine {
   look(
     request: Pick<SyncRequest, 'repository' | 'branch' | 'directory' | 'prefix' | 'access' | 'signal'>,
   ): Promise<string>;
+  /** Removes copies of repositories that are no longer mirrored. */
+  tidy(): Promise<void>;
   /** Policies below a mirror that differ from what its last sync put there. */
   drift(mirror: MirrorRecord): Promise<readonly string[]>;
 }
@@ -346,6 +351,16 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
         if (known !== undefined && known.seenCommit !== commit)
           await registry.save({ mirrors: [{ ...known, seenCommit: commit, lastAttemptMs: clock() }] });
         return commit;
+      }),
+    tidy: () =>
+      exclusively(async () => {
+        const wanted = new Set(
+          registry.list().map(({ repository }) => mirrorFolder(parseLocation(repository, options.baseDir))),
+        );
+        const present = await readdir(options.mirrorsDir).catch(() => []);
+        for (const name of present)
+          if (name.endsWith('.git') && !wanted.has(name))
+            await rm(join(options.mirrorsDir, name), { recursive: true, force: true });
       }),
     drift: (mirror) => drift(mirror).catch(forgotten),
   };

@@ -126,6 +126,26 @@ test('hooks and configuration of the repository or the user never run a program'
   expect(existsSync(mark)).toBe(false);
 });
 
+test('a copy left locked, cut short or damaged is made anew', async () => {
+  const source = repository();
+  const first = source.commit({ 'a.policy.yaml': '1' });
+  const mirror = mirrorOf(source.directory);
+  await mirror.update('main');
+  writeFileSync(join(mirror.directory, 'refs', 'mirror', 'main.lock'), '');
+  expect((await mirror.update('main')).commit).toBe(first);
+  const second = source.commit({ 'a.policy.yaml': '2' });
+  writeFileSync(join(mirror.directory, 'refs', 'mirror', 'main.lock'), '');
+  expect((await mirror.update('main')).commit).toBe(second);
+  writeFileSync(join(mirror.directory, 'HEAD'), 'nonsense');
+  expect((await mirror.update('main')).commit).toBe(second);
+  const blob = (await listTree(mirror, second, ''))[0]!;
+  rmSync(join(mirror.directory, 'objects'), { recursive: true });
+  mkdirSync(join(mirror.directory, 'objects'));
+  await expect(readBlobs(mirror, [blob])).rejects.toMatchObject({ reason: 'corrupt' });
+  await mirror.update('main');
+  expect((await readBlobs(mirror, [blob])).map(text)).toEqual(['2']);
+});
+
 test('a missing folder, a plain folder, a missing branch and a missing directory each get an error that says so', async () => {
   const source = repository();
   const commit = source.commit({ 'a.policy.yaml': '1' });

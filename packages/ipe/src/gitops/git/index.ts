@@ -1,5 +1,5 @@
 export { checkBranch, checkDirectory, type Location, parseLocation } from './location.ts';
-export { type Mirror, type MirrorLimits, mirrorLimits, openMirror, type RemoteAccess } from './mirror.ts';
+export { type Mirror, type MirrorLimits, mirrorFolder, mirrorLimits, openMirror, type RemoteAccess } from './mirror.ts';
 export {
   isAncestor,
   listTree,

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { IpeError } from '@ipe/core';
+import { IpeError, isIpeError } from '@ipe/core';
 import type { Location } from './location.ts';
 import { type Git, type GitResult, type RunOptions, type SshOptions, sshCommand } from './run.ts';
 
@@ -40,8 +40,15 @@ export interface Mirror {
    *   `too_large`. What was fetched before stays usable.
    */
   update(branch?: string, signal?: AbortSignal): Promise<{ readonly branch: string; readonly commit: string }>;
+  /** Removes the copy, which the next update makes anew: what to do where it turned out to be damaged. */
+  discard(): Promise<void>;
   /** Runs a reading command in the mirror. */
   run(args: readonly string[], options?: RunOptions): Promise<GitResult>;
+}
+
+/** Name of the folder that holds the mirror of a location. */
+export function mirrorFolder(location: Pick<Location, 'url'>): string {
+  return `${createHash('sha256').update(location.url).digest('hex').slice(0, 24)}.git`;
 }
 
 /**
@@ -55,8 +62,7 @@ export function openMirror(
   access: RemoteAccess = {},
   limits: MirrorLimits = mirrorLimits,
 ): Mirror {
-  const name = createHash('sha256').update(location.url).digest('hex').slice(0, 24);
-  const directory = join(mirrorsDir, `${name}.git`);
+  const directory = join(mirrorsDir, mirrorFolder(location));
 
   const remote = async (): Promise<Pick<RunOptions, 'environment' | 'secrets'>> => {
     const environment: Record<string, string> = {};
@@ -111,47 +117,91 @@ export function openMirror(
     await writeFile(join(directory, 'location'), `${location.shown}\n`);
   };
 
+  const fetch = async (found: { readonly ref: string; readonly branch: string }, signal: AbortSignal | undefined) => {
+    const fetched = await run(
+      [
+        'fetch',
+        '--quiet',
+        '--no-tags',
+        '--no-write-fetch-head',
+        '--no-recurse-submodules',
+        '--no-auto-gc',
+        '--force',
+        '--',
+        location.url,
+        `+${found.ref}:${trackingRef(found.branch)}`,
+      ],
+      {
+        ...(await remote()),
+        timeoutMs: limits.fetchTimeoutMs,
+        ...(signal && { signal }),
+        watch: () => checkSize(location, directory, limits.mirrorMaxBytes),
+      },
+    );
+    if (fetched.status !== 0) throw isOurs(fetched) ? damaged(location, fetched) : remoteFailure(location, fetched);
+    await checkSize(location, directory, limits.mirrorMaxBytes);
+    // Many small fetches leave many small packs. Failing to tidy them is no reason to fail.
+    await run(
+      ['-c', 'gc.auto=2000', '-c', 'gc.autoPackLimit=20', '-c', 'gc.autoDetach=false', 'gc', '--auto', '--quiet'],
+      {
+        timeoutMs: limits.fetchTimeoutMs,
+      },
+    ).catch(() => undefined);
+  };
+
+  const bring = async (found: Tip, signal: AbortSignal | undefined): Promise<string> => {
+    await init(found.commit.length === 64 ? 'sha256' : 'sha1');
+    const known = await run(['cat-file', '-e', `${found.commit}^{commit}`]);
+    if (known.status === 0) {
+      const moved = await run(['update-ref', trackingRef(found.branch), found.commit]);
+      if (moved.status !== 0) throw damaged(location, moved);
+      return found.commit;
+    }
+    await fetch(found, signal);
+    // The branch may have moved between the question and the fetch: what was fetched counts.
+    const now = await run(['rev-parse', '--verify', '--quiet', `${trackingRef(found.branch)}^{commit}`]);
+    if (now.status !== 0) throw notCommit(location, found.branch);
+    return now.stdout.toString('utf8').trim();
+  };
+
+  const discard = (): Promise<void> => rm(directory, { recursive: true, force: true });
+
   return {
     location,
     directory,
     run,
+    discard,
     async update(branch, signal) {
       const found = await tip(branch, signal);
-      await init(found.commit.length === 64 ? 'sha256' : 'sha1');
-      const known = await run(['cat-file', '-e', `${found.commit}^{commit}`]);
-      const tracking = `refs/mirror/${found.branch}`;
-      if (known.status !== 0) {
-        const fetched = await run(
-          [
-            'fetch',
-            '--quiet',
-            '--no-tags',
-            '--no-write-fetch-head',
-            '--no-recurse-submodules',
-            '--no-auto-gc',
-            '--force',
-            '--',
-            location.url,
-            `+${found.ref}:${tracking}`,
-          ],
-          {
-            ...(await remote()),
-            timeoutMs: limits.fetchTimeoutMs,
-            ...(signal && { signal }),
-            watch: () => checkSize(location, directory, limits.mirrorMaxBytes),
-          },
-        );
-        if (fetched.status !== 0) throw remoteFailure(location, fetched);
-        await checkSize(location, directory, limits.mirrorMaxBytes);
-        // The branch may have moved between the question and the fetch: what was fetched counts.
-        const now = await run(['rev-parse', '--verify', '--quiet', `${tracking}^{commit}`]);
-        if (now.status !== 0) throw notCommit(location, found.branch);
-        return { branch: found.branch, commit: now.stdout.toString('utf8').trim() };
+      try {
+        return { branch: found.branch, commit: await bring(found, signal) };
+      } catch (error) {
+        // A copy that was left locked or half written by a killed process is worth nothing, and costs one fetch.
+        if (!isIpeError(error) || error.reason !== 'corrupt') throw error;
+        await discard();
+        return { branch: found.branch, commit: await bring(found, signal) };
       }
-      await run(['update-ref', tracking, found.commit]);
-      return { branch: found.branch, commit: found.commit };
     },
   };
+}
+
+interface Tip {
+  readonly branch: string;
+  readonly ref: string;
+  readonly commit: string;
+}
+
+const trackingRef = (branch: string): string => `refs/mirror/${branch}`;
+
+/** Whether a fetch failed for the sake of the copy and not of the remote. */
+function isOurs(result: GitResult): boolean {
+  return /\.lock'?: File exists|cannot lock ref|bad object|loose object .* is corrupt|unable to read tree|packfile .* (?:cannot be accessed|is corrupt|does not match)|not our ref|did not send all necessary objects/i.test(
+    result.stderr,
+  );
+}
+
+function damaged(location: Location, result: GitResult): IpeError {
+  return new IpeError('corrupt', `the mirror of \`${location.shown}\` is damaged: ${lastLine(result.stderr)}`);
 }
 
 async function readToken(file: string | undefined): Promise<string | undefined> {
@@ -188,7 +238,7 @@ async function checkLocal(location: Location): Promise<void> {
     );
 }
 
-function pickTip(location: Location, branch: string | undefined, listing: string) {
+function pickTip(location: Location, branch: string | undefined, listing: string): Tip {
   const refs = new Map<string, string>();
   let head: string | undefined;
   for (const line of listing.split('\n')) {

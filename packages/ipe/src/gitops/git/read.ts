@@ -111,7 +111,7 @@ export async function listTree(
   const treeish = directory === '' ? commit : `${commit}:${directory}`;
   const result = await mirror.run(['ls-tree', '-r', '-z', '-l', '--full-tree', treeish]);
   if (result.status !== 0)
-    throw new IpeError('unavailable', `cannot list commit \`${commit.slice(0, 12)}\`: ${lastLine(result.stderr)}`);
+    throw new IpeError('corrupt', `cannot list commit \`${commit.slice(0, 12)}\`: ${lastLine(result.stderr)}`);
   const entries: SourceEntry[] = [];
   for (const row of result.stdout.toString('utf8').split('\0')) {
     if (row === '') continue;
@@ -160,7 +160,7 @@ export async function readBlobs(
     timeoutMs: 120_000,
   });
   if (result.status !== 0)
-    throw new IpeError('unavailable', `cannot read files of \`${mirror.location.shown}\`: ${lastLine(result.stderr)}`);
+    throw new IpeError('corrupt', `cannot read files of \`${mirror.location.shown}\`: ${lastLine(result.stderr)}`);
   const out = result.stdout;
   const blobs: Uint8Array[] = [];
   let at = 0;

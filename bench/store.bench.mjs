@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { open } from 'node:fs/promises';
+import { open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openMemoryKv } from '@ipe/core/store';
-import { openRocksKv } from '../packages/ipe/dist/stores/rocksdb/index.js';
+import { openRocksKv, openSealedStore } from '../packages/ipe/dist/stores/index.js';
 import { concurrently } from './harness/recorder.mjs';
 
 const families = ['objects', 'metadata'];
@@ -101,6 +101,60 @@ export const benches = [
       await b.rate('entries', { count: rows.length, rounds: 3 }, async () => {
         for await (const [key] of kv.entries('objects')) if (key.length !== 32) throw new Error('wrong key');
       });
+    },
+  },
+  {
+    id: 'store/sealed',
+    question: 'What does sealing facts at rest cost?',
+    sizes: '50,000 values of 300 bytes under keys of two segments, batches of 100; the same store in clear beside it',
+    async run(b) {
+      const count = b.size(50_000);
+      const layouts = {
+        objects: { clearBytes: 0, hasSuffix: () => false },
+        metadata: { clearBytes: 0, hasSuffix: () => false },
+      };
+      const keyPath = join(b.directory(), 'key');
+      await writeFile(keyPath, randomBytes(32).toString('hex'));
+      const stores = {
+        sealed: await openSealedStore({ directory: b.directory(), families }, { keyPath, layouts }),
+        clear: await openRocksKv({ directory: b.directory(), families }),
+      };
+      const rows = objects(count).map((row, i) => ({
+        ...row,
+        key: new Uint8Array(Buffer.from(`approvals.deploy-${i}`)),
+      }));
+      for (const kv of Object.values(stores)) {
+        b.defer(() => kv.close());
+        await checkAnswers(b, kv, rows);
+      }
+      const each = (run) => Object.fromEntries(Object.entries(stores).map(([name, kv]) => [name, () => run(kv)]));
+      await b.compare(
+        'put',
+        { count, rounds: 3 },
+        each(async (kv) => {
+          for (const batch of inBatches(rows, 100)) await kv.write(batch);
+        }),
+      );
+      await b.compare(
+        'getMany of 100',
+        { count, rounds: 3 },
+        each(async (kv) => {
+          for (const batch of inBatches(rows, 100))
+            await kv.getMany(
+              'objects',
+              batch.map(({ key }) => key),
+            );
+        }),
+      );
+      await b.compare(
+        'all entries, in the order of the store',
+        { count, rounds: 3 },
+        each(async (kv) => {
+          let seen = 0;
+          for await (const [key] of kv.entries('objects', { order: 'store' })) seen += key.length > 0 ? 1 : 0;
+          b.check(seen === count, `${seen} of ${count} entries`);
+        }),
+      );
     },
   },
   {

@@ -85,7 +85,8 @@ export class Housekeeper {
       const old: { readonly row: Uint8Array; readonly key: string }[] = [];
       let rows = 0;
       let last: Uint8Array | undefined;
-      const range = { ...(this.#versionsFrom && { gt: this.#versionsFrom }), limit: sliceRows };
+      const from = this.#versionsFrom && { gt: this.#versionsFrom };
+      const range = { ...from, limit: sliceRows, order: 'store' as const };
       const nowMs = replica.readMs(now());
       for await (const [row, value] of kv.entries('versions', range)) {
         rows++;

@@ -251,7 +251,8 @@ export class AntiEntropy {
     let isLast = true;
     const from = after === undefined ? { gte: liveKey(`${namespace}.`) } : { gt: liveKey(after) };
     // `/` is the byte after `.`: the end of everything in the namespace.
-    for await (const [key, row] of facts.kv.entries('live', { ...from, lt: liveKey(`${namespace}/`) })) {
+    const range = { ...from, lt: liveKey(`${namespace}/`), order: 'store' as const };
+    for await (const [key, row] of facts.kv.entries('live', range)) {
       if (bytes >= sliceBytes) {
         isLast = false;
         break;

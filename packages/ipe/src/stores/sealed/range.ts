@@ -19,6 +19,11 @@ export function isEmpty({ from, to }: Bounds): boolean {
   return to !== undefined && Buffer.compare(from, to) >= 0;
 }
 
+/** Whether the bounds enclose `from` and nothing else. */
+export function isOneKey({ from, to }: Bounds): boolean {
+  return to !== undefined && to.length === from.length + 1 && to.at(-1) === 0 && startsWith(to, from);
+}
+
 export function isWithin({ from, to }: Bounds, key: Uint8Array): boolean {
   return Buffer.compare(key, from) >= 0 && (to === undefined || Buffer.compare(key, to) < 0);
 }

@@ -2,7 +2,7 @@ import { IpeError } from '@ipe/core';
 import type { KvEntry, KvRange, KvRead } from '@ipe/core/store';
 import type { KeyLayout, PrefixParts } from './layout.ts';
 import { splitPrefix } from './layout.ts';
-import { type Bounds, boundsOf, commonPrefix, isEmpty, isWithin, prefixEnd, startsWith } from './range.ts';
+import { type Bounds, boundsOf, commonPrefix, isEmpty, isOneKey, isWithin, prefixEnd, startsWith } from './range.ts';
 import type { RowSealer } from './row.ts';
 
 /** Reads through a seal, from the live store or a snapshot. */
@@ -40,6 +40,7 @@ export class SealedReader<Family extends string> implements KvRead<Family> {
   entries(family: Family, range: KvRange = {}): AsyncIterable<KvEntry> {
     const layout = this.layout(family);
     const bounds = boundsOf(range);
+    if (isOneKey(bounds)) return this.#one(family, bounds.from, range);
     const prefix = commonPrefix(bounds);
     const parts = splitPrefix(layout, prefix);
     if (range.order === 'store') return this.#inStoreOrder(family, layout, range, bounds, prefix, parts);
@@ -60,6 +61,11 @@ export class SealedReader<Family extends string> implements KvRead<Family> {
     if (Buffer.compare(row.key, key) !== 0)
       throw new IpeError('corrupt', `a sealed row of \`${family}\` holds another key`, { details: { family } });
     return row.value;
+  }
+
+  async *#one(family: Family, key: Uint8Array, range: KvRange): AsyncGenerator<KvEntry, void, undefined> {
+    const value = (range.limit ?? 1) > 0 ? await this.get(family, key) : undefined;
+    if (value !== undefined) yield [Uint8Array.from(key), value];
   }
 
   /** Streams everything that begins as asked; `gt` and `lt` are places in the order that the store has. */

@@ -45,6 +45,8 @@ export class Activation {
   readonly observer: Observer | null;
   /** Steps left; below zero every further charge fails. */
   stepsLeft: number;
+  /** Levels of expressions being evaluated now: one's own and those of the variables it waits for. */
+  depth = 0;
   readonly #variables: readonly Program[];
   readonly #values: unknown[];
 

@@ -1,12 +1,20 @@
 import { type CelMap, isMap, type JsonObject, mapGet, mapKeys, mapSize } from './maps.ts';
 import { charge, type Meter } from './meter.ts';
-import { type CelError, Duration, isFailure, Optional, Timestamp, TypeValue, Uint } from './values.ts';
+import { CelError, Duration, isFailure, Optional, Timestamp, TypeValue, Uint } from './values.ts';
+
+/** How deep a value may nest where it is walked whole: a bound on the stack that does not depend on the machine. */
+export const maxValueDepth = 500;
+
+/** The error of a value nested too deep to be walked. */
+export function tooDeep(): CelError {
+  return new CelError('invalid_argument', `the value nests deeper than ${maxValueDepth} levels`);
+}
 
 /**
  * CEL equality: deep, numbers by value across types, anything else of different types unequal. Charges a step an element.
  * Source: cel-spec, langdef.md, "Equality".
  */
-export function equals(a: unknown, b: unknown, meter: Meter): boolean | CelError {
+export function equals(a: unknown, b: unknown, meter: Meter, depth = 0): boolean | CelError {
   if (a === b) return true; // NaN is not equal to itself here either
   switch (typeof a) {
     case 'number':
@@ -18,14 +26,15 @@ export function equals(a: unknown, b: unknown, meter: Meter): boolean | CelError
     case 'object':
       return a === null || typeof b !== 'object' || b === null
         ? a instanceof Uint && equals(b, a, meter)
-        : equalObjects(a, b, meter);
+        : equalObjects(a, b, meter, depth + 1);
     default:
       return false;
   }
 }
 
-function equalObjects(a: object, b: object, meter: Meter): boolean | CelError {
-  if (Array.isArray(a)) return Array.isArray(b) && equalLists(a, b, meter);
+function equalObjects(a: object, b: object, meter: Meter, depth: number): boolean | CelError {
+  if (depth > maxValueDepth) return tooDeep();
+  if (Array.isArray(a)) return Array.isArray(b) && equalLists(a, b, meter, depth);
   if (a instanceof Uint) return b instanceof Uint && a.value === b.value;
   if (a instanceof Timestamp) return b instanceof Timestamp && a.seconds === b.seconds && a.nanos === b.nanos;
   if (a instanceof Duration) return b instanceof Duration && a.nanos === b.nanos;
@@ -33,17 +42,17 @@ function equalObjects(a: object, b: object, meter: Meter): boolean | CelError {
   if (a instanceof Uint8Array) return b instanceof Uint8Array && equalBytes(a, b, meter);
   if (a instanceof Optional) {
     if (!(b instanceof Optional) || a.present !== b.present) return false;
-    return !a.present || equals(a.value, b.value, meter);
+    return !a.present || equals(a.value, b.value, meter, depth);
   }
-  return isMap(a) && isMap(b) && equalMaps(a, b, meter);
+  return isMap(a) && isMap(b) && equalMaps(a, b, meter, depth);
 }
 
-function equalLists(a: readonly unknown[], b: readonly unknown[], meter: Meter): boolean | CelError {
+function equalLists(a: readonly unknown[], b: readonly unknown[], meter: Meter, depth: number): boolean | CelError {
   if (a.length !== b.length) return false;
   const spent = charge(meter, a.length);
   if (spent !== null) return spent;
   for (let i = 0; i < a.length; i++) {
-    const same = equals(a[i], b[i], meter);
+    const same = equals(a[i], b[i], meter, depth);
     if (same !== true) return same;
   }
   return true;
@@ -56,15 +65,16 @@ function equalBytes(a: Uint8Array, b: Uint8Array, meter: Meter): boolean | CelEr
   return a.every((byte, index) => byte === b[index]);
 }
 
-function equalMaps(a: CelMap | JsonObject, b: CelMap | JsonObject, meter: Meter): boolean | CelError {
+function equalMaps(a: CelMap | JsonObject, b: CelMap | JsonObject, meter: Meter, depth: number): boolean | CelError {
   const size = mapSize(a);
-  if (size !== mapSize(b)) return false;
-  const spent = charge(meter, size);
+  const otherSize = mapSize(b);
+  const spent = charge(meter, size + otherSize);
   if (spent !== null) return spent;
+  if (size !== otherSize) return false;
   for (const key of mapKeys(a)) {
     const other = mapGet(b, key);
     if (other === undefined) return false;
-    const same = equals(mapGet(a, key), other, meter);
+    const same = equals(mapGet(a, key), other, meter, depth);
     if (same !== true) return same;
   }
   return true;

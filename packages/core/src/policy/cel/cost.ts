@@ -1,10 +1,11 @@
 import type { CallNode, ComprehensionNode, Expression, Node } from './ast.ts';
 import type { Environment } from './environment.ts';
 import { formOf } from './forms.ts';
+import { patternSize } from './functions/pattern-size.ts';
 
 /** What an evaluation may cost, in the steps that `Activation.stepsLeft` counts. */
 export interface Cost {
-  /** No evaluation takes more, as long as no list or text met is larger than assumed. */
+  /** Steps at most, as long as what is met is as large as assumed. */
   readonly max: number;
 }
 
@@ -17,24 +18,31 @@ export interface AssumedSizes {
 }
 
 /**
- * A hundred elements: one loop over a fact's list costs hundreds of steps and a loop in a loop tens of thousands, which
+ * A hundred elements, a hundred characters: one loop over a fact's list costs hundreds of steps and a loop in a loop tens of thousands, which
  * the default budget allows; three loops in one another cost millions, which it does not. Larger lists still evaluate,
  * until the budget of the decision itself is spent.
  */
-export const assumedSizes: AssumedSizes = { items: 100, charactersPerItem: 10 };
+export const assumedSizes: AssumedSizes = { items: 100, charactersPerItem: 1 };
 
 /**
- * Bounds the steps of an expression before it runs, so that one that would cost too much can be refused when it is
- * written. Counts a step a node, a loop's body once an element, and what a function does in proportion to its input.
+ * Estimates the steps of an expression before it runs, so that one that would cost too much can be refused when it is
+ * written. Counts a step a node, a loop's body once an element, and what a function does in proportion to its input;
+ * what is compared is taken for a scalar unless it is written as a list. The budget of the decision is what holds at run
+ * time.
  */
 export function estimateCost(expression: Expression, env: Environment, sizes: AssumedSizes = assumedSizes): Cost {
   return { max: new Estimator(env, sizes).estimate(expression.root).steps };
 }
 
-/** Steps of a part, and how large its value may be (elements, or characters in units of `charactersPerItem`). */
+/** Nodes that `data.<ns>[key]` is written with: its key and all. */
+const formNodes = 4;
+
+/** Steps of a part, and how large its value may be: elements, or characters in units of `charactersPerItem`. */
 interface Part {
   readonly steps: number;
   readonly size: number;
+  /** How large an element of it may be. */
+  readonly element: number;
 }
 
 interface Scope {
@@ -57,16 +65,16 @@ class Estimator {
     const form = formOf(node, this.#env, (name) => this.#local(name) !== null);
     if (form !== null) {
       const key = (form.kind === 'fact' || form.kind === 'fact-test') && 'node' in form.key ? form.key.node : null;
-      return { steps: 1 + (key === null ? 0 : this.estimate(key).steps), size: this.#sizes.items };
+      return this.#unknown(formNodes + (key === null ? 0 : this.estimate(key).steps));
     }
     switch (node.kind) {
       case 'literal':
-        return { steps: 1, size: this.#literalSize(node.value) };
+        return { steps: 1, size: this.#literalSize(node.value), element: 1 };
       case 'ident':
-        return { steps: 1, size: this.#local(node.name)?.size ?? this.#sizes.items };
+        return { ...this.#unknown(1), size: this.#local(node.name)?.size ?? this.#sizes.items };
       case 'select':
       case 'has':
-        return { steps: 1 + this.estimate(node.operand).steps, size: this.#sizes.items };
+        return this.#unknown(1 + this.estimate(node.operand).steps);
       case 'call':
         return this.#call(node);
       case 'list':
@@ -80,9 +88,14 @@ class Estimator {
       case 'bind': {
         const value = this.estimate(node.value);
         const body = this.#within([node.name], value.size, () => this.estimate(node.body));
-        return { steps: 1 + value.steps + body.steps, size: body.size };
+        return { ...body, steps: 1 + value.steps + body.steps };
       }
     }
+  }
+
+  /** A value of which nothing is known. */
+  #unknown(steps: number): Part {
+    return { steps, size: this.#sizes.items, element: this.#sizes.items };
   }
 
   #local(name: string): Scope | null {
@@ -105,69 +118,94 @@ class Estimator {
       : 1;
   }
 
-  #built(parts: readonly Node[]): Part {
-    const steps = parts.reduce((sum, part) => sum + this.estimate(part).steps, 1 + parts.length);
-    return { steps, size: parts.length };
+  #built(nodes: readonly Node[]): Part {
+    const parts = nodes.map((node) => this.estimate(node));
+    const steps = parts.reduce((sum, part) => sum + part.steps, 1 + parts.length);
+    return { steps, size: parts.length, element: parts.reduce((most, part) => Math.max(most, part.size), 1) };
   }
 
   #call(node: CallNode): Part {
-    const parts = (node.target === null ? node.args : [node.target, ...node.args]).map((part) => this.estimate(part));
+    const operands = node.target === null ? node.args : [node.target, ...node.args];
+    const parts = operands.map((operand) => this.estimate(operand));
     const steps = parts.reduce((sum, part) => sum + part.steps, 1);
-    const sum = parts.reduce((total, part) => total + part.size, 0);
+    const total = parts.reduce((sum, part) => sum + part.size, 0);
     const largest = parts.reduce((most, part) => Math.max(most, part.size), 1);
+    const element = parts.reduce((most, part) => Math.max(most, part.element), 1);
+    const flat = (more: number): Part => ({ steps: steps + more, size: 1, element: 1 });
     switch (node.fn) {
       case '_&&_':
       case '_||_':
       case '!_':
-        return { steps, size: 1 };
+      case '_<_':
+      case '_<=_':
+      case '_>_':
+      case '_>=_':
+        return flat(0);
+      case '_==_':
+      case '_!=_':
+        return flat(operands.every(isList) ? total : 0);
+      case '@in':
+        return flat(parts[1]!.size);
       case '_?_:_':
-        return { steps, size: largest };
+        return { steps, size: largest, element };
       case '_[_]':
       case '_[?_]':
       case '_?._':
-        return { steps, size: this.#sizes.items };
+        return { ...this.#unknown(steps), size: parts[0]!.element };
       case '_+_':
       case 'join':
       case 'replace':
       case 'format':
       case 'flatten':
-        return { steps: steps + sum, size: sum };
-      case 'matches': {
-        const [text = 1, pattern = 1] = parts.map((part) => part.size * this.#sizes.charactersPerItem + 16);
-        return { steps: steps + Math.ceil((text * pattern) / 64), size: 1 };
-      }
+        return { steps: steps + total, size: total, element };
+      case 'matches':
+        return flat(this.#matchSteps(operands[1], parts));
       case 'contains':
-        if (node.target !== null && isNamespace(node.target, 'sets')) return quadratic(steps, parts.slice(1));
-        return { steps: steps + largest, size: 1 };
+        return flat(node.target !== null && isNamespace(node.target, 'sets') ? pairs(parts.slice(1)) : largest);
       case 'equivalent':
       case 'intersects':
+        return flat(pairs(parts.slice(1)));
       case 'distinct':
-        return { ...quadratic(steps, parts), size: largest };
+        return { steps: steps + pairs(parts), size: largest, element };
       case 'sort':
-        return { steps: steps + largest * Math.ceil(Math.log2(largest + 2)), size: largest };
+        return { steps: steps + largest * Math.ceil(Math.log2(largest + 2)), size: largest, element };
       case 'size':
-        return { steps: steps + largest, size: 1 };
+        return flat(largest >> 3);
       default:
-        return { steps: steps + largest, size: largest };
+        return { steps: steps + largest, size: largest, element };
     }
+  }
+
+  /** A pattern written out is compiled when planned; any other is charged for compiling too. */
+  #matchSteps(pattern: Node | undefined, parts: readonly Part[]): number {
+    const characters = (parts[0]?.size ?? 1) * this.#sizes.charactersPerItem + 16;
+    const isWritten = pattern?.kind === 'literal' && typeof pattern.value === 'string';
+    const size = isWritten ? patternSize(String(pattern.value)) : (parts[1]?.size ?? 1) * this.#sizes.charactersPerItem;
+    return Math.ceil((characters * (size + 16)) / 16) + (isWritten ? 0 : 10 * size);
   }
 
   #macro(node: ComprehensionNode): Part {
     const range = this.estimate(node.range);
     const bodies = [node.predicate, node.transform].filter((body) => body !== null);
-    const parts = this.#within(node.variables, this.#sizes.items, () => bodies.map((body) => this.estimate(body)));
+    const parts = this.#within(node.variables, range.element, () => bodies.map((body) => this.estimate(body)));
     const body = parts.reduce((sum, part) => sum + part.steps, 1);
-    const isTest = node.macro === 'all' || node.macro === 'exists' || node.macro === 'existsOne';
-    return { steps: 1 + range.steps + range.size * body, size: isTest ? 1 : range.size };
+    const steps = 1 + range.steps + range.size * body;
+    if (node.macro === 'all' || node.macro === 'exists' || node.macro === 'existsOne')
+      return { steps, size: 1, element: 1 };
+    return { steps, size: range.size, element: node.transform === null ? range.element : (parts.at(-1)?.size ?? 1) };
   }
+}
+
+function isList(node: Node): boolean {
+  return node.kind === 'list' || node.kind === 'map' || (node.kind === 'comprehension' && node.transform !== null);
 }
 
 function isNamespace(node: Node, name: string): boolean {
   return node.kind === 'ident' && node.name === name;
 }
 
-/** Every element of one list against every element of another, or of itself. */
-function quadratic(steps: number, parts: readonly Part[]): Part {
-  const sizes = parts.map((part) => Math.max(1, part.size)).sort((a, b) => b - a);
-  return { steps: steps + 2 * sizes[0]! * (sizes[1] ?? sizes[0]!), size: 1 };
+/** Every element of one list against every element of another, or of itself; elements may be compared whole. */
+function pairs(parts: readonly Part[]): number {
+  const [most = 1, next = most] = parts.map((part) => Math.max(1, part.size)).sort((a, b) => b - a);
+  return 2 * most * next;
 }

@@ -131,7 +131,7 @@ function planNumberOrValue(node: Node, context: PlanContext): Eval {
 function planIn(node: CallNode, context: PlanContext): Eval {
   const [itemNode, listNode] = node.args as [Node, Node];
   const item = context.plan(itemNode);
-  const texts = context.observe ? null : literalTexts(listNode);
+  const texts = literalTexts(listNode);
   if (texts !== null) {
     const few = texts.length <= 8;
     const set = new Set(texts);
@@ -172,7 +172,7 @@ export function planFunction(node: CallNode, context: PlanContext): Eval {
   if (unary !== undefined) return planUnary(node, name, unary, a!);
   if (name === 'matches' && values.length === 2) {
     const matched = planMatches(node, operands[1]!, a!);
-    if (matched !== null && !context.observe) return matched;
+    if (matched !== null) return matched;
   }
   const binary = values.length === 2 ? binaryFunctions.get(name) : undefined;
   if (binary !== undefined) return planBinary(node, name, binary, a!, b!);

@@ -1,6 +1,14 @@
 import { hasField, indexInto, indexOptional, selectField, selectOptional } from './access.ts';
 import type { Activation, Program } from './activation.ts';
-import type { CallNode, Expression, ListNode, LiteralNode, MapNode, Node } from './ast.ts';
+import {
+  type CallNode,
+  children,
+  type Expression,
+  type ListNode,
+  type LiteralNode,
+  type MapNode,
+  type Node,
+} from './ast.ts';
 import type { Environment } from './environment.ts';
 import { formOf } from './forms.ts';
 import { typeNameOf, typeNames } from './kinds.ts';
@@ -45,17 +53,36 @@ class PlannedProgram implements PlannedExpression {
   readonly label: string;
   readonly expression: Expression;
   readonly #run: Eval;
+  readonly #depth: number;
 
   constructor(expression: Expression, env: Environment, options: PlanOptions) {
     this.label = options.label ?? '';
     this.expression = expression;
     const planner = new Planner(env, null, options.observe ? this : null);
     this.#run = planner.plan(expression.root);
+    this.#depth = depthOf(expression.root);
   }
 
   evaluate(activation: Activation): unknown {
-    return this.#run(activation);
+    activation.depth += this.#depth;
+    const value = activation.depth > maxEvaluationDepth ? tooDeep() : this.#run(activation);
+    activation.depth -= this.#depth;
+    return value;
   }
+}
+
+/**
+ * How deep variables that use variables may nest, in levels of all their trees together: a bound on the stack that does
+ * not depend on the machine.
+ */
+const maxEvaluationDepth = 1_000;
+
+function tooDeep(): CelError {
+  return new CelError('budget_exceeded', `variables use one another more than ${maxEvaluationDepth} levels deep`);
+}
+
+function depthOf(node: Node): number {
+  return 1 + children(node).reduce((most, part) => Math.max(most, depthOf(part)), 0);
 }
 
 class Planner implements PlanContext {
@@ -199,7 +226,7 @@ class Planner implements PlanContext {
   }
 
   #list(node: ListNode): Eval {
-    if (!this.observe && node.elements.every((element) => element.kind === 'literal')) {
+    if (node.optionals.length === 0 && node.elements.every((element) => element.kind === 'literal')) {
       return constant(Object.freeze(node.elements.map((element) => (element as LiteralNode).value)));
     }
     const elements = node.elements.map((element) => this.plan(element));

@@ -10,15 +10,23 @@ export type JsonValue = null | boolean | number | string | readonly JsonValue[] 
 /**
  * A CEL value as JSON, for people and logs. Integers beyond 2^53, numbers that are not finite, timestamps, durations,
  * bytes (base64) and types become strings; an empty optional null. Lists and maps beyond `maxItems` in all are cut short
- * with a last item `"..."`.
+ * with a last item `"..."`, and so is what nests deeper than 100 levels.
  */
 export function toJson(value: unknown, maxItems = 10_000): JsonValue {
-  return convert(value, { left: maxItems });
+  return convert(value, { left: maxItems, depth: 0 });
 }
+
+/** What may still be written: items, and how deep the writing is. */
+interface Room {
+  left: number;
+  depth: number;
+}
+
+const maxDepth = 100;
 
 const free = { stepsLeft: Number.POSITIVE_INFINITY };
 
-function convert(value: unknown, items: { left: number }): JsonValue {
+function convert(value: unknown, items: Room): JsonValue {
   switch (typeof value) {
     case 'string':
     case 'boolean':
@@ -28,10 +36,18 @@ function convert(value: unknown, items: { left: number }): JsonValue {
     case 'bigint':
       return whole(value);
     case 'object':
-      return value === null ? null : convertObject(value, items);
+      return value === null ? null : convertNested(value, items);
     default:
       return null;
   }
+}
+
+function convertNested(value: object, items: Room): JsonValue {
+  if (items.depth >= maxDepth) return '...';
+  items.depth++;
+  const converted = convertObject(value, items);
+  items.depth--;
+  return converted;
 }
 
 function whole(value: bigint): JsonValue {
@@ -39,7 +55,7 @@ function whole(value: bigint): JsonValue {
   return Number.isSafeInteger(number) ? number : String(value);
 }
 
-function convertObject(value: object, items: { left: number }): JsonValue {
+function convertObject(value: object, items: Room): JsonValue {
   if (Array.isArray(value)) {
     const list: JsonValue[] = [];
     for (const element of value) {

@@ -1,4 +1,5 @@
 import { formatDuration, formatTimestamp } from '../calendar.ts';
+import { maxValueDepth, tooDeep } from '../compare.ts';
 import { kindOf } from '../kinds.ts';
 import { isMap, mapGet, mapKeys } from '../maps.ts';
 import { charge, type Meter } from '../meter.ts';
@@ -74,8 +75,9 @@ function formatClause(
 const mismatch = (verb: string, value: unknown): CelError => refuse(`\`%${verb}\` does not take a ${kindOf(value)}`);
 
 /** `%s`: any value; maps by sorted keys. */
-function text(value: unknown, meter: Meter): string | CelError {
-  if (typeof value === 'string') return value;
+function text(value: unknown, meter: Meter, depth = 0): string | CelError {
+  if (depth > maxValueDepth) return tooDeep();
+  if (typeof value === 'string') return charge(meter, value.length >> 4) ?? value;
   if (value === null) return 'null';
   if (typeof value === 'number') return shortNumber(value);
   if (typeof value === 'boolean' || typeof value === 'bigint') return String(value);
@@ -84,8 +86,8 @@ function text(value: unknown, meter: Meter): string | CelError {
   if (value instanceof Duration) return formatDuration(value.nanos);
   if (value instanceof TypeValue) return value.name;
   if (value instanceof Uint8Array) return decodeUtf8(value) ?? refuse('`%s` takes bytes only when they are UTF-8');
-  if (Array.isArray(value)) return listText(value, meter);
-  return isMap(value) ? mapText(value, meter) : mismatch('s', value);
+  if (Array.isArray(value)) return listText(value, meter, depth + 1);
+  return isMap(value) ? mapText(value, meter, depth + 1) : mismatch('s', value);
 }
 
 function shortNumber(value: number): string {
@@ -93,25 +95,25 @@ function shortNumber(value: number): string {
   return Number.isNaN(value) ? 'NaN' : value > 0 ? 'Infinity' : '-Infinity';
 }
 
-function listText(list: readonly unknown[], meter: Meter): string | CelError {
+function listText(list: readonly unknown[], meter: Meter, depth: number): string | CelError {
   const spent = charge(meter, list.length);
   if (spent !== null) return spent;
   const parts: string[] = [];
   for (const element of list) {
-    const part = text(element, meter);
+    const part = text(element, meter, depth);
     if (isFailure(part)) return part;
     parts.push(part);
   }
   return `[${parts.join(', ')}]`;
 }
 
-function mapText(map: Parameters<typeof mapKeys>[0], meter: Meter): string | CelError {
+function mapText(map: Parameters<typeof mapKeys>[0], meter: Meter, depth: number): string | CelError {
   const parts: [string, string][] = [];
   for (const key of mapKeys(map)) {
     const spent = charge(meter, 1);
     if (spent !== null) return spent;
-    const name = text(key, meter);
-    const value = text(mapGet(map, key), meter);
+    const name = text(key, meter, depth);
+    const value = text(mapGet(map, key), meter, depth);
     if (isFailure(name)) return name;
     if (isFailure(value)) return value;
     parts.push([name, value]);

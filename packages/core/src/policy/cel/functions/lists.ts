@@ -9,7 +9,9 @@ import type { FunctionTable } from './table.ts';
 export function size(value: unknown, meter: Meter): unknown {
   if (typeof value === 'string') return charge(meter, value.length >> 6) ?? BigInt(codePointCount(value));
   if (Array.isArray(value) || value instanceof Uint8Array) return BigInt(value.length);
-  return isMap(value) ? BigInt(mapSize(value)) : undefined;
+  if (!isMap(value)) return undefined;
+  const entries = mapSize(value);
+  return charge(meter, entries >> 3) ?? BigInt(entries);
 }
 
 function slice(list: unknown, start: unknown, end: unknown, meter: Meter): unknown {

@@ -8,7 +8,7 @@ const format = 1;
 const headBytes = 1 + 4 + 12;
 const tagBytes = 16;
 const nameBytes = 16;
-/** Names of namespaces and hot parents; above this many the cache starts over. */
+/** Names of parents that are remembered; above this many the memory starts over. */
 const namesMax = 10_000;
 
 /** Turns rows into stored rows and back. */
@@ -32,8 +32,8 @@ export class RowSealer {
     stored.set(clear);
     let at = clear.length;
     let parent: Uint8Array = new Uint8Array(0);
-    for (const segment of segments) {
-      parent = this.#name(parent, segment);
+    for (const [i, segment] of segments.entries()) {
+      parent = this.#name(parent, segment, i < segments.length - 1);
       stored.set(parent, at);
       at += nameBytes;
     }
@@ -78,13 +78,15 @@ export class RowSealer {
     return { key: new Uint8Array(plain.subarray(4, keyEnd)), value: new Uint8Array(plain.subarray(keyEnd)) };
   }
 
-  #name(parent: Uint8Array, segment: Uint8Array): Uint8Array {
+  /** Names of parents come again and again and are kept; last segments would only push them out. */
+  #name(parent: Uint8Array, segment: Uint8Array, isParent: boolean): Uint8Array {
     const input = Buffer.concat([Uint8Array.of(parent.length), parent, segment]);
-    const cacheKey = input.toString('latin1');
-    const known = this.#names.get(cacheKey);
+    const cacheKey = isParent ? input.toString('latin1') : '';
+    const known = isParent ? this.#names.get(cacheKey) : undefined;
     if (known !== undefined) return known;
     const name = createHmac('sha256', this.#ring.names).update(input).digest().subarray(0, nameBytes);
     name[0]! |= 0x80;
+    if (!isParent) return name;
     if (this.#names.size >= namesMax) this.#names = new Map();
     this.#names.set(cacheKey, name);
     return name;

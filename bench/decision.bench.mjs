@@ -1,6 +1,6 @@
 import { decide, factsFromMap } from '@ipe/core/eval';
 import { compilePolicy, planPolicy } from '@ipe/core/policy';
-import { primitives } from '../packages/ipe/dist/primitives.js';
+import { nodePrimitives as primitives } from '../packages/ipe/dist/repository/index.js';
 import { source } from './harness/policies.mjs';
 
 const deployment = (required) => ({

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { deflateSync, inflateSync } from 'node:zlib';
 import { compilePolicy } from '@ipe/core/policy';
-import { primitives } from '../../packages/ipe/dist/primitives.js';
+import { nodePrimitives as primitives } from '../../packages/ipe/dist/repository/index.js';
 
 const example = new URL('../../examples/policies/prod/deployment/', import.meta.url);
 export const source = readFileSync(new URL('approval.policy.yaml', example), 'utf8');

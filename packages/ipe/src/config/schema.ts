@@ -148,7 +148,9 @@ const gitSyncFields = {
   prefix: z
     .string()
     .prefault('')
-    .meta({ description: 'Place in the policy tree that the mirror owns; empty: the first segments that the repository has.' }),
+    .meta({
+      description: 'Place in the policy tree that the mirror owns; empty: the first segments that the repository has.',
+    }),
   interval: duration('1m', 'How often the repository is asked for news.'),
   webhook_secret_path: text('File with the secret that GitHub or GitLab signs its webhooks with; absent: no webhook.'),
   token_path: text('File with the token for https repositories.'),

@@ -317,6 +317,19 @@ type Row = Readonly<Record<string, unknown>>;
 type Page = { limit?: number; cursor?: string };
 
 /** Every method of the control plane that answers once. */
+export interface Member {
+  readonly id: string;
+  /** Origin of its writes: 16 hexadecimal digits. */
+  readonly origin: string;
+  readonly state: 'active' | 'evicted';
+  /** Where its peer listener answers; null where it only dials. */
+  readonly peer: string | null;
+  readonly linked: boolean;
+  readonly fingerprint: string;
+  /** By namespace: records that it has and this instance lacks, and the other way round. */
+  readonly lag: Readonly<Record<string, { readonly behind: number; readonly ahead: number }>>;
+}
+
 export interface ControlCalls {
   'put-policy': {
     params: {
@@ -409,11 +422,15 @@ export interface ControlCalls {
   };
   prove: { params: { path: string; root?: string }; result: Row };
   status: { params: Record<string, never>; result: Row };
-  members: { params: Record<string, never>; result: Row };
+  members: { params: Record<string, never>; result: { members: readonly Member[] } };
+  'member-invite': {
+    params: { ttl?: number };
+    result: { token: string; expires_in: number; address: string | null };
+  };
   'token-create': { params: TokenCreateParams; result: { id: string; token: string } & Row };
   'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
-  evict: { params: Row; result: Row };
+  evict: { params: { member: string }; result: Row };
   /**
    * Changes the keys that facts are sealed with at rest; `start: false` only tells how far that has come, after `wait`
    * seconds or when it has ended.

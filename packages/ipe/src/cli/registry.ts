@@ -19,13 +19,14 @@ export const groups: Readonly<Record<string, string>> = {
   policy: 'Read and change single policies',
   data: 'Read and write facts',
   token: 'Make, list and revoke tokens',
+  member: 'List, invite and evict the instances of a cluster',
   audit: 'Look after the audit log',
   config: 'Check and print the configuration',
 };
 
 /** Headings of `ipe --help`, in their order. */
 export const sections: Readonly<Record<string, readonly string[]>> = {
-  'Running a node': ['init', 'serve', 'status', 'config', 'token', 'audit'],
+  'Running a node': ['init', 'serve', 'status', 'config', 'token', 'member', 'audit'],
   Deciding: ['eval', 'replay'],
   'Writing policies': ['check', 'test', 'fmt', 'apply', 'sync', 'policy'],
   'History of policies': ['log', 'diff', 'restore', 'promote', 'prove'],
@@ -65,6 +66,17 @@ export const commands: readonly CommandEntry[] = [
   { path: 'token create', summary: 'Make a token, shown once', load: () => import('./commands/token-create.ts') },
   { path: 'token ls', summary: 'List tokens', load: () => import('./commands/token-ls.ts') },
   { path: 'token revoke', summary: 'Revoke a token', load: () => import('./commands/token-revoke.ts') },
+  { path: 'member ls', summary: 'List the instances of the cluster', load: () => import('./commands/member-ls.ts') },
+  {
+    path: 'member invite',
+    summary: 'Print a token that lets one instance join',
+    load: () => import('./commands/member-invite.ts'),
+  },
+  {
+    path: 'member evict',
+    summary: 'Sign an instance out of the cluster',
+    load: () => import('./commands/member-evict.ts'),
+  },
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
   {
     path: 'replay',

@@ -8,6 +8,7 @@ import { readCredentials } from '../security/credentials.ts';
 import { applyFolder } from './apply.ts';
 import type { Cli } from './cli.ts';
 import { stateDirectory } from './connect.ts';
+import { UsageError } from './failure.ts';
 import { version } from './version.ts';
 
 export interface ServeOptions {
@@ -15,6 +16,10 @@ export interface ServeOptions {
   readonly dir?: string;
   /** Folder of policies to apply once the node is up. */
   readonly apply?: string;
+  /** Address of the member that admits this node. */
+  readonly join?: string;
+  /** Default: `IPE_JOIN_TOKEN` of the environment. */
+  readonly joinToken?: string;
   /** Configuration values by dotted path, from flags. */
   readonly flags?: Readonly<Record<string, string>>;
 }
@@ -36,6 +41,7 @@ export async function serveNode(
     config: await readConfig(),
     version,
     readConfig,
+    ...joinOf(cli, options),
   });
   const stopped = runUntilSignal(node, (error) =>
     cli.out.note(`error: ${error instanceof Error ? error.message : error}`),
@@ -48,6 +54,16 @@ export async function serveNode(
   }
   onReady(node);
   return stopped;
+}
+
+/** How to join: a token, and the address that it may name itself. */
+function joinOf(cli: Cli, { join: address, joinToken }: ServeOptions) {
+  const token = joinToken ?? cli.io.environment['IPE_JOIN_TOKEN'];
+  if (token === undefined) {
+    if (address === undefined) return {};
+    throw new UsageError('--join needs --join-token, or IPE_JOIN_TOKEN in the environment');
+  }
+  return { join: { token, ...(address === undefined ? {} : { address }) } };
 }
 
 /** The configuration; where people read along and nothing says otherwise, the log is for people. */

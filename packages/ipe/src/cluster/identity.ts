@@ -24,6 +24,8 @@ export interface Identity {
   /** SHA-256 of the certificate's DER form, lower-case hexadecimal. */
   readonly fingerprint: string;
   readonly signing: SigningKey;
+  /** Whether this start made it: the directory is new. */
+  readonly isNew: boolean;
 }
 
 /** An Ed25519 key pair (RFC 8032). Keys and signatures are raw bytes in base64url. */
@@ -67,7 +69,7 @@ export async function loadIdentity(directory: string, options: { id?: string; no
       { details: { directory, missing } },
     );
   }
-  return read(directory, instance!, certificatePem!, privateKeyPem!, signingPem!, options.id);
+  return { ...read(directory, instance!, certificatePem!, privateKeyPem!, signingPem!, options.id), isNew: false };
 }
 
 async function createIdentity(directory: string, options: { id?: string; nowMs: number }): Promise<Identity> {
@@ -80,7 +82,7 @@ async function createIdentity(directory: string, options: { id?: string; nowMs: 
   await writePrivate(join(directory, files.signing), signingPem);
   const instance = `${JSON.stringify({ id, origin })}\n`;
   await writePrivate(join(directory, files.instance), instance);
-  return read(directory, instance, certificatePem, privateKeyPem, signingPem, options.id);
+  return { ...read(directory, instance, certificatePem, privateKeyPem, signingPem, options.id), isNew: true };
 }
 
 function read(
@@ -90,7 +92,7 @@ function read(
   privateKeyPem: string,
   signingPem: string,
   configuredId: string | undefined,
-): Identity {
+): Omit<Identity, 'isNew'> {
   try {
     const { id, origin } = JSON.parse(instance) as { id: string; origin: string };
     if (typeof id !== 'string' || !/^[0-9a-f]{16}$/.test(origin)) throw new Error(`${files.instance} is malformed`);

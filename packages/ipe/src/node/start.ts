@@ -156,7 +156,7 @@ async function open(
 
   const store = parts.tokens ?? fileTokenStore(layout.tokens);
   const registry = new TokenRegistry({ nowSeconds, rules: writeRulesOf(config) });
-  const isNew = await ensureCredentials(layout.credentials, store, nowSeconds());
+  const isNew = await ensureCredentials(layout.credentials, store, nowSeconds(), identity.isNew);
   const folder = config.data_plane.auth.tokens_path;
   manager = await TokenManager.open({ store, registry, nowSeconds, ...(folder === undefined ? {} : { folder }) });
   const tokens = manager;

@@ -16,10 +16,17 @@ const grants: Readonly<Record<TokenKind, TokenGrant>> = {
 /**
  * On the first start of a directory, writes `credentials.json` (mode 0600) with a token of each kind. Later starts leave
  * it alone, also where it was removed on purpose.
+ * @param isFirstStart whether the directory is new
  * @returns whether it was written now.
  */
-export async function ensureCredentials(path: string, store: TokenStore, nowSeconds: number): Promise<boolean> {
-  if ((await store.list()).length > 0) return false;
+export async function ensureCredentials(
+  path: string,
+  store: TokenStore,
+  nowSeconds: number,
+  isFirstStart: boolean,
+): Promise<boolean> {
+  // On a first start tokens may be there all the same: those of the cluster that this instance has just joined.
+  if (!isFirstStart && (await store.list()).length > 0) return false;
   const found = await readCredentials(path);
   if (found !== undefined) {
     // The last start ended between writing the file and keeping the hashes.

@@ -159,7 +159,7 @@ describe('credentials.json', () => {
   test('is written once, with mode 0600 and a working token of each kind', async () => {
     const path = join(folder, 'credentials.json');
     const store = memoryTokenStore();
-    expect(await ensureCredentials(path, store, now)).toBe(true);
+    expect(await ensureCredentials(path, store, now, true)).toBe(true);
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     const credentials = await readCredentials(path);
     const registry = registryWith();
@@ -167,15 +167,15 @@ describe('credentials.json', () => {
     for (const kind of ['admin', 'service', 'application'] as const)
       expect(registry.authenticate(bearer(credentials![kind])).kind).toBe(kind);
     await rm(path);
-    expect(await ensureCredentials(path, store, now)).toBe(false);
+    expect(await ensureCredentials(path, store, now, false)).toBe(false);
     expect(await readCredentials(path)).toBeUndefined();
   });
 
   test('is taken over when the first start ended before the hashes were kept', async () => {
     const path = join(folder, 'credentials.json');
-    await ensureCredentials(path, memoryTokenStore(), now);
+    await ensureCredentials(path, memoryTokenStore(), now, true);
     const store = memoryTokenStore();
-    expect(await ensureCredentials(path, store, now)).toBe(false);
+    expect(await ensureCredentials(path, store, now, false)).toBe(false);
     const registry = registryWith();
     registry.replace(await store.list());
     expect(registry.authenticate(bearer((await readCredentials(path))!.admin)).kind).toBe('admin');

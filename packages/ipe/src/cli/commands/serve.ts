@@ -6,6 +6,8 @@ interface Options {
   readonly config?: string;
   readonly dir?: string;
   readonly apply?: string;
+  readonly join?: string;
+  readonly joinToken?: string;
   readonly json?: boolean;
 }
 
@@ -13,6 +15,8 @@ export function define(command: Command, cli: Cli): void {
   command
     .option('--config <file>', 'configuration (TOML); without one, a single safe node')
     .option('--dir <folder>', 'state directory, made where it is absent (default: $IPE_DIR, else .ipe)')
+    .option('--join <address>', 'join the cluster of the member at HOST:PORT, where this node is in none')
+    .option('--join-token <token>', 'what `ipe member invite` printed there (default: $IPE_JOIN_TOKEN)')
     .option('--apply <folder>', 'apply a folder of policies once the node is up')
     .option('--json', 'announce readiness as one line of JSON on standard output')
     .addHelpText(
@@ -25,12 +29,14 @@ given in the environment: IPE_OBSERVABILITY__LOG_LEVEL=debug.
 Examples:
   ipe serve
   ipe serve --config ipe.toml --dir /var/lib/ipe
-  ipe serve --apply examples/policies`,
+  ipe serve --apply examples/policies
+  IPE_CLUSTER__LISTEN=127.0.0.1:7400 ipe serve
+  IPE_CLUSTER__LISTEN=127.0.0.1:7401 ipe serve --dir .ipe2 --join 127.0.0.1:7400 --join-token ipe_join_...`,
     )
     .action(async (options: Options) => {
       const { serveNode } = await import('../serve-node.ts');
-      const { config, dir, apply } = options;
-      cli.exitCode = await serveNode(cli, given({ config, dir, apply }), (node) => {
+      const { config, dir, apply, join, joinToken } = options;
+      cli.exitCode = await serveNode(cli, given({ config, dir, apply, join, joinToken }), (node) => {
         const { addresses, id, directory } = node;
         cli.show(options, { ready: true, instance: id, directory, addresses }, () => {
           cli.out.line(`${cli.out.color.green('ready')}  ${id}  ${cli.out.color.dim(directory)}`);

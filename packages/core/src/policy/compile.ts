@@ -43,11 +43,11 @@ export interface CompilePolicyOptions {
 }
 
 /**
- * Ten times what one evaluation may take: the estimate assumes a hundred elements of every list at once, which facts
- * seldom have. So a loop in a loop over facts may be written and three in one another may not; the budget of the
- * evaluation itself is what protects the node.
+ * Twice what one evaluation may take: the estimate assumes a hundred elements of every list at once, which facts seldom
+ * have. So a loop in a loop over facts may be written and three in one another may not; the budget of the evaluation
+ * itself is what protects the node.
  */
-export const estimatedStepsMax = 10 * defaultStepBudget;
+export const estimatedStepsMax = 2 * defaultStepBudget;
 
 /**
  * Compiles a policy document. A function of the text alone: the same bytes on every machine.

@@ -80,10 +80,15 @@ export function decodeProgram(bytes: Uint8Array, primitives: Primitives): Policy
   };
 }
 
-/** What every request must have for the program to apply: the literal tests of all its match conditions together. */
-export function programTests(program: PolicyProgram): LiteralTests {
-  return program.matchConditions
-    .map(({ expression }) => literalTests(expression.root))
+/**
+ * What every request must have for a program to apply: the literal tests of all its match conditions together. Reads
+ * nothing else of the program, because an index asks it of every policy of a tree.
+ *
+ * @throws IpeError `corrupt` as `decodeProgram`
+ */
+export function programTests(bytes: Uint8Array, primitives: Primitives): LiteralTests {
+  return list(parse(bytes, primitives), 'matchConditions')
+    .map((item) => literalTests(expression(item, 'expression').root))
     .reduce(bothTests, noLiteralTests);
 }
 

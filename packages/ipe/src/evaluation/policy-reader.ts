@@ -8,7 +8,6 @@ import {
   type PolicyAt,
 } from '@ipe/core/eval';
 import {
-  decodeProgram,
   type EvaluationRequest,
   isCompiledFrom,
   type LiteralTests,
@@ -201,7 +200,7 @@ export class PolicyReader {
     let literalTests = this.#tests.get(program);
     if (literalTests === undefined) {
       const { files } = await this.#read(snapshot, path);
-      literalTests = programTests(decodeProgram(files.program, this.#options.primitives));
+      literalTests = programTests(files.program, this.#options.primitives);
       this.#tests.set(program, literalTests);
     }
     return { id, program, literalTests };

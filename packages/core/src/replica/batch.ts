@@ -89,6 +89,8 @@ export class Batch {
   readonly forgottenAnswers: string[] = [];
   /** Heads that move without a record: what came in as states. */
   readonly advanced = new Map<Namespace, Map<Source, number>>();
+  /** Namespaces in which keys change without a record: states came in. */
+  readonly joined = new Set<Namespace>();
   /** Rows that leave the log with the batch, and how far it is trimmed then. */
   readonly trimmedRows: KvOperation<DataFamily>[] = [];
   trimmedCommit: number | undefined;
@@ -194,6 +196,10 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     batch.namespaces.set(namespace, namespace.sealed);
   }
   batch.lastCommit = commit;
+  for (const namespace of batch.joined) {
+    namespace.joined = commit;
+    batch.namespaces.set(namespace, namespace.sealed);
+  }
   for (const [namespace, seqs] of heads)
     for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source), encodeHead(seq));
   for (const namespace of batch.namespaces.keys())

@@ -269,12 +269,16 @@ export class Desk {
   states(id: number, name: string, entries: readonly StateEntry[], nowMs: number): void {
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
-    if (!(namespace instanceof Namespace)) return pipeline.answerWith(0, id, { ok: false, failure: namespace });
+    if (!(namespace instanceof Namespace)) {
+      pipeline.answerWith(0, id, { ok: false, failure: namespace });
+      return;
+    }
     const kind = stateKindOf(namespace.strategy);
     const stranger = entries.find(({ key, state }) => state.kind !== kind || namespaceOf(key) !== name);
     if (stranger !== undefined) {
       const message = `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(namespace.strategy)}\``;
-      return pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
+      pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
+      return;
     }
     const batch = pipeline.gathering;
     for (const { key, state: theirs } of entries) {
@@ -284,6 +288,7 @@ export class Desk {
       const state = join(before.state, theirs);
       if (state === before.state) continue;
       states.mend(key);
+      batch.joined.add(namespace);
       batch.operationCount++;
       batch.sizeBytes += stateBytes(state);
       states.put(batch, key, before, new Cell(state, before.revision + 1, namespace.strategy), undefined);
@@ -297,7 +302,10 @@ export class Desk {
   advance(id: number, name: string, heads: readonly Head[], floor: number): void {
     const { namespaces, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
-    if (!(namespace instanceof Namespace)) return pipeline.answerWith(0, id, { ok: false, failure: namespace });
+    if (!(namespace instanceof Namespace)) {
+      pipeline.answerWith(0, id, { ok: false, failure: namespace });
+      return;
+    }
     const batch = pipeline.gathering;
     batch.sealRecord(name);
     const advanced = batch.advanced.get(namespace) ?? new Map<Source, number>();

@@ -77,11 +77,12 @@ export type ReplicaEffect =
       readonly lastCommit: number;
     }
   | { readonly type: 'reply'; readonly id: number; readonly outcome: WriteOutcome }
-  /** Commits that readers see from now on, in order: for subscribers. `cells` has each changed key before and after. */
+  /** Commits that readers see from now on, in order: for subscribers. `cells` has each changed key before and after; keys of `joined` namespaces changed without a commit too. */
   | {
       readonly type: 'applied';
       readonly commits: readonly Commit[];
       readonly cells: ReadonlyMap<string, { readonly before: Cell; readonly after: Cell }>;
+      readonly joined: readonly string[];
     }
   /** Commits up to this number may be published and told to peers. */
   | { readonly type: 'durable'; readonly commit: number }

@@ -9,7 +9,7 @@ import type { Hlc } from './hlc.ts';
  * |---|---|
  * | `c` | last commit number, number up to which the log is trimmed, bytes of the log |
  * | `h` | hybrid time, floor of the readers' clock |
- * | `n`, namespace | strategy, purge floor, entries, tombstones, bytes |
+ * | `n`, namespace | strategy, purge floor, entries, tombstones, bytes, commit at which states last came in |
  * | `q`, request key | answer remembered for a retry |
  * | `v`, namespace, 0, source (14) | seq up to which every record of the source is applied |
  */
@@ -24,6 +24,8 @@ export interface NamespaceRow {
   readonly tombstones: number;
   /** Bytes of keys and values held live. */
   readonly bytes: number;
+  /** Last commit when states last came in without records; 0: never. The log does not tell what they changed. */
+  readonly joined: number;
 }
 
 /** An answer kept for ten minutes under its `request_id`. */
@@ -101,7 +103,7 @@ export function encodeClockRow({ hlc, readFloorMs }: ClockRow): Uint8Array {
 export function encodeNamespaceRow(row: NamespaceRow): Uint8Array {
   const out = new ByteWriter(64);
   out.text(row.strategy);
-  for (const value of [row.floor, row.entries, row.tombstones, row.bytes]) out.uint(value);
+  for (const value of [row.floor, row.entries, row.tombstones, row.bytes, row.joined]) out.uint(value);
   return out.take();
 }
 
@@ -152,6 +154,7 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
         entries: input.uint(),
         tombstones: input.uint(),
         bytes: input.uint(),
+        joined: input.uint(),
       };
       return { kind: 'namespace', namespace, row };
     }

@@ -24,6 +24,8 @@ export class Namespace {
   readonly problem: Failure | undefined;
   /** Highest version purged. */
   floor: number;
+  /** Last commit when states last came in without records; 0: never. */
+  joined: number;
   /** As of the last batch that is committed. */
   committed: NamespaceStats;
   /** As of the last batch that was handed out. */
@@ -37,6 +39,7 @@ export class Namespace {
     this.name = name;
     this.strategy = strategy;
     this.floor = row?.floor ?? 0;
+    this.joined = row?.joined ?? 0;
     this.committed = this.sealed = {
       entries: row?.entries ?? 0,
       tombstones: row?.tombstones ?? 0,
@@ -53,7 +56,7 @@ export class Namespace {
   }
 
   row(): NamespaceRow {
-    return { strategy: strategyText(this.strategy), floor: this.floor, ...this.sealed };
+    return { strategy: strategyText(this.strategy), floor: this.floor, joined: this.joined, ...this.sealed };
   }
 
   /** Forgets what was admitted and not committed. */

@@ -141,7 +141,12 @@ export class Pipeline {
     this.#committedTrim = batch.trimmedCommit ?? this.#committedTrim;
     for (const { id, outcome } of batch.waiting) emit({ type: 'reply', id, outcome });
     if (batch.cells.size > 0 || batch.records.length > 0)
-      emit({ type: 'applied', commits: batch.commits(), cells: batch.cells });
+      emit({
+        type: 'applied',
+        commits: batch.commits(),
+        cells: batch.cells,
+        joined: [...batch.joined].map(({ name }) => name),
+      });
   }
 
   /** Every commit up to `number` is on disk. */

@@ -185,6 +185,11 @@ export class Replica {
     return this.#namespaces.get(namespace)?.floor ?? 0;
   }
 
+  /** Last commit when states last came into a namespace without records: the log does not tell what changed before it. */
+  joinedCommit(namespace: string): number {
+    return this.#namespaces.get(namespace)?.joined ?? 0;
+  }
+
   /** Why a namespace cannot be read, where it cannot. */
   problemOf(namespace: string): Failure | undefined {
     return this.#namespaces.get(namespace)?.problem;

@@ -78,6 +78,8 @@ export type ReplicaNotice = Extract<ReplicaEffect, { readonly type: 'durable' | 
 export interface Applied {
   readonly commits: readonly Commit[];
   readonly cells: ReadonlyMap<string, { readonly before: Cell; readonly after: Cell }>;
+  /** Namespaces in which keys changed without a commit, because states came in from elsewhere. */
+  readonly joined: readonly string[];
 }
 
 /** Bytes of requests that may wait for admission. */

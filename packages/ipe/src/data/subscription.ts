@@ -48,6 +48,8 @@ export class Subscription {
   /** Whether it has caught up; the hub wakes it then. */
   #isIdle = false;
   #isEnded = false;
+  /** States came in that no commit tells of. */
+  #mustResync = false;
 
   constructor(options: SubscriptionOptions) {
     this.pattern = options.pattern;
@@ -77,6 +79,12 @@ export class Subscription {
     void this.#run(undefined);
   }
 
+  /** Keys changed that no commit tells of: sends what there is now. */
+  resync(): void {
+    this.#mustResync = true;
+    if (this.#isIdle && !this.#isEnded) void this.#run(undefined);
+  }
+
   /** Tells an idle follower how far it is, so that it need not read all of that again after a reconnect. */
   async bookmark(): Promise<void> {
     const { log, engine, session, id, pattern } = this.#options;
@@ -93,7 +101,10 @@ export class Subscription {
     this.#isIdle = false;
     try {
       if (snapshotIsResync !== undefined) await this.#sendExisting(snapshotIsResync);
-      while (!this.#isEnded && this.#position < this.#options.log.head) await this.#sendNext();
+      while (!this.#isEnded && (this.#mustResync || this.#position < this.#options.log.head)) {
+        if (this.#mustResync) await this.#sendExisting(true);
+        else await this.#sendNext();
+      }
       this.#isIdle = true;
     } catch {
       // The connection is gone, or the store is: either way the client resumes from its last token.
@@ -130,6 +141,7 @@ export class Subscription {
   /** Everything that matches now, as updates, then what happened meanwhile. */
   async #sendExisting(isResync: boolean): Promise<void> {
     const { engine, log, session, id, pattern } = this.#options;
+    this.#mustResync = false;
     const noPlace = engine.replica.bookmark(pattern.namespace, 0, noTag);
     if (isResync)
       await session.notify(
@@ -164,10 +176,18 @@ function eventOf(subscription: string, key: string, cell: Cell, token: string): 
 }
 
 /** Where a subscription goes on from a token of this instance; undefined when it cannot and needs a resync. */
-export async function placeOf(token: Token, replica: Replica, log: ChangeLog): Promise<number | undefined> {
-  const { commit, instance, tag, isPartial } = token;
+export async function placeOf(
+  token: Token,
+  namespace: string,
+  replica: Replica,
+  log: ChangeLog,
+): Promise<number | undefined> {
+  const { commit, instance, tag, isPartial, seq } = token;
   if (instance !== replica.origin || commit === 0 || commit > log.head || commit < replica.trimmedCommit)
     return undefined;
+  // A bookmark (seq 0) of that very commit was given after the states that came in with it were told.
+  const joined = replica.joinedCommit(namespace);
+  if (commit < joined || (commit === joined && joined > 0 && seq > 0)) return undefined;
   // The number may have been given to another commit since, if a crash took the end of the log.
   if ((await log.tagOf(commit)) !== tag) return undefined;
   return isPartial ? commit - 1 : commit;

@@ -198,3 +198,24 @@ test('counters and sets tell their values', async () => {
 test('a subscription needs a connection that can be told', async () => {
   expect((await node.refused('subscribe', { pattern: 'approvals.*' })).reason).toBe('invalid_request');
 });
+
+test('states that come in without records are told by a resync, to who follows and to who comes back', async () => {
+  const { token } = await put('approvals.a', 1);
+  await subscribe({});
+  const other = await DataNode.open({ origin: 'ffeeddccbbaa0099', seed: 5 });
+  await other.call('put', { key: 'approvals.b', value: 2 });
+  const { state } = await other.engine.get('approvals.b');
+  await node.engine.joinStates('approvals', [{ key: 'approvals.b', state: state! }]);
+  const events = await session.received(4);
+  const told = [['resync'], ['update', 'approvals.a', 1], ['update', 'approvals.b', 2], ['bookmark']];
+  expect(brief(events)).toEqual(told);
+  const back = new TestSession();
+  await subscribe({ from: token }, back);
+  expect(brief(await back.received(4))).toEqual(told);
+  const current = new TestSession();
+  await subscribe({ from: events[3].token }, current);
+  await put('approvals.c', 3);
+  expect(brief(await current.received(1))).toEqual([['update', 'approvals.c', 3]]);
+  for (const each of [back, current]) each.end();
+  await other.close();
+});

@@ -60,7 +60,7 @@ export class Subscriptions {
         const from = fields.optionalString('from');
         const start =
           from !== undefined
-            ? await this.#placeOf(from)
+            ? await this.#placeOf(from, pattern.namespace)
             : includeExisting
               ? ('existing' as const)
               : { after: this.#log.head };
@@ -95,14 +95,14 @@ export class Subscriptions {
     for (const subscription of [...this.#byId.values()]) subscription.end();
   }
 
-  async #placeOf(from: string): Promise<{ readonly after: number } | 'resync'> {
+  async #placeOf(from: string, namespace: string): Promise<{ readonly after: number } | 'resync'> {
     const { replica } = this.#engine;
     const token = replica.parseToken(from);
     if (token === undefined)
       throw new IpeError('invalid_params', '`from` is not a token: use one that a notification or a write gave', {
         details: { field: 'from' },
       });
-    const after = await placeOf(token, replica, this.#log);
+    const after = await placeOf(token, namespace, replica, this.#log);
     return after === undefined ? 'resync' : { after };
   }
 
@@ -134,8 +134,11 @@ export class Subscriptions {
     if (byText?.size === 0) this.#groups.delete(namespace);
   }
 
-  #publish({ commits }: Applied): void {
+  #publish({ commits, joined }: Applied): void {
     this.#log.append(commits);
+    for (const namespace of joined)
+      for (const { members } of this.#groups.get(namespace)?.values() ?? [])
+        for (const subscription of members) subscription.resync();
     for (const { number, record, changes } of commits) {
       const groups = this.#groups.get(record.namespace);
       if (groups === undefined) continue;

@@ -364,13 +364,15 @@ export interface ControlCalls {
   };
   apply: { params: ApplyParams; result: ApplyResult };
   check: {
-    params: { changes: readonly PolicyChange[] };
+    params: { changes: readonly PolicyChange[]; ref?: string };
     result: {
       ok: boolean;
       policies: number;
       problems: readonly FileProblem[];
       warnings: readonly FileProblem[];
       tests: { passed: number; failed: number; results: readonly Row[] };
+      /** Why the tree would not take the changes although they compile and pass. */
+      refused: { readonly reason: string; readonly message: string; readonly [detail: string]: unknown } | null;
     };
   };
   'get-policy': { params: { path: string; root?: string; source?: boolean }; result: PolicyInfo };

@@ -154,7 +154,18 @@ describe('writing policies', () => {
       warnings: [{ path: 'a', message: 'w' }],
       tests: { passed: 1, failed: 1 },
     });
-    expect(await call('check', { changes: [{ path: 'a', source: 'x', test: 'x' }] })).toMatchObject({ ok: true });
+    expect(await call('check', { changes: [{ path: 'a', source: 'x', test: 'x' }] })).toMatchObject({
+      ok: true,
+      refused: null,
+    });
+    expect(
+      await call('check', {
+        changes: [
+          { path: 'a', source: 'x' },
+          { path: 'a.b', source: 'x' },
+        ],
+      }),
+    ).toMatchObject({ ok: false, problems: [], refused: { reason: 'invalid_params' } });
     expect(store.current().root).toBe(root);
   });
 });

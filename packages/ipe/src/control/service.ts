@@ -23,6 +23,8 @@ export interface ControlServiceOptions {
     readonly sync: SyncEngine;
     readonly baseDir: string;
     readonly configured?: (mirror: string) => Partial<SyncRequest> | undefined;
+    /** What the mirrors still lack before the node's policies are complete. */
+    readonly missing?: () => readonly string[];
   };
   /** Background jobs, `gc`, `scrub` and `verify` among them; absent: those methods are not offered. */
   readonly upkeep?: Upkeep;
@@ -117,7 +119,7 @@ export function createControlService(options: ControlServiceOptions): ControlSer
       ...subscriptions.handlers,
       ...status,
     },
-    missing: () => [],
+    missing: () => gitops?.missing?.() ?? [],
     writer,
     close: subscriptions.close,
   };

@@ -100,21 +100,25 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
     },
 
     check: async (params, context) => {
-      const fields = readParams(params, ['changes']);
+      const fields = readParams(params, ['changes', 'ref']);
       const changes = readChanges(fields);
-      const compiled = await writer.compile(changes, context.signal);
-      const { problems, failedTests } = faultsOf(compiled);
-      const tests = compiled.flatMap((policy) => policy.tests);
+      const ref = fields.optionalString('ref', revisionLimits);
+      const report = await writer.check(changes, { ...(ref !== undefined && { ref }), signal: context.signal });
+      const { problems, failedTests } = faultsOf(report.compiled);
+      const tests = report.compiled.flatMap((policy) => policy.tests);
+      const refused = report.refused;
       return {
-        ok: problems.length === 0 && failedTests.length === 0,
-        policies: compiled.length,
+        ok: problems.length === 0 && failedTests.length === 0 && refused === null,
+        policies: report.compiled.length,
         problems: problems.map(problemJson),
-        warnings: warningsOf(compiled).map(problemJson),
+        warnings: warningsOf(report.compiled).map(problemJson),
         tests: {
           passed: tests.length - failedTests.length,
           failed: failedTests.length,
           results: tests.map(testJson),
         },
+        // What the tree itself would say: a name that is policy and directory, a version that moved on, a mirror's path.
+        refused: refused && { reason: refused.reason, message: refused.message, ...refused.details },
       };
     },
 

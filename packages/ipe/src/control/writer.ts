@@ -1,9 +1,9 @@
-import { IpeError } from '@ipe/core';
+import { IpeError, isIpeError } from '@ipe/core';
 import type { Author, PolicySnapshot, PolicyStore, TreeChange, UpdateResult } from '@ipe/core/tree';
 import type { Caller } from '../api/method.ts';
 import type { MirrorRegistry } from '../gitops/mirrors.ts';
 import { refuseMirrored } from '../gitops/ownership.ts';
-import { refuseFaulty, warningsOf } from '../policies/report.ts';
+import { faultsOf, refuseFaulty, warningsOf } from '../policies/report.ts';
 import { surroundingsOf } from '../policies/surroundings.ts';
 import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
 import { noPolicy } from './lookup.ts';
@@ -25,6 +25,8 @@ export interface WriteRequest {
   readonly force?: boolean;
   readonly caller: Caller;
   readonly signal?: AbortSignal;
+  /** The changes compiled already, in their order. */
+  readonly compiled?: readonly CompiledPolicy[];
 }
 
 export interface WriteOutcome {
@@ -40,8 +42,17 @@ export interface PolicyWriter {
    *   `not_found`, `invalid_params`, `too_large` from the store. Nothing is changed by any of them.
    */
   write(request: WriteRequest): Promise<WriteOutcome>;
-  /** Compiles and tests against the current root, and stores nothing. */
-  compile(changes: readonly RequestedChange[], signal?: AbortSignal): Promise<readonly CompiledPolicy[]>;
+  /** Compiles, tests and tries against the tree, and stores nothing. */
+  check(
+    changes: readonly RequestedChange[],
+    options?: { readonly ref?: string; readonly signal?: AbortSignal },
+  ): Promise<CheckOutcome>;
+}
+
+export interface CheckOutcome {
+  readonly compiled: readonly CompiledPolicy[];
+  /** Why the tree would not take the changes although they compile; null where it would, or where they do not. */
+  readonly refused: IpeError | null;
 }
 
 export interface PolicyWriterOptions {
@@ -72,38 +83,59 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
     return compiler.compile(texts, { surroundings, ...(signal !== undefined && { signal }) });
   };
 
+  /** What a ref holds now; one that does not exist yet starts from `main`. */
+  const around = async (ref: string | undefined): Promise<PolicySnapshot> =>
+    ref !== undefined && ref !== 'main' && store.refs().some(({ name }) => name === ref)
+      ? store.at(ref)
+      : store.current();
+
+  const write = async (request: WriteRequest): Promise<WriteOutcome> => {
+    const { changes, caller, ref } = request;
+    refuseTwice(changes);
+    const onMain = ref === undefined || ref === 'main';
+    const guarded = registry !== undefined && onMain && request.force !== true ? registry : undefined;
+    const paths = changes.map(({ path }) => path);
+    if (guarded !== undefined) refuseMirrored(guarded, paths);
+    const snapshot = await around(ref);
+    // What cannot succeed is refused before the compiler is asked.
+    await refuseMissing(snapshot, changes);
+    if (request.expectedRoot !== undefined) refuseStale(snapshot, request.expectedRoot);
+    const compiled = request.compiled ?? (await compile(changes, snapshot, request.signal));
+    refuseFaulty(compiled);
+    if (guarded !== undefined) refuseMirrored(guarded, paths);
+    const update = await store.update({
+      changes: treeChanges(changes, compiled),
+      author: authorOf(caller),
+      message: request.message ?? describe(changes),
+      timeMs: clock(),
+      trailers: [['Ipe-Compiler', compiler.version]],
+      ...(ref !== undefined && { ref }),
+      ...(request.expectedRoot !== undefined && { expectedRoot: request.expectedRoot }),
+      ...(request.dryRun === true && { dryRun: true }),
+    });
+    return { update, warnings: warningsOf(compiled), compiled };
+  };
+
   return {
-    compile: (changes, signal) => compile(changes, store.current(), signal),
-    async write(request) {
-      const { changes, caller } = request;
+    write,
+    async check(changes, { ref, signal } = {}) {
       refuseTwice(changes);
-      const onMain = request.ref === undefined || request.ref === 'main';
-      const guarded = registry !== undefined && onMain && request.force !== true ? registry : undefined;
-      const paths = changes.map(({ path }) => path);
-      if (guarded !== undefined) refuseMirrored(guarded, paths);
-      // What cannot succeed is refused before the compiler is asked.
-      await refuseMissing(store, request.ref, changes);
-      if (onMain && request.expectedRoot !== undefined) await refuseStale(store, request.expectedRoot);
-      const around = onMain
-        ? store.current()
-        : await store.at(store.refs().some(({ name }) => name === request.ref) ? request.ref! : 'main');
-      const compiled = await compile(changes, around, request.signal);
-      refuseFaulty(compiled);
-      if (guarded !== undefined) refuseMirrored(guarded, paths);
-      const update = await store.update({
-        changes: treeChanges(changes, compiled),
-        author: authorOf(caller),
-        message: request.message ?? describe(changes),
-        timeMs: clock(),
-        trailers: [['Ipe-Compiler', compiler.version]],
-        ...(request.ref !== undefined && { ref: request.ref }),
-        ...(request.expectedRoot !== undefined && { expectedRoot: request.expectedRoot }),
-        ...(request.dryRun === true && { dryRun: true }),
-      });
-      return { update, warnings: warningsOf(compiled), compiled };
+      const compiled = await compile(changes, await around(ref), signal);
+      const { problems, failedTests } = faultsOf(compiled);
+      if (problems.length > 0 || failedTests.length > 0) return { compiled, refused: null };
+      try {
+        await write({ changes, compiled, dryRun: true, caller: checker, ...(ref !== undefined && { ref }) });
+        return { compiled, refused: null };
+      } catch (error) {
+        if (!isIpeError(error) || error.reason === 'corrupt' || error.reason === 'unavailable') throw error;
+        return { compiled, refused: error };
+      }
     },
   };
 }
+
+/** Stands as the author of changes that are only tried. */
+const checker: Caller = { kind: 'admin', tokenId: 'check', name: 'check' };
 
 /** Whom a commit of this caller is by. */
 export function authorOf(caller: Caller): Author {
@@ -115,27 +147,18 @@ export function authorOf(caller: Caller): Author {
 }
 
 /** The store refuses removals of nothing too; this also names the nearest policy that is there. */
-async function refuseMissing(
-  store: PolicyStore,
-  ref: string | undefined,
-  changes: readonly RequestedChange[],
-): Promise<void> {
-  const removed = changes.filter((change) => 'delete' in change);
-  if (removed.length === 0) return;
-  const snapshot = ref === undefined || ref === 'main' ? store.current() : await store.at(ref);
-  for (const { path } of removed)
-    if ((await snapshot.lookup(path))?.kind !== 'policy') throw await noPolicy(snapshot, path);
+async function refuseMissing(snapshot: PolicySnapshot, changes: readonly RequestedChange[]): Promise<void> {
+  for (const change of changes)
+    if ('delete' in change && (await snapshot.lookup(change.path))?.kind !== 'policy')
+      throw await noPolicy(snapshot, change.path);
 }
 
-async function refuseStale(store: PolicyStore, expectedRoot: string): Promise<void> {
-  const { root, commit } = store.current();
+function refuseStale({ root, commit }: PolicySnapshot, expectedRoot: string): void {
   if (root !== expectedRoot && commit !== expectedRoot)
     throw new IpeError(
       'conflict',
       `the root is \`${root.slice(0, 12)}\`, not \`${expectedRoot.slice(0, 12)}\` as expected; read it again`,
-      {
-        details: { expected: expectedRoot, current: root, current_commit: commit },
-      },
+      { details: { expected: expectedRoot, current: root, current_commit: commit } },
     );
 }
 

@@ -49,6 +49,8 @@ export interface GitOpsService {
   configured(mirror: string): Partial<SyncRequest> | undefined;
   /** `POST /webhooks/git`: no token, authenticated by the shared secret of a repository. */
   readonly routes: readonly Route[];
+  /** Configured repositories of which nothing was ever taken: the node's policies are not complete yet. */
+  missing(): readonly string[];
   /** Resolves once no look is under way or due at once; for tests and draining. */
   settled(): Promise<void>;
 }
@@ -207,6 +209,10 @@ export function createGitOpsService(options: GitOpsServiceOptions): GitOpsServic
         },
       },
     ],
+    missing: () =>
+      watched
+        .filter(({ id }) => (registry.get(id)?.commit ?? null) === null)
+        .map(({ config }) => `first sync of ${parseLocation(config.repository, options.baseDir).shown}`),
     async settled() {
       for (
         let busy = watched.filter(({ running }) => running);

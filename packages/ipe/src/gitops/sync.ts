@@ -2,30 +2,27 @@ import { createHash } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IpeError, isIpeError } from '@ipe/core';
-import type { PolicyStore, Trailers, UpdateResult } from '@ipe/core/tree';
+import type { PolicyStore, UpdateResult } from '@ipe/core/tree';
 import { refuseFaulty, warningsOf } from '../policies/report.ts';
 import { surroundingsOf } from '../policies/surroundings.ts';
 import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
-import { commitSource, loadPolicies, type PolicyDirectory } from './directory.ts';
+import type { PolicyDirectory } from './directory.ts';
 import {
   checkBranch,
   checkDirectory,
   type Git,
-  isAncestor,
   type Mirror,
   mirrorFolder,
   openMirror,
   parseLocation,
   type RemoteAccess,
-  readCommit,
-  resolveCommit,
   type SignatureRequirement,
   type SourceCommit,
-  verifySignature,
 } from './git/index.ts';
 import { isAtOrBelow, type MirrorRecord, type MirrorRegistry, type SyncFailure, type SyncRecord } from './mirrors.ts';
 import { ownedPaths, takeOver } from './ownership.ts';
 import { type ChangedTest, changedTests, planChanges, refuseEmptying } from './plan.ts';
+import { readSource, type SourceState, sourceAuthor, sourceTrailers } from './source.ts';
 import { storedAlready, withKnown } from './stored.ts';
 
 /** What to sync, and how far to go. */
@@ -83,7 +80,7 @@ export interface SyncOutcome {
 export interface SyncEngine {
   /**
    * Brings the owned part of the tree to the state of a commit: everything compiles and every test passes, or nothing
-   * changes. One sync at a time.
+   * changes. Syncs of one repository wait for each other.
    * @throws IpeError `policy_invalid` with every problem; `conflict` for emptied or overlapping places and pinned mirrors;
    *   `forbidden` for refused access or signatures; `not_found`, `unavailable`, `too_large` from the repository.
    */
@@ -120,23 +117,39 @@ export function mirrorId(repository: string, directory: string, prefix: string):
     .slice(0, 12);
 }
 
-export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
-  const { store, compiler, registry, git, clock } = options;
-  let last: Promise<unknown> = Promise.resolve();
-
-  /** One at a time: two syncs of one place would plan against the same state. */
-  const exclusively = <T>(work: () => Promise<T>): Promise<T> => {
-    const result = last.then(work, work);
-    last = result.catch(() => {});
+/** Runs work of one key after the other, in the order it was asked for. */
+function createQueue(): <Result>(key: string, work: () => Promise<Result>) => Promise<Result> {
+  const last = new Map<string, Promise<unknown>>();
+  return (key, work) => {
+    const result = (last.get(key) ?? Promise.resolve()).then(work, work);
+    const settled = result.catch(() => {});
+    last.set(key, settled);
+    void settled.then(() => {
+      if (last.get(key) === settled) last.delete(key);
+    });
     return result;
   };
+}
 
-  const openSource = (request: Pick<SyncRequest, 'repository' | 'directory' | 'prefix' | 'access'>) => {
+/** Key of the queue in which ownership is decided and the tree written: two mirrors must not claim the same at once. */
+const writing = 'tree';
+
+export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
+  const { store, compiler, registry, git, clock } = options;
+  const queue = createQueue();
+  /** Copies that a sync is working on, which may be of repositories that are not mirrored yet. */
+  const inUse = new Set<string>();
+
+  const openSource = (
+    request: Pick<SyncRequest, 'repository' | 'branch' | 'directory' | 'prefix' | 'access'>,
+  ): Opened => {
     const location = parseLocation(request.repository, options.baseDir);
     const directory = checkDirectory(request.directory ?? '');
     const prefix = request.prefix ?? '';
+    const id = mirrorId(location.shown, directory, prefix);
+    const branch = request.branch === undefined ? (registry.get(id)?.branch ?? undefined) : checkBranch(request.branch);
     const mirror = openMirror(git, options.mirrorsDir, location, request.access);
-    return { mirror, directory, prefix, id: mirrorId(location.shown, directory, prefix) };
+    return { mirror, directory, prefix, id, ...(branch !== undefined && { branch }) };
   };
 
   const drift = async (mirror: MirrorRecord): Promise<readonly string[]> => {
@@ -150,14 +163,19 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
   const compileAll = async (
     directory: PolicyDirectory,
     prefix: string,
-    owned: readonly string[],
+    before: readonly string[] | undefined,
     signal: AbortSignal | undefined,
-  ) => {
+  ): Promise<CompiledSet> => {
     const texts: PolicyText[] = directory.policies.map((policy) => ({
       ...policy,
       path: prefix === '' ? policy.path : `${prefix}.${policy.path}`,
     }));
     const snapshot = store.current();
+    const owned = ownedPaths(
+      prefix,
+      texts.map(({ path }) => path),
+      before,
+    );
     const surroundings = surroundingsOf(snapshot, (path) => owned.some((own) => isAtOrBelow(path, own)));
     const known = await storedAlready(snapshot, texts);
     const others = texts.filter(({ path }) => !known.has(path));
@@ -175,10 +193,10 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
   const apply = async (
     request: SyncRequest,
     record: MirrorRecord,
-    source: SourceCommit,
-    trailers: Trailers,
+    state: SourceState,
     compiled: readonly CompiledPolicy[],
   ): Promise<UpdateResult> => {
+    const trailers = sourceTrailers(record.repository, state, request.by, compiler.version);
     for (let attempt = 0; ; attempt++) {
       const snapshot = store.current();
       const { changes, present } = await planChanges(snapshot, record.owned, compiled);
@@ -186,51 +204,39 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
       try {
         return await store.update({
           changes,
-          author: { name: gitName(source.author.name) || 'unknown', email: gitName(source.author.email) },
-          message: source.message === '' ? `Sync ${source.id}` : source.message,
+          author: sourceAuthor(state.commit),
+          message: state.commit.message === '' ? `Sync ${state.commit.id}` : state.commit.message,
           timeMs: clock(),
           trailers,
           expectedRoot: snapshot.root,
           dryRun: request.dryRun === true,
         });
       } catch (error) {
-        if (
-          attempt >= 10 ||
-          !isIpeError(error) ||
-          error.reason !== 'conflict' ||
-          store.current().root === snapshot.root
-        )
-          throw error;
+        const moved = isIpeError(error) && error.reason === 'conflict' && store.current().root !== snapshot.root;
+        if (attempt >= 10 || !moved) throw error;
       }
     }
   };
 
-  const run = async (request: SyncRequest, syncId: string): Promise<SyncOutcome> => {
-    const { mirror, directory, prefix, id } = openSource(request);
+  /** Claims, plans and writes. Ownership is looked at again here: it may have changed while policies were compiled. */
+  const write = async (
+    request: SyncRequest,
+    opened: Opened,
+    state: SourceState,
+    set: CompiledSet,
+  ): Promise<Written> => {
+    const { id, mirror, directory, prefix } = opened;
     const known = registry.get(id);
-    const requested = request.branch === undefined ? (known?.branch ?? undefined) : checkBranch(request.branch);
-    const pin = request.resume === true ? null : (known?.pin ?? null);
-    if (pin !== null && request.pinTo === undefined)
-      throw new IpeError(
-        'conflict',
-        `the mirror of \`${mirror.location.shown}\` is held at commit \`${pin.commit.slice(0, 12)}\` by a rollback; resume it to follow the branch again`,
-        { details: { mirror: id, pinned_commit: pin.commit } },
-      );
-
-    const tip = await mirror.update(requested, request.signal);
-    const commit = request.pinTo === undefined ? tip.commit : await ofBranch(mirror, request.pinTo, tip.commit);
-    const signedBy = request.signature === undefined ? null : await verifySignature(mirror, commit, request.signature);
-    const source = await readCommit(mirror, commit);
-    const files = await loadPolicies(commitSource(mirror, commit, directory));
-    const paths = files.policies.map(({ path }) => (prefix === '' ? path : `${prefix}.${path}`));
-    const owned = ownedPaths(prefix, paths, known?.owned);
+    const owned = ownedPaths(
+      prefix,
+      set.compiled.map(({ path }) => path),
+      known?.owned,
+    );
     const yielding = takeOver(registry, id, owned, request.force === true);
-    const { texts, compiled } = await compileAll(files, prefix, owned, request.signal);
-
-    const record: MirrorRecord = {
+    const claim: MirrorRecord = {
       id,
       repository: mirror.location.shown,
-      branch: requested ?? null,
+      branch: opened.branch ?? null,
       directory,
       prefix,
       owned,
@@ -239,54 +245,57 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
       rootCommit: known?.rootCommit ?? null,
       root: known?.root ?? null,
       syncedAtMs: known?.syncedAtMs ?? null,
-      pin: request.pinTo === undefined ? pin : { commit, by: request.by, sinceMs: clock() },
-      seenCommit: tip.commit,
+      pin: request.resume === true ? null : (known?.pin ?? null),
+      seenCommit: state.tip,
       lastAttemptMs: clock(),
       error: null,
     };
-    const trailers: Trailers = [
-      ['Ipe-Source-Repository', mirror.location.shown],
-      ['Ipe-Source-Branch', tip.branch],
-      ...(directory === '' ? [] : [['Ipe-Source-Directory', directory] as const]),
-      ['Ipe-Source-Commit', commit],
-      ['Ipe-Source-Author-Date', new Date(source.authoredAt * 1000).toISOString()],
-      ...(signedBy === null ? [] : [['Ipe-Source-Signed-By', signedBy] as const]),
-      ['Ipe-Synced-By', request.by],
-      ['Ipe-Compiler', compiler.version],
-    ];
     const drifted = known === undefined ? [] : await drift(known).catch(forgotten);
-    const shared = {
+    // Ownership is claimed before the first write: a crash between the two must not leave an unowned mirror.
+    if (request.dryRun !== true) await registry.save({ mirrors: [...yielding, claim] });
+    const update = await apply(request, claim, state, set.compiled);
+    const pin = request.pinTo === undefined ? claim.pin : { commit: state.commit.id, by: request.by, sinceMs: clock() };
+    const { commit: rootCommit, root } = update;
+    const done: MirrorRecord = { ...claim, pin, commit: state.commit.id, rootCommit, root, syncedAtMs: clock() };
+    if (request.dryRun !== true) await registry.save({ mirrors: [done] });
+    return { update, mirror: done, drifted };
+  };
+
+  const run = async (request: SyncRequest, syncId: string): Promise<SyncOutcome> => {
+    const opened = openSource(request);
+    const { mirror, directory, prefix, id } = opened;
+    refusePinned(request, registry.get(id));
+    const state = await readSource(mirror, {
+      directory,
+      ...(opened.branch !== undefined && { branch: opened.branch }),
+      ...(request.pinTo !== undefined && { commit: request.pinTo }),
+      ...(request.signature !== undefined && { signature: request.signature }),
+      ...(request.signal !== undefined && { signal: request.signal }),
+    });
+    const { texts, compiled } = await compileAll(state.files, prefix, registry.get(id)?.owned, request.signal);
+    const {
+      update,
+      mirror: record,
+      drifted,
+    } = await queue(writing, () => write(request, opened, state, { texts, compiled }));
+    const outcome = {
       syncId,
-      branch: tip.branch,
-      source,
-      signedBy,
+      mirror: record,
+      branch: state.branch,
+      source: state.commit,
+      signedBy: state.signedBy,
+      update,
       policies: compiled.length,
       tests: compiled.reduce((sum, policy) => sum + policy.tests.length, 0),
       warnings: warningsOf(compiled),
+      driftReverted: drifted,
     };
-
-    if (request.dryRun === true) {
-      const update = await apply(request, record, source, trailers, compiled);
-      const changed = new Set(update.changed.map(({ path }) => path));
-      const differing = await changedTests(store.current(), compiler, texts, changed, request.signal);
-      const incoming = new Map(texts.filter(({ path }) => changed.has(path)).map((text) => [text.path, text]));
-      return {
-        ...shared,
-        status: 'dry-run',
-        mirror: record,
-        update,
-        driftReverted: drifted,
-        changedTests: differing,
-        incoming,
-      };
-    }
-    // Ownership is claimed before the first write: a crash between the two must not leave an unowned mirror.
-    await registry.save({ mirrors: [...yielding, { ...record, pin, lastAttemptMs: clock() }] });
-    const update = await apply(request, record, source, trailers, compiled);
-    const done: MirrorRecord = { ...record, commit, rootCommit: update.commit, root: update.root, syncedAtMs: clock() };
-    await registry.save({ mirrors: [done] });
-    const status = update.changed.length === 0 ? 'up-to-date' : 'completed';
-    return { ...shared, status, mirror: done, update, driftReverted: drifted };
+    if (request.dryRun !== true)
+      return { ...outcome, status: update.changed.length === 0 ? 'up-to-date' : 'completed' };
+    const changed = new Set(update.changed.map(({ path }) => path));
+    const incoming = new Map(texts.filter(({ path }) => changed.has(path)).map((text) => [text.path, text]));
+    const differing = await changedTests(store.current(), compiler, texts, changed, request.signal);
+    return { ...outcome, status: 'dry-run', changedTests: differing, incoming };
   };
 
   const recorded = async (request: SyncRequest): Promise<SyncOutcome> => {
@@ -341,29 +350,66 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
     }
   };
 
+  /** Syncs of one repository share its copy, and so wait for each other; those of others go on. */
+  const inTurn = <Result>(request: Pick<SyncRequest, 'repository'>, work: () => Promise<Result>): Promise<Result> => {
+    const folder = mirrorFolder(parseLocation(request.repository, options.baseDir));
+    return queue(folder, async () => {
+      inUse.add(folder);
+      return work().finally(() => inUse.delete(folder));
+    });
+  };
+
   return {
-    sync: (request) => exclusively(() => recorded(request)),
-    look: (request) =>
-      exclusively(async () => {
-        const { mirror, id } = openSource(request);
-        const { commit } = await mirror.update(request.branch, request.signal);
+    sync: async (request) => inTurn(request, () => recorded(request)),
+    look: async (request) =>
+      inTurn(request, async () => {
+        const { mirror, id, branch } = openSource(request);
+        const { commit } = await mirror.update(branch, request.signal);
         const known = registry.get(id);
         if (known !== undefined && known.seenCommit !== commit)
           await registry.save({ mirrors: [{ ...known, seenCommit: commit, lastAttemptMs: clock() }] });
         return commit;
       }),
-    tidy: () =>
-      exclusively(async () => {
-        const wanted = new Set(
-          registry.list().map(({ repository }) => mirrorFolder(parseLocation(repository, options.baseDir))),
-        );
-        const present = await readdir(options.mirrorsDir).catch(() => []);
-        for (const name of present)
-          if (name.endsWith('.git') && !wanted.has(name))
-            await rm(join(options.mirrorsDir, name), { recursive: true, force: true });
-      }),
+    async tidy() {
+      const wanted = new Set(
+        registry.list().map(({ repository }) => mirrorFolder(parseLocation(repository, options.baseDir))),
+      );
+      const present = await readdir(options.mirrorsDir).catch(() => []);
+      for (const name of present)
+        if (name.endsWith('.git') && !wanted.has(name) && !inUse.has(name))
+          await rm(join(options.mirrorsDir, name), { recursive: true, force: true });
+    },
     drift: (mirror) => drift(mirror).catch(forgotten),
   };
+}
+
+interface Opened {
+  readonly mirror: Mirror;
+  readonly id: string;
+  readonly branch?: string;
+  readonly directory: string;
+  readonly prefix: string;
+}
+
+interface CompiledSet {
+  readonly texts: readonly PolicyText[];
+  readonly compiled: readonly CompiledPolicy[];
+}
+
+interface Written {
+  readonly update: UpdateResult;
+  readonly mirror: MirrorRecord;
+  readonly drifted: readonly string[];
+}
+
+function refusePinned(request: SyncRequest, known: MirrorRecord | undefined): void {
+  const pin = known?.pin ?? null;
+  if (known === undefined || pin === null || request.resume === true || request.pinTo !== undefined) return;
+  throw new IpeError(
+    'conflict',
+    `the mirror of \`${known.repository}\` is held at commit \`${pin.commit.slice(0, 12)}\` by a rollback; resume it to follow the branch again`,
+    { details: { mirror: known.id, pinned_commit: pin.commit } },
+  );
 }
 
 /** How many policies an update added, changed and removed. */
@@ -373,22 +419,8 @@ export function countChanges(update: UpdateResult): { added: number; updated: nu
   return count;
 }
 
-/** Resolves the commit of a rollback, which must be one that the branch went through. */
-async function ofBranch(mirror: Mirror, text: string, tip: string): Promise<string> {
-  const commit = await resolveCommit(mirror, text);
-  if (await isAncestor(mirror, commit, tip)) return commit;
-  throw new IpeError('not_found', `commit \`${text}\` is not on the branch that the mirror follows`, {
-    details: { field: 'commit', commit: text },
-  });
-}
-
 /** Where retention has dropped the root of the last sync, there is nothing left to compare with. */
 function forgotten(error: unknown): readonly string[] {
   if (isIpeError(error) && error.reason === 'not_found') return [];
   throw error;
-}
-
-/** A name or address as a Git commit may hold it. */
-function gitName(text: string): string {
-  return text.replace(/[<>\x00-\x1f\x7f]/g, ' ').trim();
 }

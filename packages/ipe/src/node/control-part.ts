@@ -94,7 +94,7 @@ export async function openControlPart(
   const service = createControlService({
     store,
     compiler,
-    gitops: { registry, sync, baseDir, configured: (mirror) => gitops.configured(mirror) },
+    gitops: { registry, sync, baseDir, configured: gitops.configured, missing: gitops.missing },
     upkeep,
     transfers: await openTransfers({ directory: join(layout.root, 'transfers'), ...shared }),
     version,

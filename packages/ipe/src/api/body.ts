@@ -81,5 +81,6 @@ export function discard(request: IncomingMessage): Promise<void> {
 
 /** Media type of a `Content-Type` header without its parameters, lower case; empty where there is none. */
 export function mediaType(header: string | undefined): string {
-  return header === undefined ? '' : header.split(';', 1)[0]!.trim().toLowerCase();
+  if (header === undefined || header === 'application/json') return header ?? '';
+  return header.split(';', 1)[0]!.trim().toLowerCase();
 }

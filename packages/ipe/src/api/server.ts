@@ -4,6 +4,7 @@ import { IpeError } from '@ipe/core';
 import findMyWay from 'find-my-way';
 import type { Authenticator } from '../security/authenticator.ts';
 import { discard, mediaType, readBody } from './body.ts';
+import { Departure } from './departure.ts';
 import { type CallReport, createDispatch, shorten } from './dispatch.ts';
 import { EventStream, subscriptionParams } from './events.ts';
 import { parseJson } from './json.ts';
@@ -50,7 +51,7 @@ interface Arrival {
   readonly authenticator: Authenticator;
   readonly params: Record<string, string>;
   readonly requestId: string | undefined;
-  readonly signal: AbortSignal;
+  readonly departure: Departure;
 }
 
 const planeRoutes = { control: controlRoutes, data: dataRoutes, evaluation: [] } as const;
@@ -61,6 +62,10 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
   const rate = new RateLimiter(limits.requestsPerSecond, options.now);
   const router = makeRouter(options, () => draining);
   const open = new Set<{ drain(): Promise<void> }>();
+  /** Answers handed to the connection and not taken by the client yet, with the time. */
+  const sending = new Map<ServerResponse, number>();
+  const sweep = setInterval(cutStalled, Math.min(1000, limits.stallTimeoutMs));
+  sweep.unref();
   let draining = false;
   let underWay = 0;
   let onIdle: (() => void) | undefined;
@@ -69,16 +74,17 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
 
   function handle(request: IncomingMessage, response: ServerResponse, authenticator: Authenticator): void {
     underWay++;
-    const controller = new AbortController();
+    const departure = new Departure();
     response.once('close', () => {
       underWay--;
-      controller.abort();
+      sending.delete(response);
+      if (!response.writableFinished) departure.leave();
       if (underWay === 0) onIdle?.();
     });
     const requestId = request.headers['x-request-id'];
     if (typeof requestId === 'string') response.setHeader('x-request-id', requestId.slice(0, 256));
     const id = typeof requestId === 'string' ? { requestId: requestId.slice(0, 256) } : { requestId: undefined };
-    answer({ request, response, authenticator, params: {}, signal: controller.signal, ...id }).catch((error) =>
+    answer({ request, response, authenticator, params: {}, departure, ...id }).catch((error) =>
       fail(request, response, error),
     );
   }
@@ -141,7 +147,11 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
       call: (method, params, own) => {
         if (!authenticator.stands(caller)) throw revoked();
         rate.take(caller.tokenId);
-        return dispatch.call(method, params, dispatch.isStreaming(method) ? { ...base, session: own() } : base);
+        return dispatch.call(
+          method,
+          params,
+          dispatch.isStreaming(method) ? { ...contextOf(arrival, caller), session: own() } : base,
+        );
       },
     });
     await keepOpen(session, arrival, caller, () => session.refuse(revoked()));
@@ -223,10 +233,13 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
   function write(response: ServerResponse, status: number, type: string, payload: string | Uint8Array): void {
     response.writeHead(status, { 'content-type': type, 'content-length': Buffer.byteLength(payload) });
     response.end(payload);
-    if (response.writableFinished) return;
-    const stall = setTimeout(() => response.destroy(), limits.stallTimeoutMs);
-    stall.unref();
-    response.once('close', () => clearTimeout(stall));
+    sending.set(response, options.now());
+  }
+
+  /** Cuts off clients that leave their answer unread: one look at all of them is cheaper than a timer for each. */
+  function cutStalled(): void {
+    const since = options.now() - limits.stallTimeoutMs;
+    for (const [response, at] of sending) if (at < since) response.destroy();
   }
 
   async function drain(): Promise<void> {
@@ -237,6 +250,7 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
     });
     for (const session of open) void session.drain();
     await idle;
+    clearInterval(sweep);
   }
 
   return {
@@ -253,8 +267,14 @@ const nobody: Caller = { kind: 'application', tokenId: 'none', name: 'anonymous'
 const revoked = () => new IpeError('unauthenticated', 'the token was revoked or has expired');
 
 function contextOf(arrival: Arrival, caller: Caller): CallContext {
-  const { signal, requestId } = arrival;
-  return requestId === undefined ? { caller, signal } : { caller, signal, requestId };
+  const { departure, requestId } = arrival;
+  const context = {
+    caller,
+    get signal() {
+      return departure.signal;
+    },
+  };
+  return requestId === undefined ? context : Object.assign(context, { requestId });
 }
 
 function makeRouter(

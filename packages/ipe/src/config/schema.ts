@@ -145,12 +145,9 @@ const gitSyncFields = {
   repository: text('Local path or URL of the Git repository that policies come from; absent: no mirror.'),
   branch: text("Branch to follow. Default: the repository's own."),
   directory: text('Directory inside the repository. Default: its root.'),
-  prefix: z
-    .string()
-    .prefault('')
-    .meta({
-      description: 'Place in the policy tree that the mirror owns; empty: the first segments that the repository has.',
-    }),
+  prefix: z.string().prefault('').meta({
+    description: 'Place in the policy tree that the mirror owns; empty: the first segments that the repository has.',
+  }),
   interval: duration('1m', 'How often the repository is asked for news.'),
   webhook_secret_path: text('File with the secret that GitHub or GitLab signs its webhooks with; absent: no webhook.'),
   token_path: text('File with the token for https repositories.'),

@@ -278,7 +278,6 @@ export interface VerifyReport {
   readonly problems: readonly unknown[];
 }
 
-/** What a garbage collection did, or would do: counts of objects, and bytes freed. */
 /** How far sealing all facts again has come. */
 export interface RekeyReport {
   readonly state: 'running' | 'done' | 'idle' | 'failed';
@@ -289,6 +288,7 @@ export interface RekeyReport {
   readonly error?: string;
 }
 
+/** What a garbage collection did, or would do: counts of objects, and bytes freed. */
 export interface CollectReport {
   readonly dry_run: boolean;
   readonly retained_commits: number;
@@ -300,6 +300,15 @@ export interface CollectReport {
   readonly waiting: number;
   readonly deleted: number;
   readonly deleted_bytes: number;
+}
+
+/** An instance of the cluster, as this one knows it. `peer` is the address of its peer listener. */
+export interface Member {
+  readonly id: string;
+  readonly state: string;
+  readonly peer: string | null;
+  readonly linked: boolean;
+  readonly lag?: Readonly<Record<string, { readonly behind: number; readonly ahead: number }>>;
 }
 
 /** What a node keeps of a token: everything but the secret. */

@@ -27,7 +27,7 @@ export const groups: Readonly<Record<string, string>> = {
 /** Headings of `ipe --help`, in their order. */
 export const sections: Readonly<Record<string, readonly string[]>> = {
   'Running a node': ['init', 'serve', 'status', 'config', 'token', 'member', 'audit'],
-  Deciding: ['eval', 'replay'],
+  Deciding: ['eval', 'explain', 'replay'],
   'Writing policies': ['check', 'test', 'fmt', 'apply', 'sync', 'policy'],
   'History of policies': ['log', 'diff', 'restore', 'promote', 'prove'],
   Facts: ['data'],
@@ -78,6 +78,7 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/member-evict.ts'),
   },
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
+  { path: 'explain', summary: 'Ask, and show how every expression came out', load: () => import('./commands/explain.ts') },
   {
     path: 'replay',
     summary: 'Decide again from a receipt, and say what differs',
@@ -98,6 +99,9 @@ export const commands: readonly CommandEntry[] = [
   { path: 'prove', summary: 'Prove that a policy is, or is not, in a root', load: () => import('./commands/prove.ts') },
   { path: 'verify', summary: 'Check the stored policy tree', load: () => import('./commands/verify.ts') },
   { path: 'gc', summary: 'Delete objects that nothing needs any more', load: () => import('./commands/gc.ts') },
+  { path: 'backup', summary: 'Write policies and their history to a file', load: () => import('./commands/backup.ts') },
+  { path: 'export', summary: 'Write policies and their history as a bare Git repository', load: () => import('./commands/export.ts') },
+  { path: 'import', summary: 'Restore a backup or an exported repository', load: () => import('./commands/import.ts') },
   { path: 'sync', summary: 'Mirror policies from a Git repository', load: () => import('./commands/sync.ts') },
   {
     path: 'audit verify',

@@ -21,8 +21,33 @@ interface Options extends NodeOptions, RequestOptions {
 /** Exit codes with `--exit-code`. */
 const exitCodes = { allow: 0, deny: 3, not_applicable: 4 } as const;
 
+/** `ipe eval` */
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  defineQuestion(command, cli, false)
+    .option('--explain', 'show how every expression came out')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  ipe eval prod.deployment --subject user:alice --action deploy --resource deployment:d1 -p resource.environment=production
+  ipe eval prod.deployment.approval --input request.json --explain
+  ipe eval prod --input - --policies policies/ --data facts.yaml --exit-code < request.json`,
+    );
+}
+
+/** `ipe explain`: the same question, with how every expression came out. */
+export function defineExplain(command: Command, cli: Cli): void {
+  defineQuestion(command, cli, true).addHelpText(
+    'after',
+    `
+Examples:
+  ipe explain prod.deployment --subject user:alice --action deploy --resource deployment:d1 -p resource.environment=production
+  ipe explain prod --input request.json --policies policies/ --data facts.yaml`,
+  );
+}
+
+function defineQuestion(command: Command, cli: Cli, isExplained: boolean): Command {
+  return onNode(command)
     .argument('<path>', 'policy, or directory: then every policy below it is asked and any deny denies')
     .option('-s, --subject <type:id>', 'who, such as user:alice')
     .option('-a, --action <name>', 'does what, such as deploy')
@@ -37,7 +62,6 @@ export function define(command: Command, cli: Cli): void {
     .option('--data <file>', 'facts for --policies: YAML or JSON, keys to values')
     .option('--now <time>', 'decide as if at this time (Unix seconds or ISO 8601)', time)
     .option('--root <root>', 'decide at this root, commit or ref')
-    .option('--explain', 'show how every expression came out')
     .addOption(
       new Option('--receipt [kind]', 'show the receipt: everything that the decision depended on').choices([
         'plain',
@@ -46,15 +70,8 @@ export function define(command: Command, cli: Cli): void {
       ]),
     )
     .option('--exit-code', 'exit with 0 on allow, 3 on deny, 4 on not_applicable')
-    .addHelpText(
-      'after',
-      `
-Examples:
-  ipe eval prod.deployment --subject user:alice --action deploy --resource deployment:d1 -p resource.environment=production
-  ipe eval prod.deployment.approval --input request.json --explain
-  ipe eval prod --input - --policies policies/ --data facts.yaml --exit-code < request.json`,
-    )
-    .action(async (path: string, options: Options) => {
+    .action(async (path: string, given: Options) => {
+      const options = isExplained ? { ...given, explain: true } : given;
       const request = await readAccessRequest(cli, options);
       const decision =
         options.policies === undefined

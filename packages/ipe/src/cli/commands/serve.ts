@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
+import { UsageError } from '../failure.ts';
 import { given } from '../values.ts';
 
 interface Options {
@@ -8,6 +9,7 @@ interface Options {
   readonly apply?: string;
   readonly join?: string;
   readonly joinToken?: string;
+  readonly set?: Record<string, string>;
   readonly json?: boolean;
 }
 
@@ -18,6 +20,7 @@ export function define(command: Command, cli: Cli): void {
     .option('--join <address>', 'join the cluster of the member at HOST:PORT, where this node is in none')
     .option('--join-token <token>', 'what `ipe member invite` printed there (default: $IPE_JOIN_TOKEN)')
     .option('--apply <folder>', 'apply a folder of policies once the node is up')
+    .option('--set <key=value>', 'set a key of the configuration, such as cluster.listen=127.0.0.1:7400; may be repeated', setting)
     .option('--json', 'announce readiness as one line of JSON on standard output')
     .addHelpText(
       'after',
@@ -30,13 +33,13 @@ Examples:
   ipe serve
   ipe serve --config ipe.toml --dir /var/lib/ipe
   ipe serve --apply examples/policies
-  IPE_CLUSTER__LISTEN=127.0.0.1:7400 ipe serve
-  IPE_CLUSTER__LISTEN=127.0.0.1:7401 ipe serve --dir .ipe2 --join 127.0.0.1:7400 --join-token ipe_join_...`,
+  ipe serve --set cluster.listen=127.0.0.1:7400
+  ipe serve --set cluster.listen=127.0.0.1:7401 --dir .ipe2 --join 127.0.0.1:7400 --join-token ipe_join_...`,
     )
     .action(async (options: Options) => {
       const { serveNode } = await import('../serve-node.ts');
-      const { config, dir, apply, join, joinToken } = options;
-      cli.exitCode = await serveNode(cli, given({ config, dir, apply, join, joinToken }), (node) => {
+      const { config, dir, apply, join, joinToken, set: flags } = options;
+      cli.exitCode = await serveNode(cli, given({ config, dir, apply, join, joinToken, flags }), (node) => {
         const { addresses, id, directory } = node;
         cli.show(options, { ready: true, instance: id, directory, addresses }, () => {
           cli.out.line(`${cli.out.color.green('ready')}  ${id}  ${cli.out.color.dim(directory)}`);
@@ -46,4 +49,10 @@ Examples:
         cli.io.onReady?.({ directory });
       });
     });
+}
+
+function setting(text: string, before: Record<string, string> | undefined): Record<string, string> {
+  const at = text.indexOf('=');
+  if (at < 1) throw new UsageError(`--set takes key=value, not \`${text}\``);
+  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
 }

@@ -1,0 +1,1 @@
+export { defineExplain as define } from './eval.ts';

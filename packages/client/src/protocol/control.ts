@@ -302,15 +302,6 @@ export interface CollectReport {
   readonly deleted_bytes: number;
 }
 
-/** An instance of the cluster, as this one knows it. `peer` is the address of its peer listener. */
-export interface Member {
-  readonly id: string;
-  readonly state: string;
-  readonly peer: string | null;
-  readonly linked: boolean;
-  readonly lag?: Readonly<Record<string, { readonly behind: number; readonly ahead: number }>>;
-}
-
 /** What a node keeps of a token: everything but the secret. */
 export interface TokenInfo {
   readonly id: string;
@@ -322,10 +313,7 @@ export interface TokenInfo {
   readonly namespaces?: readonly string[];
 }
 
-type Row = Readonly<Record<string, unknown>>;
-type Page = { limit?: number; cursor?: string };
-
-/** Every method of the control plane that answers once. */
+/** An instance of the cluster, as this one knows it. */
 export interface Member {
   readonly id: string;
   /** Origin of its writes: 16 hexadecimal digits. */
@@ -339,6 +327,10 @@ export interface Member {
   readonly lag: Readonly<Record<string, { readonly behind: number; readonly ahead: number }>>;
 }
 
+type Row = Readonly<Record<string, unknown>>;
+type Page = { limit?: number; cursor?: string };
+
+/** Every method of the control plane that answers once. */
 export interface ControlCalls {
   'put-policy': {
     params: {

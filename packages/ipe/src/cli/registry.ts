@@ -78,7 +78,11 @@ export const commands: readonly CommandEntry[] = [
     load: () => import('./commands/member-evict.ts'),
   },
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
-  { path: 'explain', summary: 'Ask, and show how every expression came out', load: () => import('./commands/explain.ts') },
+  {
+    path: 'explain',
+    summary: 'Ask, and show how every expression came out',
+    load: () => import('./commands/explain.ts'),
+  },
   {
     path: 'replay',
     summary: 'Decide again from a receipt, and say what differs',
@@ -100,7 +104,11 @@ export const commands: readonly CommandEntry[] = [
   { path: 'verify', summary: 'Check the stored policy tree', load: () => import('./commands/verify.ts') },
   { path: 'gc', summary: 'Delete objects that nothing needs any more', load: () => import('./commands/gc.ts') },
   { path: 'backup', summary: 'Write policies and their history to a file', load: () => import('./commands/backup.ts') },
-  { path: 'export', summary: 'Write policies and their history as a bare Git repository', load: () => import('./commands/export.ts') },
+  {
+    path: 'export',
+    summary: 'Write policies and their history as a bare Git repository',
+    load: () => import('./commands/export.ts'),
+  },
   { path: 'import', summary: 'Restore a backup or an exported repository', load: () => import('./commands/import.ts') },
   { path: 'sync', summary: 'Mirror policies from a Git repository', load: () => import('./commands/sync.ts') },
   {

@@ -20,7 +20,11 @@ export function define(command: Command, cli: Cli): void {
     .option('--join <address>', 'join the cluster of the member at HOST:PORT, where this node is in none')
     .option('--join-token <token>', 'what `ipe member invite` printed there (default: $IPE_JOIN_TOKEN)')
     .option('--apply <folder>', 'apply a folder of policies once the node is up')
-    .option('--set <key=value>', 'set a key of the configuration, such as cluster.listen=127.0.0.1:7400; may be repeated', setting)
+    .option(
+      '--set <key=value>',
+      'set a key of the configuration, such as cluster.listen=127.0.0.1:7400; may be repeated',
+      setting,
+    )
     .option('--json', 'announce readiness as one line of JSON on standard output')
     .addHelpText(
       'after',

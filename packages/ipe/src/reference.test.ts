@@ -77,7 +77,8 @@ test('docs/reference/limits.md states every bound as the code has it', async () 
       ['one record of the log (a transaction is one record)', recordBytesMax, 'bytes'],
     ],
     Policies: [
-      ['text of a policy or test document (characters)', yamlLimits.textLengthMax],
+      ['text of a policy (characters)', yamlLimits.policyLengthMax],
+      ['text of a test document (characters)', yamlLimits.textLengthMax],
       ['nesting of a document', yamlLimits.depthMax],
       ['values of a document, aliases followed', yamlLimits.valuesMax],
       ['match conditions, variables, validations: each', listLengthMax],
@@ -92,7 +93,7 @@ test('docs/reference/limits.md states every bound as the code has it', async () 
     Decisions: [
       ['nesting of a request', requestLimits.depthMax],
       ['values of a request', requestLimits.valuesMax],
-      ['a text of a request (characters)', requestLimits.textLengthMax],
+      ['text of a request, names and strings together (characters)', requestLimits.textLengthMax],
       ['work of one policy, unless `max_cost` says otherwise', defaultStepBudget, 'steps'],
       ['passes over cold facts', passesMax],
       ['policies explained at once', explainedMax],

@@ -2,6 +2,7 @@
 import { fork, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 
@@ -46,7 +47,8 @@ export async function startRedis(b, appendfsync) {
     server.kill('SIGTERM');
     await once(server, 'exit');
   });
-  const { createClient } = await import('redis');
+  // A dependency of the package that talks to Redis, not of the workspace.
+  const { createClient } = createRequire(new URL('../../packages/ipe/package.json', import.meta.url))('redis');
   for (let attempt = 0; ; attempt++) {
     const client = createClient({ socket: { path: socket, reconnectStrategy: false } }).on('error', () => {});
     try {

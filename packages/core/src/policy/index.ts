@@ -21,6 +21,7 @@ export {
   compilePolicy,
   isCompiledFrom,
 } from './compile.ts';
+export { CoverageCollector, type CoverageOutcome, type CoverageReport, type UncoveredPart } from './coverage.ts';
 export {
   type FailurePolicy,
   failurePolicies,

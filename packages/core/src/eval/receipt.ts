@@ -49,14 +49,14 @@ export interface ReceiptSignature {
   /** Names the key, so that a verifier can find it. */
   readonly key: string;
   readonly algorithm: 'Ed25519';
-  /** Over the UTF-8 bytes of `receiptBytes`; base64. */
+  /** Over `receiptBytes`; base64url. */
   readonly value: string;
 }
 
 /** Signs receipts; the key stays where it is. */
 export interface ReceiptSigner {
   readonly key: string;
-  /** Ed25519 (RFC 8032) over `bytes`, in base64. */
+  /** Ed25519 (RFC 8032) over `bytes`, in base64url. */
   sign(bytes: Uint8Array): string;
 }
 

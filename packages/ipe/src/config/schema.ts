@@ -206,6 +206,13 @@ const evaluationPlane = table('Decisions.', {
     'plain',
     'Receipt of a decision whose request does not name one.',
   ),
+  decision_log: choice(
+    ['none', 'audits', 'denials', 'all'],
+    'audits',
+    'Decisions written to `audit/decisions`: none, those that an `Audit` policy found fault with, denials besides, or all.',
+  ),
+  decision_log_max_bytes: size('64MiB', 'Size at which a file of the decision log is closed and the next one begun.'),
+  decision_log_keep: count(20, 'Files of the decision log kept.', { min: 1, max: 100_000, unit: 'files' }),
   search: z
     .record(
       z.string().min(1),

@@ -50,7 +50,10 @@ export interface DecisionRecord {
   readonly root: string;
   readonly request: EvaluationRequest;
   readonly outcome: Outcome;
+  /** The receipt that the caller got, if any. */
   readonly receipt: Receipt | null;
+  /** A plain receipt, made when asked for. */
+  readonly describe: () => Receipt;
 }
 
 export interface EvaluatorOptions {
@@ -133,16 +136,21 @@ export class Evaluator {
   }
 
   #finish(question: Question, scope: Scope, outcome: Outcome): Answer {
-    const receipt = this.#receipt(question, scope, outcome);
+    const { receipt: kind } = question;
+    const receipt = kind === 'none' ? null : this.#receipt(question, scope, outcome, kind);
     const { path, request, snapshot } = question;
-    this.#options.onDecision?.({ path, root: snapshot.root, request, outcome, receipt });
+    const describe = () => this.#receipt(question, scope, outcome, 'plain');
+    this.#options.onDecision?.({ path, root: snapshot.root, request, outcome, receipt, describe });
     const { decision, reasons, warnings, errors } = outcome;
     return { decision, reasons, warnings, errors, receipt };
   }
 
-  #receipt(question: Question, scope: Scope, outcome: Outcome): Receipt | null {
-    const { receipt: kind, path, request, snapshot } = question;
-    if (kind === 'none') return null;
+  #receipt(
+    { path, request, snapshot }: Question,
+    scope: Scope,
+    outcome: Outcome,
+    kind: Exclude<ReceiptKind, 'none'>,
+  ): Receipt {
     const { primitives, newId, engine, instance, signer } = this.#options;
     const { root, commit } = snapshot;
     return makeReceipt(

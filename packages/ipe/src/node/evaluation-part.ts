@@ -1,25 +1,32 @@
 import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
+import type { ReceiptSigner } from '@ipe/core/eval';
 import type { PolicyStore } from '@ipe/core/tree';
 import { verifySignature } from '../cluster/identity.ts';
 import type { Config } from '../config/index.ts';
 import {
+  createDecisionLog,
   createEvaluationService,
+  type DecisionLog,
   type EvaluationConfig,
   type EvaluationService,
   type FactsSource,
 } from '../evaluation/index.ts';
 import { nodePrimitives } from '../repository/index.ts';
+import { openAuditLog } from '../security/audit.ts';
 import type { PartsContext } from './start.ts';
 
 /** The evaluation plane over the node's policies and facts. */
-export function openEvaluationPart(
+export async function openEvaluationPart(
   context: PartsContext,
   policies: PolicyStore,
   facts: FactsSource,
   missing: () => readonly string[],
-): EvaluationService {
+): Promise<EvaluationService> {
   const { config, identity, version, log, metrics } = context;
+  const signer = { key: identity.signing.publicKey, sign: (bytes: Uint8Array) => identity.signing.sign(bytes) };
+  const decisions = await openDecisionLog(context, signer);
   const counts = { allow: 0, deny: 0, not_applicable: 0 };
   const service = createEvaluationService({
     policies,
@@ -31,12 +38,13 @@ export function openEvaluationPart(
     config: evaluationConfigOf(config),
     version,
     instance: identity.id,
-    signer: { key: identity.signing.publicKey, sign: (bytes) => identity.signing.sign(bytes) },
+    signer,
     verifier: (key, bytes, signature) =>
       key === identity.signing.publicKey ? verifySignature(key, bytes, signature) : undefined,
     verifyPrograms: config.control_plane.role === 'follower',
-    onDecision: ({ outcome }) => {
-      counts[outcome.decision]++;
+    onDecision: (decision) => {
+      counts[decision.outcome.decision]++;
+      decisions.record(decision);
     },
     reportInternal: (id, error) => log.error({ id, err: error }, 'internal error'),
     missing,
@@ -53,6 +61,23 @@ export function openEvaluationPart(
     read: () => service.counters().bytes,
   });
   return service;
+}
+
+/** The decision log beside the audit trail, in a folder of its own. */
+async function openDecisionLog(context: PartsContext, signer: ReceiptSigner): Promise<DecisionLog> {
+  const { config, layout, log, onClose } = context;
+  const plane = config.evaluation_plane;
+  const trail = await openAuditLog({
+    directory: join(layout.audit, 'decisions'),
+    maxBytes: plane.decision_log_max_bytes,
+    keep: plane.decision_log_keep,
+    now: () => Date.now(),
+    onError: (error) => log.error({ err: error }, 'the decision log cannot be written'),
+  });
+  onClose('decision log file', () => trail.close());
+  const decisions = createDecisionLog({ trail, mode: plane.decision_log, signer });
+  onClose('decision log', () => decisions.close());
+  return decisions;
 }
 
 /** `[evaluation_plane]` as the plane takes it. */

@@ -28,7 +28,7 @@ export const openParts: OpenParts = async (context) => {
       refuses_writes: data.engine.fence?.message ?? null,
     },
   }));
-  const evaluation = openEvaluationPart(context, control.store, data.facts, () => []);
+  const evaluation = await openEvaluationPart(context, control.store, data.facts, () => []);
   await control.start();
   // Facts in memory are gone after a restart, and tokens must not be.
   const isKept = context.config.predicate_service.data_plane.backend !== 'memory';

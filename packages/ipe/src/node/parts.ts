@@ -1,3 +1,4 @@
+import { aloneHandlers } from './alone.ts';
 import { isClustered, openClusterPart } from './cluster-part.ts';
 import { openControlPart } from './control-part.ts';
 import { openDataPart } from './data-part.ts';
@@ -19,7 +20,8 @@ export const openParts: OpenParts = async (context) => {
       peers: (count, token, signal) => replication.peersHold(count, token, signal),
     });
   }
-  const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...cluster?.handlers };
+  const members = cluster?.handlers ?? aloneHandlers(context.identity);
+  const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...members };
   const control = await openControlPart({ ...context, controlExtra }, async () => ({
     ...context.describe(),
     cluster: cluster?.describe() ?? null,

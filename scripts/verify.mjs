@@ -14,6 +14,11 @@ const checks = [
   { name: 'types of tests', program: 'typescript/bin/tsc', args: ['-p', 'tsconfig.tests.json'] },
   { name: 'imports', program: '../scripts/check-imports.mjs', args: [] },
   { name: 'lockfile', program: '../scripts/complete-lockfile.mjs', args: ['--check'] },
+  ...['client', 'core', 'ipe'].map((name) => ({
+    name: `package ${name}`,
+    program: 'publint/src/cli.js',
+    args: [join('packages', name)],
+  })),
   { name: 'dead code', program: 'knip/bin/knip.js', args: ['--no-progress'] },
 ];
 

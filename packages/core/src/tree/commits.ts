@@ -100,11 +100,6 @@ export function describeVersion(id: ObjectId, commit: Commit): PolicyVersion {
   };
 }
 
-/** Time as commits keep it: whole seconds, in milliseconds. */
-export function commitTimeMs(timeMs: number): number {
-  return Math.floor(timeMs / 1000) * 1000;
-}
-
 function ident(author: Author, timeMs: number): Ident {
   return { name: author.name, email: author.email, timeSeconds: Math.floor(timeMs / 1000) };
 }

@@ -6,7 +6,7 @@ export {
   openEngine,
   type ReplicationView,
 } from './engine.ts';
-export { type Entry, entryOf } from './entry.ts';
+export type { Entry } from './entry.ts';
 export { openFacts } from './facts.ts';
 export { Freshness } from './freshness.ts';
 export { type KeyPattern, readPattern } from './pattern.ts';

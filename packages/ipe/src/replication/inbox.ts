@@ -80,7 +80,10 @@ export class Inbox {
       }
     }
     this.received++;
-    if (records.length === 0) return onAnnounced(batch.namespace, batch.origin);
+    if (records.length === 0) {
+      onAnnounced(batch.namespace, batch.origin);
+      return;
+    }
     const accepted = member.state === 'active' ? records : records.filter((record) => isAccepted(member, record));
     if (accepted.length < records.length) {
       this.#reject('evicted', new IpeError('forbidden', `\`${batch.origin}\` was evicted before it wrote this`));

@@ -6,7 +6,7 @@ export {
   restoreBackup,
   writeBackup,
 } from './backup.ts';
-export { type ExportReport, exportRepository, type RepositoryContent, readRepository } from './bare.ts';
-export { type BundleReport, readBundle, writeBundle } from './bundle.ts';
+export { type ExportReport, exportRepository, type RepositoryContent } from './bare.ts';
+export { type BundleReport, writeBundle } from './bundle.ts';
 export { openPolicyRepository, type PolicyRepositoryOptions } from './open.ts';
 export { nodePrimitives, zlibCodec } from './primitives.ts';

@@ -92,7 +92,10 @@ class Node {
     if (effect.type === 'mismatch' || effect.type === 'whole') return;
     const peer = [...this.links].find((node) => node.origin === effect.peer);
     if (effect.type === 'ask') {
-      if (!peer) return this.step({ type: 'ask-failed', peer: effect.peer });
+      if (!peer) {
+        this.step({ type: 'ask-failed', peer: effect.peer });
+        return;
+      }
       peer.step({ type: 'reported', report: this.report(), isAnswer: false });
       this.step({ type: 'reported', report: peer.report(), isAnswer: true });
     } else if (effect.type === 'pull') {

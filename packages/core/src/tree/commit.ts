@@ -15,8 +15,8 @@ import {
   del,
   encodeDeletedRow,
   encodeDirectoryRow,
+  encodeIndexTag,
   encodePolicyRow,
-  encodeRef,
   metadataKeys,
   put,
   rowKey,
@@ -100,17 +100,20 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
   const kind = move.from.kind;
   operations.push(
     put('metadata', metadataKeys.format, ascii(String(storeFormat))),
-    put('metadata', metadataKeys.ref(move.ref), encodeRef({ kind, commit: move.commit })),
+    ...state.refOperations(move.ref, { kind, commit: move.commit }),
   );
   const { root, timeMs, generation } = record;
   const head: Head = { name: move.ref, kind, commit: move.commit, root, timeMs, generation };
   let indexChange: IndexChange | undefined;
+  let { deleted } = state;
   if (move.ref === mainRef) {
     indexChange = await planIndexChange(state, move, policies, directories);
-    operations.push(...indexRows(move, indexChange, policies));
+    deleted += deletedChange(move, policies);
+    for (const operation of indexRows(move, indexChange, policies, deleted)) operations.push(operation);
   }
   await state.commit(operations, () => {
     state.heads.set(move.ref, head);
+    state.deleted = deleted;
     if (indexChange !== undefined) state.live.apply(root, move.commit, indexChange);
     for (const object of move.objects) state.objects.remember(object);
     for (const id of ids) state.condemned.delete(id);
@@ -133,11 +136,25 @@ function finalStates(records: readonly CommitRecord[]): {
   return { policies, directories };
 }
 
-function describeChanges(move: Move, after: ReadonlyMap<string, ChainState>): ChangedPolicy[] {
+/** States before the first of a move's records. */
+function firstStates(move: Move): Map<string, ChainState | null> {
   const first = new Map<string, ChainState | null>();
   for (const [, record] of move.records) {
     for (const [path, before] of record.policies) if (!first.has(path)) first.set(path, before);
   }
+  return first;
+}
+
+/** How many rows of removed policies a move adds. */
+function deletedChange(move: Move, after: ReadonlyMap<string, ChainState>): number {
+  let change = 0;
+  for (const before of firstStates(move).values()) if (before?.deleted === true) change--;
+  for (const state of after.values()) if (state.deleted) change++;
+  return change;
+}
+
+function describeChanges(move: Move, after: ReadonlyMap<string, ChainState>): ChangedPolicy[] {
+  const first = firstStates(move);
   const changed: ChangedPolicy[] = [];
   for (const [path, sides] of move.comparison.policies) {
     const before = first.get(path) ?? null;
@@ -186,7 +203,11 @@ async function planIndexChange(
     if (hash === undefined) throw inconsistent(path);
     nodes.set(path, { hash, ...after });
   }
-  return { put: puts.map((info) => ({ ...info, program: programs.get(info.hash)! })), removed, directories: nodes };
+  // Fields in one order everywhere: all infos then share one hidden class.
+  const put = puts.map(({ kind, path, hash, version, test, updatedAtMs }): PolicyInfo => {
+    return { kind, path, hash, version, program: programs.get(hash)!, test, updatedAtMs };
+  });
+  return { put, removed, directories: nodes };
 }
 
 /** A path that was changed and changed back stands as it stood, at a later version. */
@@ -199,8 +220,9 @@ function indexRows(
   move: Move,
   change: IndexChange,
   states: ReadonlyMap<string, ChainState>,
+  deleted: number,
 ): KvOperation<PolicyFamily>[] {
-  const operations = [put('metadata', metadataKeys.index, ascii(move.commit))];
+  const operations = [put('metadata', metadataKeys.index, encodeIndexTag({ commit: move.commit, deleted }))];
   for (const [id, record] of move.records)
     operations.push(put('metadata', metadataKeys.chain(record.generation), ascii(id)));
   for (const info of change.put) {

@@ -171,7 +171,7 @@ async function deletionOf(state: StoreState, { id, key, stored }: Doomed): Promi
   if (latest !== undefined && fromAscii(latest) === id)
     operations.push(del('metadata', metadataKeys.root(commit.tree)));
   const bytes = await state.kv.get('metadata', metadataKeys.commit(id));
-  const record = bytes === undefined ? undefined : decodeRecord(state.primitives, state.codec, bytes);
+  const record = bytes === undefined ? undefined : decodeRecord(state.primitives, state.codec, id, bytes);
   if (record !== undefined && (await state.records.chainAt(record.generation)) === id) {
     operations.push(del('metadata', metadataKeys.chain(record.generation)));
   }

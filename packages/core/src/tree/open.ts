@@ -9,17 +9,20 @@ import {
   type DirectoryRow,
   decodeDeletedRow,
   decodeDirectoryRow,
+  decodeIndexTag,
   decodePolicyRow,
   decodeRef,
   del,
   encodeDeletedRow,
   encodeDirectoryRow,
+  encodeIndexTag,
   encodePolicyRow,
   fromAscii,
   metadataKeys,
   type PolicyRow,
   prefixRange,
   put,
+  refsDigest,
   rowKey,
   type StoredRef,
   storeFormat,
@@ -44,7 +47,9 @@ export async function openPolicyStore(options: PolicyStoreOptions): Promise<Poli
 export async function loadState(options: PolicyStoreOptions): Promise<StoreState> {
   const state = new StoreState(options);
   await checkFormat(state);
-  for (const [name, ref] of await readRefs(state)) state.heads.set(name, await readHead(state, name, ref));
+  const refs = await readRefs(state);
+  for (const [name, ref] of refs) state.heads.set(name, await readHead(state, name, ref));
+  await checkRefs(state, refs);
   for await (const [key, value] of state.kv.entries('metadata', prefixRange('condemned/'))) {
     state.condemned.set(fromAscii(key).slice('condemned/'.length), Number(fromAscii(value)));
   }
@@ -70,6 +75,18 @@ async function readRefs(state: StoreState): Promise<Map<string, StoredRef>> {
   return refs;
 }
 
+/** Where refs are not those that were written last, none of them can be told to be right: all answer `corrupt`. */
+async function checkRefs(state: StoreState, refs: ReadonlyMap<string, StoredRef>): Promise<void> {
+  const stored = await state.kv.get('metadata', metadataKeys.refs);
+  if (stored === undefined && refs.size === 0) return;
+  if (stored !== undefined && fromAscii(stored) === fromAscii(refsDigest(state.primitives, refs))) return;
+  const message = 'the refs do not match their digest: one is lost or damaged; restore the store from a backup';
+  const damage = new IpeError('corrupt', message, { details: { object: 'refs', problem: 'damaged' } });
+  state.refsDamage = damage;
+  for (const head of [emptyHead, ...state.heads.values()])
+    state.heads.set(head.name, { ...head, commit: null, damage });
+}
+
 async function readHead(state: StoreState, name: string, { commit, kind }: StoredRef): Promise<Head> {
   try {
     const { tree } = await state.records.commit(commit);
@@ -90,8 +107,8 @@ interface StoredIndex {
 }
 
 async function readRows(state: StoreState, head: Head): Promise<StoredIndex> {
-  const tag = await state.kv.get('metadata', metadataKeys.index);
-  const stale = tag === undefined ? head.commit !== null : fromAscii(tag) !== head.commit;
+  const tag = decodeIndexTag(await state.kv.get('metadata', metadataKeys.index));
+  const stale = (tag?.commit ?? null) !== head.commit;
   const index: StoredIndex = {
     policies: new Map(),
     directories: new Map(),
@@ -109,9 +126,13 @@ async function readRows(state: StoreState, head: Head): Promise<StoredIndex> {
       const directory = decodeDirectoryRow(path, value);
       if (directory !== undefined) index.directories.set(path, directory);
       row = directory;
-    } else row = decodeDeletedRow(path, value);
+    } else if (text[0] === 'x') {
+      row = decodeDeletedRow(path, value);
+      state.deleted++;
+    }
     if (row === undefined) index.problem ??= `the row of \`${path}\` is damaged`;
   }
+  if (tag !== undefined && tag.deleted !== state.deleted) index.problem ??= 'rows of removed policies are missing';
   return index;
 }
 
@@ -175,6 +196,7 @@ async function warmIndex(state: StoreState): Promise<void> {
   const rebuilt = await rebuildRows(state, head, tree);
   state.live = fill(head, tree, rebuilt.index);
   state.indexRebuilt = problem;
+  state.deleted = rebuilt.deleted;
   // With a directory missing the rows would not be whole: they are kept in memory and built again when it is back.
   if (tree.damages.size === 0) {
     await state.kv.write(rebuilt.operations);
@@ -227,11 +249,15 @@ export async function rebuildRows(
   state: StoreState,
   head: Head,
   tree: WalkedTree,
-): Promise<{ index: Pick<StoredIndex, 'policies' | 'directories'>; operations: KvOperation<PolicyFamily>[] }> {
+): Promise<{
+  index: Pick<StoredIndex, 'policies' | 'directories'>;
+  deleted: number;
+  operations: KvOperation<PolicyFamily>[];
+}> {
   const index = { policies: new Map<string, PolicyRow>(), directories: new Map<string, DirectoryRow>() };
   const operations: KvOperation<PolicyFamily>[] = [];
   for await (const [key] of state.kv.entries('path_index')) operations.push(del('path_index', key));
-  if (head.commit === null) return { index, operations };
+  if (head.commit === null) return { index, deleted: 0, operations };
   const states = await state.records.statesAt(head.commit);
   const policies = [...tree.nodes].flatMap(([path, node]) => (node.kind === 'policy' ? [{ path, ...node }] : []));
   for (let at = 0; at < policies.length; at += 256) {
@@ -256,8 +282,10 @@ export async function rebuildRows(
     index.directories.set(path, row);
     operations.push(put('path_index', rowKey('d', path), encodeDirectoryRow(path, row)));
   }
-  for (const [path, { version, updatedAtMs, deleted }] of states.policies) {
-    if (!deleted) continue;
+  let deleted = 0;
+  for (const [path, { version, updatedAtMs, deleted: isDeleted }] of states.policies) {
+    if (!isDeleted) continue;
+    deleted++;
     operations.push(put('path_index', rowKey('x', path), encodeDeletedRow(path, version, updatedAtMs)));
   }
   for (let id: ObjectId | undefined = head.commit; id !== undefined; ) {
@@ -265,6 +293,6 @@ export async function rebuildRows(
     operations.push(put('metadata', metadataKeys.chain(record.generation), ascii(id)));
     id = (await state.records.isShallow(id)) ? undefined : record.parents[0];
   }
-  operations.push(put('metadata', metadataKeys.index, ascii(head.commit)));
-  return { index, operations };
+  operations.push(put('metadata', metadataKeys.index, encodeIndexTag({ commit: head.commit, deleted })));
+  return { index, deleted, operations };
 }

@@ -94,7 +94,7 @@ export class Records {
   }
 
   encode(id: ObjectId, record: CommitRecord): KvOperation<PolicyFamily> {
-    return put('metadata', metadataKeys.commit(id), encodeRecord(this.#primitives, this.#codec, record));
+    return put('metadata', metadataKeys.commit(id), encodeRecord(this.#primitives, this.#codec, id, record));
   }
 
   async commit(id: ObjectId): Promise<Commit> {
@@ -236,7 +236,7 @@ export class Records {
     const cached = this.#cache.get(id);
     if (cached !== undefined) return cached;
     const bytes = await this.#kv.get('metadata', metadataKeys.commit(id));
-    const record = bytes === undefined ? undefined : decodeRecord(this.#primitives, this.#codec, bytes);
+    const record = bytes === undefined ? undefined : decodeRecord(this.#primitives, this.#codec, id, bytes);
     if (record !== undefined) this.#cache.set(id, record);
     return record;
   }

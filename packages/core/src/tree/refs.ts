@@ -2,7 +2,7 @@ import { IpeError } from '../errors.ts';
 import { applyMove, makeCommit } from './commit.ts';
 import { compareRoots } from './compare.ts';
 import { comparePaths } from './paths.ts';
-import { type CommitRecord, del, encodeRef, metadataKeys, put } from './rows.ts';
+import type { CommitRecord } from './rows.ts';
 import { type Head, mainRef, type StoreState } from './state.ts';
 import type { CommitMeta, ObjectId, RefInfo, Revision, UpdateResult } from './types.ts';
 import { checkExpectedRoot, checkRefName, startingHead, unchanged } from './update.ts';
@@ -30,8 +30,8 @@ export async function pinRef(state: StoreState, name: string, at: Revision): Pro
   const record = await state.records.get(at.commit);
   const { root, timeMs, generation } = record;
   const head: Head = { name, kind: 'pin', commit: at.commit, root, timeMs, generation };
-  const row = put('metadata', metadataKeys.ref(name), encodeRef({ kind: 'pin', commit: at.commit }));
-  await state.commit([row], () => state.heads.set(name, head));
+  const operations = state.refOperations(name, { kind: 'pin', commit: at.commit });
+  await state.commit(operations, () => state.heads.set(name, head));
   return { name, kind: 'pin', commit: at.commit, root, timeMs };
 }
 
@@ -39,7 +39,7 @@ export async function pinRef(state: StoreState, name: string, at: Revision): Pro
 export async function dropRef(state: StoreState, name: string): Promise<void> {
   if (name === mainRef) throw new IpeError('invalid_params', '`main` is what the node serves and cannot be dropped');
   state.head(name);
-  await state.commit([del('metadata', metadataKeys.ref(name))], () => state.heads.delete(name));
+  await state.commit(state.refOperations(name, null), () => state.heads.delete(name));
 }
 
 /** What a commit made by `promote` or `restore` says unless told otherwise. */

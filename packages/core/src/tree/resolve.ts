@@ -1,6 +1,6 @@
 import { fromHex, toHex } from '../bytes/index.ts';
 import { IpeError } from '../errors.ts';
-import { type Commit, decodeCommit } from '../git/index.ts';
+import { type Commit, decodeCommit, isObjectId } from '../git/index.ts';
 import { versionOf } from './commits.ts';
 import { nearest } from './paths.ts';
 import { fromAscii, metadataKeys, prefixRange } from './rows.ts';
@@ -18,6 +18,7 @@ export async function resolveRevision(state: StoreState, text: string): Promise<
   if (typeof text !== 'string' || text === '' || text.length > 256) {
     throw new IpeError('invalid_params', 'a revision is the name of a ref, or a root, commit or version id');
   }
+  if (state.refsDamage !== undefined) throw state.refsDamage;
   if (text === 'main' || state.heads.has(text)) {
     const { commit, root } = state.head(text);
     return { kind: 'ref', name: text, commit, root };
@@ -46,7 +47,8 @@ async function candidates(state: StoreState, prefix: string): Promise<Revision[]
   }
   for await (const [key, value] of state.kv.entries('metadata', { ...prefixRange(`root/${prefix}`), limit: 8 })) {
     const root = fromAscii(key).slice('root/'.length);
-    const commit = fromAscii(value);
+    const commit = value.length === 64 ? fromAscii(value) : '';
+    if (!isObjectId(commit)) continue;
     if (root !== state.live.root && !state.condemned.has(commit))
       found.push({ kind: 'root', name: root, commit, root });
   }

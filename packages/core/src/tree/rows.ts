@@ -13,6 +13,8 @@ export const metadataKeys = {
   format: ascii('format'),
   /** Root commit that the rows of `path_index` describe. */
   index: ascii('index'),
+  /** Digest of all refs: a ref that is lost, altered or in another's place is noticed. */
+  refs: ascii('refs'),
   ref: (name: string) => ascii(`ref/${name}`),
   /** Derived facts about a root commit: `CommitRecord`. */
   commit: (id: ObjectId) => ascii(`commit/${id}`),
@@ -58,6 +60,24 @@ export function fromAscii(bytes: Uint8Array): string {
   let text = '';
   for (let i = 0; i < bytes.length; i++) text += String.fromCharCode(bytes[i]!);
   return text;
+}
+
+// ---- index tag --------------------------------------------------------------------------------------------------------
+
+/** Says what the index rows describe: the root commit, and how many removed policies have a row (the tree does not know). */
+export interface IndexTag {
+  readonly commit: ObjectId;
+  readonly deleted: number;
+}
+
+export function encodeIndexTag({ commit, deleted }: IndexTag): Uint8Array {
+  return ascii(`${commit} ${deleted}`);
+}
+
+/** Undefined where it is absent or damaged. */
+export function decodeIndexTag(bytes: Uint8Array | undefined): IndexTag | undefined {
+  const match = bytes === undefined ? null : /^([0-9a-f]{64}) (\d+)$/.exec(fromAscii(bytes));
+  return match === null ? undefined : { commit: match[1]!, deleted: Number(match[2]) };
 }
 
 // ---- index rows -----------------------------------------------------------------------------------------------------
@@ -171,15 +191,21 @@ export interface CommitRecord {
   readonly base?: true;
 }
 
-/** JSON, zlib: its checksum (RFC 1950) finds damage. */
-export function encodeRecord(primitives: Primitives, codec: Codec, record: CommitRecord): Uint8Array {
-  return codec.deflate(primitives.utf8Encode(JSON.stringify(record)));
+/** The commit's id and the record as JSON, zlib: its checksum (RFC 1950) finds damage. */
+export function encodeRecord(primitives: Primitives, codec: Codec, commit: ObjectId, record: CommitRecord): Uint8Array {
+  return codec.deflate(primitives.utf8Encode(JSON.stringify([commit, record])));
 }
 
-/** Undefined where the record is damaged: it can be derived again. */
-export function decodeRecord(primitives: Primitives, codec: Codec, bytes: Uint8Array): CommitRecord | undefined {
+/** Undefined where the record is damaged or another commit's: it can be derived again. */
+export function decodeRecord(
+  primitives: Primitives,
+  codec: Codec,
+  commit: ObjectId,
+  bytes: Uint8Array,
+): CommitRecord | undefined {
   try {
-    return JSON.parse(primitives.utf8Decode(codec.inflate(bytes, 1 << 30))) as CommitRecord;
+    const [of, record] = JSON.parse(primitives.utf8Decode(codec.inflate(bytes, 1 << 30))) as [string, CommitRecord];
+    return of === commit ? record : undefined;
   } catch {
     return undefined;
   }
@@ -205,4 +231,10 @@ export function decodeRef(name: string, bytes: Uint8Array): StoredRef {
     throw new IpeError('corrupt', `ref \`${name}\` is damaged; restore the store from a backup`, { details });
   }
   return { kind: match[1] as 'branch' | 'pin', commit: match[2]! };
+}
+
+/** Digest of a set of refs, in name order. */
+export function refsDigest(primitives: Primitives, refs: ReadonlyMap<string, StoredRef>): Uint8Array {
+  const lines = [...refs].map(([name, { kind, commit }]) => `${name} ${kind} ${commit}\n`).sort();
+  return ascii(toHex(primitives.sha256(ascii(lines.join('')))));
 }

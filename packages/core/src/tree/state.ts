@@ -6,7 +6,7 @@ import { LruCache } from './lru.ts';
 import { ObjectStore } from './objects.ts';
 import { type IndexNode, LivePathIndex } from './path-index.ts';
 import { noStates, Records, type States } from './records.ts';
-import { decodeDeletedRow, rowKey } from './rows.ts';
+import { decodeDeletedRow, del, encodeRef, metadataKeys, put, refsDigest, rowKey, type StoredRef } from './rows.ts';
 import { Snapshot, type SnapshotModules } from './snapshot.ts';
 import {
   type Codec,
@@ -63,8 +63,12 @@ export class StoreState {
   /** Objects that a collection marked for deletion, and when (Unix milliseconds). Mirrors the `condemned/` rows. */
   readonly condemned = new Map<ObjectId, number>();
   live = new LivePathIndex(emptyRoot, null, 0);
+  /** Policies that `main` does not hold but once did: each has a row. */
+  deleted = 0;
   /** Why the index had to be built anew at start. */
   indexRebuilt: string | null = null;
+  /** Set at start where the refs are not those that were written last: then nothing that needs a ref is answered. */
+  refsDamage: IpeError | undefined;
   /** Set when a batch may or may not be on disk: memory and disk may differ, so nothing more is written. */
   failed: IpeError | undefined;
   readonly #snapshots: SnapshotModules;
@@ -94,12 +98,29 @@ export class StoreState {
   /** @throws IpeError `not_found` */
   head(ref: string): Head {
     const head = this.heads.get(ref);
+    if (this.refsDamage !== undefined) throw this.refsDamage;
     if (head?.damage !== undefined) throw head.damage;
     if (head !== undefined) return head;
     if (ref === mainRef) return emptyHead;
     throw new IpeError('not_found', `no ref \`${ref}\`; there are ${[...this.heads.keys()].join(', ') || 'none'}`, {
       details: { ref },
     });
+  }
+
+  /** Writes that move a ref, make it or (null) drop it. @throws IpeError `corrupt` while the refs on disk are damaged */
+  refOperations(name: string, ref: StoredRef | null): KvOperation<PolicyFamily>[] {
+    const refs = new Map<string, StoredRef>();
+    for (const head of this.heads.values()) {
+      if (head.commit === null) throw head.damage ?? new IpeError('internal', `ref \`${head.name}\` has no commit`);
+      refs.set(head.name, { kind: head.kind, commit: head.commit });
+    }
+    if (ref === null) refs.delete(name);
+    else refs.set(name, ref);
+    const key = metadataKeys.ref(name);
+    return [
+      ref === null ? del('metadata', key) : put('metadata', key, encodeRef(ref)),
+      put('metadata', metadataKeys.refs, refsDigest(this.primitives, refs)),
+    ];
   }
 
   snapshot(at: { root: ObjectId; commit: ObjectId | null; timeMs: number }): Snapshot {

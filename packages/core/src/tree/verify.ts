@@ -5,7 +5,7 @@ import type { KvOperation } from '../store/index.ts';
 import { versionOf } from './commits.ts';
 import { rebuildRows, walkDirectories } from './open.ts';
 import { walkReachable } from './reach.ts';
-import { decodeDeletedRow, decodePolicyRow, fromAscii, metadataKeys } from './rows.ts';
+import { decodeDeletedRow, decodeIndexTag, decodePolicyRow, fromAscii, metadataKeys } from './rows.ts';
 import { emptyHead, mainRef, type StoreState } from './state.ts';
 import {
   emptyRoot,
@@ -85,13 +85,9 @@ async function checkRefs(state: StoreState, findings: Findings, reached: IdSet):
       else if (reached.add(id)) findings.addError(id, error);
     }
   }
-  const tag = await state.kv.get('metadata', metadataKeys.index);
+  const tag = decodeIndexTag(await state.kv.get('metadata', metadataKeys.index));
   const { commit } = state.live;
-  if (
-    commit !== null &&
-    (tag === undefined || fromAscii(tag) !== commit) &&
-    commit === state.heads.get(mainRef)?.commit
-  ) {
+  if (commit !== null && tag?.commit !== commit && commit === state.heads.get(mainRef)?.commit) {
     findings.add(
       'index',
       'path_index',

@@ -123,23 +123,3 @@ function given(value: unknown): { value?: Json; error?: string } {
   if (typeof value === 'string' && value.length > textLengthMax) return { value: `${value.slice(0, textLengthMax)}…` };
   return { value: toJson(value, itemsMax) };
 }
-
-/** An explanation as indented text, a line an expression. */
-export function renderExplanation(explanation: Explanation): string {
-  return explanation.policies
-    .flatMap(({ path, outcome, matchConditions, variables, validations }) => [
-      `${path}: ${outcome}`,
-      ...[...matchConditions, ...variables, ...validations].flatMap(renderExpression),
-    ])
-    .join('\n');
-}
-
-function renderExpression({ label, evaluated, parts, ...whole }: ExplainedExpression): readonly string[] {
-  if (!evaluated) return [`  ${label}: not needed`];
-  return [`  ${label}: ${renderLine(whole)}`, ...parts.map((part) => `      ${renderLine(part)}`)];
-}
-
-function renderLine({ expression, value, error }: Explained): string {
-  if (error !== undefined) return `${expression}  ->  error: ${error}`;
-  return value === undefined ? expression : `${expression}  ->  ${JSON.stringify(value)}`;
-}

@@ -17,7 +17,6 @@ export {
   type Explanation,
   ExplanationCollector,
   type ObservedPolicyAt,
-  renderExplanation,
 } from './explain.ts';
 export { type FactKey, type FactLookup, type Facts, factsFromMap, type RecordedLookup } from './facts.ts';
 export { evaluationErrorReason, type Fault, type PolicyVerdict, type Violation } from './policy-outcome.ts';

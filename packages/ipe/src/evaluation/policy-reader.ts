@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { IpeError, type StateEffect } from '@ipe/core';
 import type { Primitives } from '@ipe/core/bytes';
 import {
@@ -17,7 +18,14 @@ import {
   planPolicy,
   programTests,
 } from '@ipe/core/policy';
-import { LruCache, type NodeInfo, type PolicyInfo, type PolicySnapshot, type StoredPolicy } from '@ipe/core/tree';
+import {
+  LruCache,
+  type NodeInfo,
+  type PolicyFiles,
+  type PolicyInfo,
+  type PolicySnapshot,
+  type StoredPolicy,
+} from '@ipe/core/tree';
 
 export interface PolicyReaderOptions {
   readonly primitives: Primitives;
@@ -45,6 +53,9 @@ const planFactor = 6;
 /** Memory of the directory indexes and of the literal tests kept, beside the planned policies. */
 const indexCacheBytes = 64 * 1024 * 1024;
 const bytesPerIndexedChild = 256;
+
+/** Children of a directory indexed before other work gets its turn. */
+const breatheEvery = 128;
 
 /**
  * Finds, loads and plans the policies that a request concerns. Everything cached is a function of an id, so an update
@@ -76,7 +87,7 @@ export class PolicyReader {
       now,
       sizeOf: () => bytesPerIndexedChild,
     });
-    this.#verified = new LruCache({ maxBytes: 1024 * 1024, maxAgeMs: forever, now, sizeOf: () => 100 });
+    this.#verified = new LruCache({ maxBytes: 16 * 1024 * 1024, maxAgeMs: forever, now, sizeOf: () => 100 });
   }
 
   /** Counters of the planned policies, for `status` and metrics. */
@@ -152,13 +163,18 @@ export class PolicyReader {
 
   async #plan(snapshot: PolicySnapshot, path: string, id: string, program: string): Promise<PolicyAt> {
     const { files } = await this.#read(snapshot, path);
-    if (this.#options.verifyPrograms && this.#verified.get(id) !== true) {
-      if (!isCompiledFrom(files, this.#options.primitives)) throw notItsProgram(path, id);
-      this.#verified.set(id, true);
-    }
+    await this.#verify(path, id, files);
     const policy = planPolicy(files.program, this.#options.primitives);
     this.#planned.set(program, { policy, bytes: files.program.length * planFactor });
     return { path, id, planned: policy };
+  }
+
+  /** Compiling takes milliseconds, and an index may need thousands: other work goes on in between. */
+  async #verify(path: string, id: string, files: PolicyFiles): Promise<void> {
+    if (!this.#options.verifyPrograms || this.#verified.get(id) === true) return;
+    await setImmediate();
+    if (!isCompiledFrom(files, this.#options.primitives)) throw notItsProgram(path, id);
+    this.#verified.set(id, true);
   }
 
   async #read(snapshot: PolicySnapshot, path: string): Promise<StoredPolicy> {
@@ -180,11 +196,11 @@ export class PolicyReader {
     let cursor: string | undefined;
     do {
       const page = await snapshot.listChildren(path, { limit: 10_000, ...(cursor === undefined ? {} : { cursor }) });
-      for (const { name, ...child } of page.items)
-        children.push({
-          name,
-          node: child.kind === 'policy' ? await this.#leaf(snapshot, child) : await this.#below(snapshot, child),
-        });
+      for (const { name, ...child } of page.items) {
+        const node = child.kind === 'policy' ? await this.#leaf(snapshot, child) : await this.#below(snapshot, child);
+        children.push({ name, node });
+        if (children.length % breatheEvery === 0) await setImmediate();
+      }
       cursor = page.cursor;
     } while (cursor !== undefined);
     const index = new DirectoryIndex(children);
@@ -198,12 +214,15 @@ export class PolicyReader {
 
   async #leaf(snapshot: PolicySnapshot, { path, hash: id, program }: PolicyInfo) {
     let literalTests = this.#tests.get(program);
-    if (literalTests === undefined) {
+    const isKnown = literalTests !== undefined && (!this.#options.verifyPrograms || this.#verified.get(id) === true);
+    if (!isKnown) {
       const { files } = await this.#read(snapshot, path);
+      // What the program says decides whether the policy is asked at all, so this is its first use.
+      await this.#verify(path, id, files);
       literalTests = programTests(files.program, this.#options.primitives);
       this.#tests.set(program, literalTests);
     }
-    return { id, program, literalTests };
+    return { id, program, literalTests: literalTests! };
   }
 }
 

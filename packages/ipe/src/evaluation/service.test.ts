@@ -242,6 +242,7 @@ test('a program that is not what its source compiles to is never used, where pol
   const at = async (path: string) => service.handlers['evaluate']!(ask('d1', { path }), context);
   await expect(at('honest')).resolves.toMatchObject({ decision: 'deny' });
   await expect(at('forged')).rejects.toMatchObject({ reason: 'corrupt' });
+  await expect(at(''), 'nor is it asked when it would apply').rejects.toMatchObject({ reason: 'corrupt' });
 });
 
 test('subscribers are told of changes at or below their paths', async () => {

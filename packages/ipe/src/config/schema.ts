@@ -330,6 +330,11 @@ function crossChecks(config: z.output<z.ZodObject<typeof configSchema.shape>>, c
   }
   if ((data.message_plane === 'pubsub' || data.message_plane === 'hybrid') && data.pubsub_url === undefined)
     refuse(['predicate_service', 'data_plane', 'message_plane'], `\`${data.message_plane}\` needs \`pubsub_url\``);
+  if (data.json_mirror && data.message_plane !== 'pubsub' && data.message_plane !== 'hybrid')
+    refuse(
+      ['predicate_service', 'data_plane', 'json_mirror'],
+      'needs a broker: `message_plane` must be `pubsub` or `hybrid`',
+    );
   checkResolver(data.conflict_strategy, data.resolver, ['predicate_service', 'data_plane', 'resolver'], refuse);
   for (const [name, namespace] of Object.entries(data.namespaces)) {
     const own = namespace.conflict_strategy ?? data.conflict_strategy;

@@ -46,7 +46,8 @@ export function describe(key: string, cell: Cell, view: View): Entry {
   };
 }
 
-function contentOf(cell: Cell, view: View): Pick<Entry, 'value' | 'value_base64' | 'siblings'> {
+/** The value of a view as it stands in JSON: `value`, `value_base64`, or `siblings`. */
+export function contentOf(cell: Cell, view: View): Pick<Entry, 'value' | 'value_base64' | 'siblings'> {
   if (view.kind === 'siblings')
     return {
       siblings: view.siblings.map(({ json, bytes, version, ms }) => ({

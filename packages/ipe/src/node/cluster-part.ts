@@ -9,7 +9,7 @@ import { Membership } from '../cluster/membership.ts';
 import { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
-import { Replication, type ReplicationMemory } from '../replication/index.ts';
+import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
 import type { PartsContext } from './start.ts';
 
 /** A node's place among others. */
@@ -77,6 +77,16 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
   });
   engine.attach(replication);
   onClose('replication', () => replication.close());
+  if (settings.json_mirror && plane?.mirror !== undefined) {
+    const stopMirror = startJsonMirror({
+      onApplied: (listener) => engine.onApplied(listener),
+      mirror: (namespace, json) => plane.mirror!(namespace, json),
+      origin: identity.origin,
+      instance: identity.id,
+      onError: (error) => log.warn({ err: error }, 'the JSON mirror leaves messages out'),
+    });
+    onClose('JSON mirror', stopMirror);
+  }
   await peers.start();
   onClose('peer links', () => peers.close());
   metrics.add({ name: 'ipe_peer_links', help: 'Peers that are linked.', read: () => peers.links().length });

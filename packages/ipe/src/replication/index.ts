@@ -1,1 +1,2 @@
+export { startJsonMirror } from './json-mirror.ts';
 export { Replication, type ReplicationMemory, type ReplicationOptions, type ReplicationStatus } from './replication.ts';

@@ -66,6 +66,8 @@ function runTests(filters) {
   const { status } = spawnSync(process.execPath, [vitest, ...args], {
     cwd: root,
     stdio: ['ignore', 'inherit', 'inherit'],
+    // A log that nobody watches is read as text.
+    env: process.stdout.isTTY ? process.env : { ...process.env, NO_COLOR: '1' },
   });
   try {
     return totals(JSON.parse(readFileSync(outputFile, 'utf8')), status);

@@ -51,7 +51,7 @@ export function createClient(options: ClientOptions): Client {
       Session.open(transport, { onNotification, signal }, settings.timeoutMs),
   };
   const planesOver = (caller: Caller): Planes => ({
-    control: new ControlPlane(caller, subscriptions),
+    control: new ControlPlane(caller, rpc, subscriptions),
     data: new DataPlane(caller, subscriptions),
     evaluation: new EvaluationPlane(caller, rpc, subscriptions),
   });

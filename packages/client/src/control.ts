@@ -1,6 +1,6 @@
 import type { CallOptions } from './options.ts';
 import type { ControlCalls, PolicyChange } from './protocol/index.ts';
-import type { Caller } from './rpc.ts';
+import type { Caller, Rpc } from './rpc.ts';
 import { type Watch, type WatchOptions, watch } from './subscription.ts';
 
 /** A policy that changed: subscribers of the control and evaluation planes receive these. */
@@ -13,10 +13,12 @@ export interface PolicyEvent {
 /** The control plane: policies and the node itself, for administrators and GitOps. */
 export class ControlPlane {
   readonly #caller: Caller;
+  readonly #rest: Pick<Rpc, 'rest'>;
   readonly #subscriptions: Pick<Watch<PolicyEvent>, 'open'>;
 
-  constructor(caller: Caller, subscriptions: Pick<Watch<PolicyEvent>, 'open'>) {
+  constructor(caller: Caller, rest: Pick<Rpc, 'rest'>, subscriptions: Pick<Watch<PolicyEvent>, 'open'>) {
     this.#caller = caller;
+    this.#rest = rest;
     this.#subscriptions = subscriptions;
   }
 
@@ -52,6 +54,11 @@ export class ControlPlane {
   /** The state of the node and its planes. */
   status(options?: CallOptions): Promise<ControlCalls['status']['result']> {
     return this.call('status', {}, options);
+  }
+
+  /** The node's metrics in the Prometheus text format. */
+  async metrics(options?: CallOptions): Promise<string> {
+    return (await this.#rest.rest({ method: 'GET', path: '/metrics' }, options)).body.toString('utf8');
   }
 
   /** Follows changes of policies whose path is `prefix` or lies below it; `""` is all of them. */

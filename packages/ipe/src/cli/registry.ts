@@ -32,7 +32,7 @@ export const sections: Readonly<Record<string, readonly string[]>> = {
   'History of policies': ['log', 'diff', 'restore', 'promote', 'prove'],
   Facts: ['data'],
   Upkeep: ['verify', 'gc', 'backup', 'export', 'import'],
-  Other: ['completion'],
+  Other: ['top', 'bench', 'completion'],
 };
 
 export const commands: readonly CommandEntry[] = [
@@ -127,6 +127,8 @@ export const commands: readonly CommandEntry[] = [
     summary: 'Print the JSON Schema of the configuration',
     load: () => import('./commands/config-schema.ts'),
   },
+  { path: 'top', summary: 'Watch what a node is busy with', load: () => import('./commands/top.ts') },
+  { path: 'bench', summary: 'Load a running node and measure it', load: () => import('./commands/bench.ts') },
   {
     path: 'completion',
     summary: 'Print a completion script for a shell',

@@ -49,6 +49,17 @@ async function contents(store: PolicyStore): Promise<Map<string, Content>> {
   return found;
 }
 
+test('a first update that changes nothing makes a commit, and an index that fits it', async () => {
+  const store = await open(newKv());
+  const { commit, changed } = await apply(store, []);
+  expect(changed).toEqual([]);
+  expect(store.current()).toMatchObject({ commit, root: emptyRoot });
+  expect(await store.verify()).toMatchObject({ problems: [] });
+  await apply(store, [{ path: 'a', files: files('x') }]);
+  expect(await store.verify()).toMatchObject({ problems: [] });
+  await store.close();
+});
+
 describe('a policy store', () => {
   test('does what a plain map of paths does, one step after another', async () => {
     await fc.assert(

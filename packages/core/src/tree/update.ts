@@ -81,7 +81,10 @@ export async function applyUpdate(state: StoreState, request: UpdateRequest): Pr
   if (placements.size === 0 && request.allowEmpty !== true && head.commit !== null) return unchanged(head, ref);
 
   const rebuilt = await rebuildTree(state.objects, head.root, placements, state.breathe);
-  const comparison = compare(placements, standing, rebuilt.directories);
+  // With the first commit the root directory comes to be, also where nothing stands in it.
+  const directories = new Map(rebuilt.directories);
+  if (head.commit === null && !directories.has('')) directories.set('', { before: head.root, after: rebuilt.root });
+  const comparison = compare(placements, standing, directories);
   const made = await makeCommit(state, head, rebuilt.root, comparison, request);
   const programs = new Map([...prepared.values()].map((policy) => [policy.hash, policy.program]));
   return applyMove(state, {

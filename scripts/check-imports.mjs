@@ -81,7 +81,7 @@ function check(pkg, file, declared) {
     }
     const name = target.startsWith('@') ? target.split('/').slice(0, 2).join('/') : target.split('/')[0];
     if (target.startsWith('node:')) {
-      if ((pkg === 'core' && !isTest) || pkg === 'console') say(match.index, `${pkg} may not import \`${target}\``);
+      if ((pkg === 'core' || pkg === 'console') && !isTest) say(match.index, `${pkg} may not import \`${target}\``);
     } else if (name.startsWith('@ipe/') || name === 'ipe') {
       if (!packageArrows[pkg].includes(name)) say(match.index, `${pkg} may not import \`${name}\``);
     } else if (!isTest && !declared.has(name)) say(match.index, `\`${name}\` is not a dependency of packages/${pkg}`);

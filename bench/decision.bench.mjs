@@ -121,7 +121,12 @@ async function wideTree(count) {
   const view = factsFromMap(new Map());
   const service = createEvaluationService({
     policies: store,
-    facts: { open: () => view, freshAsOf: async () => {}, scan: async () => ({ entries: [] }) },
+    facts: {
+      open: () => view,
+      freshAsOf: async () => {},
+      scan: async () => ({ entries: [] }),
+      versions: async () => [],
+    },
     primitives,
     clock: () => Date.now(),
     monotonic: () => performance.now(),

@@ -29,7 +29,13 @@ interface PastVersion extends Entry {
   readonly dots: readonly string[];
 }
 
-async function versionsOf(engine: Engine, key: string, namespace: string, limit: number): Promise<PastVersion[]> {
+/** What a key holds and held, newest first. The namespace must be held. */
+export async function versionsOf(
+  engine: Engine,
+  key: string,
+  namespace: string,
+  limit: number,
+): Promise<PastVersion[]> {
   const { replica } = engine;
   const strategy = replica.strategyOf(namespace);
   const oldestMs = engine.readMs() - engine.settingsOf(namespace).historyAgeMs;

@@ -9,6 +9,7 @@ export {
 export type { Entry } from './entry.ts';
 export { openFacts } from './facts.ts';
 export { Freshness } from './freshness.ts';
+export { versionsOf } from './history.ts';
 export { type KeyPattern, readPattern } from './pattern.ts';
 export { type Scanned, scan } from './scan.ts';
 export { createDataService, type DataService, type DataServiceOptions } from './service.ts';

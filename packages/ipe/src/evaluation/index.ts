@@ -5,4 +5,10 @@ export {
   verifyDecisionLog,
 } from './decision-log.ts';
 export { createEvaluationService, type EvaluationService, type EvaluationServiceOptions } from './service.ts';
-export { defaultEvaluationConfig, type EvaluationConfig, type FactPage, type FactsSource } from './types.ts';
+export {
+  defaultEvaluationConfig,
+  type EvaluationConfig,
+  type FactPage,
+  type FactsSource,
+  type FactVersion,
+} from './types.ts';

@@ -3,6 +3,8 @@ import type { Primitives } from '@ipe/core/bytes';
 import {
   compareReceipts,
   decide,
+  type FactLookup,
+  type FactRead,
   type Facts,
   factsOfReceipt,
   hashJson,
@@ -34,18 +36,16 @@ export interface ReplayOptions {
 /**
  * `replay`: decides a receipt's request again, at its root or another, and tells what differs.
  *
- * A full receipt carries its facts. Any other is decided against the facts held now: where those have changed since,
- * their reads are among the differences.
+ * A full receipt carries its facts. Any other names the versions that it read, and those are used as long as they are
+ * held; where one is not, the fact of now stands in, and the read is among the differences if it has changed.
  */
 export function replayMethod(options: ReplayOptions): Handler {
   return async (params) => {
     const fields = readParams(params, ['receipt', 'root']);
     const receipt = readReceipt(fields.raw('receipt'), options.primitives);
     const root = fields.optionalString('root', { maxBytes: 256, empty: false });
-    const view = factsOfReceipt(receipt);
-    const again = await released(view ?? asOf(options.facts.open(receipt.now * 1000), receipt), (facts) =>
-      decideAgain(options, receipt, root, facts),
-    );
+    const { view, origin } = await factsFor(receipt, options.facts);
+    const again = await released(view, (facts) => decideAgain(options, receipt, root, facts));
     const differences = compareReceipts(
       root === undefined ? receipt : { ...receipt, root: again.root, scope: again.scope },
       again,
@@ -55,7 +55,7 @@ export function replayMethod(options: ReplayOptions): Handler {
       reasons: again.reasons,
       same: differences.length === 0,
       differences,
-      facts: view === undefined ? 'held' : 'receipt',
+      facts: origin,
       signature: signatureOf(options, receipt),
       receipt: again,
     };
@@ -85,10 +85,41 @@ async function decideAgain(
   return makeReceipt({ kind: 'plain', id, path, ...at, request, outcome, engine, instance }, primitives);
 }
 
-/** Facts held now, with the staleness of then: that is input, not something to look up again. */
-function asOf(facts: Facts, receipt: Receipt): Facts {
+/**
+ * The facts to decide again with: those in the receipt; or the versions that it names, where all of them are still held;
+ * or, for what is not, the facts of now.
+ */
+async function factsFor(
+  receipt: Receipt,
+  source: FactsSource,
+): Promise<{ view: Facts; origin: 'receipt' | 'versions' | 'held' }> {
+  const full = factsOfReceipt(receipt);
+  if (full !== undefined) return { view: full, origin: 'receipt' };
+  const then = new Map<string, FactLookup>();
+  let origin: 'versions' | 'held' = 'versions';
+  for (const read of receipt.reads) {
+    const found = await lookupThen(read, source);
+    if (found === undefined) origin = 'held';
+    else then.set(read.key, found);
+  }
+  return { view: asOf(then, source.open(receipt.now * 1000), receipt), origin };
+}
+
+/** What a read found then; undefined where that version is not held any more. */
+async function lookupThen(read: FactRead, source: FactsSource): Promise<FactLookup | undefined> {
+  if ('absent' in read) return { kind: 'absent' };
+  if ('error' in read) return { kind: 'error', message: read.error };
+  const dot = read.key.indexOf('.');
+  const versions = await source.versions(read.key.slice(0, dot), read.key.slice(dot + 1));
+  const wanted = read.dots.join();
+  const version = versions.find(({ dots }) => [...dots].sort().join() === wanted);
+  return version === undefined ? undefined : { kind: 'value', value: version.value, dots: read.dots };
+}
+
+/** Facts as of then where that is known, with the staleness of then: that is input, not something to look up again. */
+function asOf(then: ReadonlyMap<string, FactLookup>, facts: Facts, receipt: Receipt): Facts {
   return {
-    lookup: (namespace, key) => facts.lookup(namespace, key),
+    lookup: (namespace, key) => then.get(`${namespace}.${key}`) ?? facts.lookup(namespace, key),
     load: (keys) => facts.load(keys),
     stalenessMs: (namespace) =>
       Object.hasOwn(receipt.staleness_ms, namespace)

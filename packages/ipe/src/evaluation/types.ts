@@ -12,6 +12,14 @@ export interface FactsSource {
   freshAsOf(token: string, timeoutMs: number, signal: AbortSignal): Promise<void>;
   /** Entries of a namespace in key order, after `after`: candidates of a search. Keys come without the namespace. */
   scan(namespace: string, after: string | undefined, limit: number): Promise<FactPage>;
+  /** What a key holds and what it held, newest first, as far back as versions are kept; empty where the namespace is not held. */
+  versions(namespace: string, key: string): Promise<readonly FactVersion[]>;
+}
+
+/** A value that a key held, named by the writes it stems from. */
+export interface FactVersion {
+  readonly dots: readonly string[];
+  readonly value: Json;
 }
 
 export interface FactPage {

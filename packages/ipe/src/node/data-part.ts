@@ -1,7 +1,16 @@
 import type { Json } from '@ipe/core/policy';
 import type { Handlers, PlaneService } from '../api/method.ts';
-import { type Acks, createDataService, type Engine, Freshness, openFacts, readPattern, scan } from '../data/index.ts';
-import type { FactPage, FactsSource } from '../evaluation/index.ts';
+import {
+  type Acks,
+  createDataService,
+  type Engine,
+  Freshness,
+  openFacts,
+  readPattern,
+  scan,
+  versionsOf,
+} from '../data/index.ts';
+import type { FactPage, FactsSource, FactVersion } from '../evaluation/index.ts';
 import { openFactEngine } from './fact-engine.ts';
 import type { PartsContext } from './start.ts';
 
@@ -61,7 +70,14 @@ function factsOf(engine: Engine, waitMaxMs: number): FactsSource {
     open: (nowMs) => openFacts(engine, nowMs),
     freshAsOf: (token, _timeoutMs, signal) => freshness.reached(token, signal),
     scan: (namespace, after, limit) => candidates(engine, namespace, after, limit),
+    versions: (namespace, key) => versions(engine, namespace, key),
   };
+}
+
+async function versions(engine: Engine, namespace: string, key: string): Promise<readonly FactVersion[]> {
+  if (engine.replica.problemOf(namespace) !== undefined) return [];
+  const held = await versionsOf(engine, `${namespace}.${key}`, namespace, 10_000);
+  return held.flatMap(({ dots, value }) => (value === undefined ? [] : [{ dots, value: value as Json }]));
 }
 
 async function candidates(

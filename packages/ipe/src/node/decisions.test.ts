@@ -97,6 +97,19 @@ test('a full receipt is replayed to the same decision, also after facts and poli
   expect((await evaluate(deployment('d3'))).decision).toBe('allow');
 });
 
+test('a plain receipt is replayed with the versions it names, as long as those are held', async () => {
+  await data('put', { key: 'approvals.d4', value: seniors('bo') });
+  const request = deployment('d4');
+  const { receipt } = await evaluate(request);
+  const { receipt: full } = await evaluate(deployment('d4', { receipt: 'full' }));
+  await data('put', { key: 'approvals.d4', value: seniors('bo', 'cy') });
+  expect((await evaluate(request)).decision).toBe('allow');
+  const replayed = await answerOf(
+    rpc(node.addresses.evaluation[0]!, tokens.admin, 'replay', { receipt: { ...receipt, input: full.input } }),
+  );
+  expect(replayed).toMatchObject({ decision: 'deny', same: true, facts: 'versions' });
+});
+
 test.skipIf(!existsSync(todo))(
   `43 of 43 Todo decisions are equal${existsSync(todo) ? '' : ` (skipped: no ${todo})`}`,
   async () => {

@@ -67,6 +67,12 @@ export class MapFacts implements FactsSource {
 
   async freshAsOf(): Promise<void> {}
 
+  async versions(namespace: string, key: string) {
+    const name = `${namespace}.${key}`;
+    const value = this.#entries.get(name);
+    return value === undefined ? [] : [{ dots: [`n1.1.${name}`], value }];
+  }
+
   async scan(namespace: string, after: string | undefined, limit: number) {
     const prefix = `${namespace}.`;
     const keys = [...this.#entries.keys()]

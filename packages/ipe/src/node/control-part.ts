@@ -3,8 +3,8 @@ import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { IpeError, isIpeError } from '@ipe/core';
-import { openMemoryKv } from '@ipe/core/store';
-import { type PolicyStore, policyFamilies } from '@ipe/core/tree';
+import { type Kv, openMemoryKv } from '@ipe/core/store';
+import { type PolicyFamily, type PolicyStore, policyFamilies } from '@ipe/core/tree';
 import type { PlaneService } from '../api/method.ts';
 import type { Config } from '../config/index.ts';
 import { backupJob } from '../control/backup-job.ts';
@@ -23,6 +23,8 @@ import {
 import { createSyncEngine } from '../gitops/sync.ts';
 import { createNodeCompiler } from '../policies/node-compiler.ts';
 import { openPolicyRepository } from '../repository/index.ts';
+import { openMark } from '../stores/mark.ts';
+import { markKv } from '../stores/marked.ts';
 import { openRocksKv } from '../stores/rocksdb/index.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { PartsContext } from './start.ts';
@@ -44,7 +46,7 @@ export async function openControlPart(
   const kv =
     config.control_plane.backend === 'memory'
       ? openMemoryKv({ families: policyFamilies })
-      : await openRocksKv({ directory: layout.policies, families: policyFamilies, holder });
+      : await openPolicyFiles(context, holder);
   onClose('policy store', () => kv.close());
   const store = await openPolicyRepository(kv, {
     cacheBytes: config.evaluation_plane.policy_cache_bytes,
@@ -113,6 +115,22 @@ function backupJobs(config: Config, root: string, store: PolicyStore, clock: () 
   if (directory === undefined) return [];
   const schedule = { fullEveryMs: full_every, incrementalEveryMs: incremental_every, keep };
   return [backupJob(store, clock, { directory: resolve(root, directory), ...schedule })];
+}
+
+/** The policy store on disk, held to the mark beside it: updates that a damaged log lost are reported, not passed over. */
+async function openPolicyFiles({ layout, log }: PartsContext, holder: string): Promise<Kv<PolicyFamily>> {
+  const inner = await openRocksKv({ directory: layout.policies, families: policyFamilies, holder });
+  try {
+    const onError = (error: unknown) => log.error({ err: error }, 'the mark of the policy store cannot be written');
+    const mark = await openMark(join(layout.keys, 'policies.mark'), { onError });
+    return await markKv({ inner, mark, family: 'metadata', name: 'policy store' }).catch(async (error) => {
+      await mark.close();
+      throw error;
+    });
+  } catch (error) {
+    await inner.close();
+    throw error;
+  }
 }
 
 async function begin(gitops: GitOpsService, upkeep: Upkeep): Promise<void> {

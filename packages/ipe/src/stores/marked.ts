@@ -1,0 +1,65 @@
+import type { Kv, KvOperation } from '@ipe/core/store';
+import { assertReaches, type Mark } from './mark.ts';
+
+/** What `markKv` needs to know. */
+export interface MarkedKvOptions<Family extends string> {
+  readonly inner: Kv<Family>;
+  readonly mark: Mark;
+  /** Family that holds the count of batches, in a row that nobody else names: `\xffbatches`. */
+  readonly family: Family;
+  /** What the store is called in messages: `policy store`. */
+  readonly name: string;
+}
+
+const countKey = new Uint8Array([0xff, ...Buffer.from('batches')]);
+
+/**
+ * Holds a store to its mark, for owners that do not number their commits: each batch carries the count of all batches,
+ * and the mark follows what was synced. A log that was cut or deleted leaves a count below the mark.
+ *
+ * The store and the mark are closed with the returned one.
+ * @throws IpeError `corrupt`, naming how many batches are missing; nothing is closed then
+ */
+export async function markKv<Family extends string>(options: MarkedKvOptions<Family>): Promise<Kv<Family>> {
+  const { inner, mark, family, name } = options;
+  let count = decodeCount(await inner.get(family, countKey));
+  let written = count;
+  assertReaches(mark, count, name);
+
+  const write = async (operations: readonly KvOperation<Family>[]): Promise<void> => {
+    if (operations.length === 0) return inner.write(operations);
+    const number = ++count;
+    await inner.write([...operations, { type: 'put', family, key: countKey, value: encodeCount(number) }]);
+    written = Math.max(written, number);
+  };
+  const sync = async (): Promise<void> => {
+    const number = written;
+    await inner.sync();
+    mark.advance(number);
+  };
+  return {
+    families: inner.families,
+    get: (...args) => inner.get(...args),
+    getMany: (...args) => inner.getMany(...args),
+    entries: (...args) => inner.entries(...args),
+    snapshot: () => inner.snapshot(),
+    size: () => inner.size(),
+    compact: (...args) => inner.compact(...args),
+    write,
+    sync,
+    close: async () => {
+      await inner.close();
+      await mark.close();
+    },
+  };
+}
+
+function encodeCount(count: number): Uint8Array {
+  const bytes = Buffer.alloc(6);
+  bytes.writeUIntBE(count, 0, 6);
+  return bytes;
+}
+
+function decodeCount(bytes: Uint8Array | undefined): number {
+  return bytes === undefined ? 0 : Buffer.from(bytes).readUIntBE(0, 6);
+}

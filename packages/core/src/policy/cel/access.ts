@@ -1,6 +1,9 @@
-import { type CelMap, isMap, type JsonObject, mapGet } from './maps.ts';
+import { isMap, type JsonObject, mapGet } from './maps.ts';
 import { noOverload } from './plan-context.ts';
 import { CelError, Optional, Uint } from './values.ts';
+
+/** What is found here is found on every object, so that a value read under its name may not be the object's own. */
+const everyObject: Readonly<Record<string, unknown>> = Object.prototype as never;
 
 /**
  * `operand.field`. Objects of JSON are read in place, own properties only. On an optional the result is an optional.
@@ -11,19 +14,19 @@ export function selectField(operand: unknown, field: string, id: number): unknow
   if (typeof operand === 'object' && operand !== null) {
     const prototype = Object.getPrototypeOf(operand);
     if (prototype === Object.prototype || prototype === null) {
-      const value = Object.hasOwn(operand, field) ? (operand as JsonObject)[field] : undefined;
-      return value === undefined ? noSuchKey(field, id) : value;
+      const value = (operand as JsonObject)[field];
+      // A name that no object inherits cannot have been inherited: much cheaper than asking whose the property is.
+      if (value !== undefined && everyObject[field] === undefined) return value;
+      if (!Object.hasOwn(operand, field) || value === undefined) return noSuchKey(field, id);
+      return value;
     }
     if (operand instanceof Optional) return onPresent(operand, (value) => selectOptional(value, field, id));
-    if (isMap(operand)) return mapGet(operand, field) ?? undefinedToError(operand, field, id);
+    if (isMap(operand)) {
+      const value = mapGet(operand, field);
+      return value === undefined ? noSuchKey(field, id) : value;
+    }
   }
   return new CelError('no_such_overload', `no field \`${field}\` on this type of value`, id);
-}
-
-/** `null` is a value: only undefined means absent. */
-function undefinedToError(map: CelMap | JsonObject, field: string, id: number): unknown {
-  const value = mapGet(map, field);
-  return value === undefined ? noSuchKey(field, id) : value;
 }
 
 function noSuchKey(key: unknown, id: number): CelError {

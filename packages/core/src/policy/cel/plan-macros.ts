@@ -4,6 +4,7 @@ import { children } from './ast.ts';
 import { CelMap, isMap, mapGet, mapKeys } from './maps.ts';
 import { overBudget } from './meter.ts';
 import { type Cell, type Eval, mergeFailures, noOverload, type PlanContext } from './plan-context.ts';
+import { planFilter, planQuantifier } from './plan-loops.ts';
 import { CelError, Failure, Optional, Unknowns } from './values.ts';
 
 /**
@@ -32,8 +33,15 @@ export function planMacro(node: ComprehensionNode, context: PlanContext): Eval {
   const [first, second] = node.variables;
   const cells: [Cell, Cell] = [{ value: undefined }, { value: undefined }];
   const inner = context.with(first, cells[0]);
-  const loop = planLoop(node, second === undefined ? inner : inner.with(second, cells[1]), cells[0]);
   const cost = 1 + bodySize(node);
+  if (second === undefined && node.predicate !== null) {
+    const { macro, predicate } = node;
+    if (macro === 'filter') return planFilter(node, range, cells[0], inner.plan(predicate), cost);
+    if (macro === 'all' || macro === 'exists') {
+      return planQuantifier(node, range, cells[0], inner.plan(predicate), cost, macro === 'exists');
+    }
+  }
+  const loop = planLoop(node, second === undefined ? inner : inner.with(second, cells[1]), cells[0]);
   const two = second !== undefined;
   return (activation) => {
     const over = range(activation);

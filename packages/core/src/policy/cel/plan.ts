@@ -179,11 +179,18 @@ class Planner implements PlanContext {
       const global = name === null ? null : this.#global(name);
       if (global !== null) return global;
     }
+    const root = operandNode.kind === 'ident' && !this.observe ? this.#rootOf(operandNode.name) : -1;
+    if (root !== -1) return (activation) => selectField(activation.roots[root], field, id);
     const operand = this.plan(operandNode);
     return (activation) => {
       const value = operand(activation);
       return value instanceof Failure ? value : selectField(value, field, id);
     };
+  }
+
+  /** Position of a root that a plain name stands for; -1 where it stands for anything else. */
+  #rootOf(name: string): number {
+    return this.isLocal(name) ? -1 : rootIndex(this.env, name);
   }
 
   #call(node: CallNode): Eval {
@@ -198,7 +205,7 @@ class Planner implements PlanContext {
       case '_?_:_':
         return planConditional(node, this);
       case '_[_]':
-        return this.#strictBinary(args[0]!, args[1]!, (operand, index) => indexInto(operand, index, id));
+        return this.#index(node, args[0]!, args[1]!);
       case '_[?_]':
         return this.#strictBinary(args[0]!, args[1]!, (operand, index) => indexOptional(operand, index, id));
       case '_?._': {
@@ -212,6 +219,21 @@ class Planner implements PlanContext {
       default:
         return planStrictOperator(node, this) ?? planFunction(node, this);
     }
+  }
+
+  #index(node: CallNode, operandNode: Node, indexNode: Node): Eval {
+    const { id } = node;
+    if (indexNode.kind !== 'literal' || this.observe) {
+      return this.#strictBinary(operandNode, indexNode, (operand, index) => indexInto(operand, index, id));
+    }
+    const { value: index } = indexNode;
+    const position = typeof index === 'bigint' ? Number(index) : -1;
+    const operand = this.plan(operandNode);
+    return (activation) => {
+      const value = operand(activation);
+      if (Array.isArray(value) && position >= 0 && position < value.length) return value[position];
+      return value instanceof Failure ? value : indexInto(value, index, id);
+    };
   }
 
   #strictBinary(leftNode: Node, rightNode: Node, apply: (left: unknown, right: unknown) => unknown): Eval {

@@ -104,12 +104,16 @@ export function checkTree(body: Uint8Array, visit?: (name: string, position: Ent
 
 /** Finds one entry without decoding the rest. The body must have passed `checkTree` or have come out of `encodeTree`. */
 export function findEntry(body: Uint8Array, name: string): TreeEntry | undefined {
+  // No objects are made on the way: directories have up to ten thousand entries and are searched by every update.
   for (let at = 0; at < body.length; ) {
-    const position = readEntry(body, at);
-    if (position.nameEnd - position.nameStart === name.length && matches(body, position.nameStart, name)) {
-      return { name, kind: position.kind, id: idAt(body, position) };
+    const kind: EntryKind = body[at] === treeMode[0] ? 'tree' : 'blob';
+    const nameStart = at + (kind === 'tree' ? treeMode.length : blobMode.length);
+    const nameEnd = endOfName(body, nameStart);
+    const idStart = nameEnd + 1;
+    if (nameEnd - nameStart === name.length && matches(body, nameStart, name)) {
+      return { name, kind, id: toHex(body.subarray(idStart, idStart + idBytes)) };
     }
-    at = position.idStart + idBytes;
+    at = idStart + idBytes;
   }
   return undefined;
 }
@@ -164,20 +168,34 @@ export function editTree(body: Uint8Array, edits: readonly TreeEdit[]): Uint8Arr
     size += entrySize(edit);
   }
   inserts.sort(compareEntries);
-  const lengths = new Set([...touched].map((name) => name.length));
+  const keys = inserts.map((entry) => encodeName(entry.kind === 'tree' ? `${entry.name}/` : entry.name));
+  const byLength = new Map<number, string[]>();
+  for (const name of touched) {
+    const names = byLength.get(name.length);
+    if (names === undefined) byLength.set(name.length, [name]);
+    else names.push(name);
+  }
+  const isTouched = (nameStart: number, nameEnd: number): boolean => {
+    const names = byLength.get(nameEnd - nameStart);
+    if (names === undefined) return false;
+    if (names.length > 4) return touched.has(nameBetween(body, nameStart, nameEnd));
+    return names.some((name) => matches(body, nameStart, name));
+  };
   const result = new Uint8Array(size);
   let written = 0;
   let copied = 0; // bytes of `body` before this are in `result` or dropped
   let next = 0;
   for (let at = 0; at < body.length; ) {
-    const position = readEntry(body, at);
-    const end = position.idStart + idBytes;
-    while (next < inserts.length && sortsBefore(inserts[next]!, body, position)) {
+    const isTree = body[at] === treeMode[0];
+    const nameStart = at + (isTree ? treeMode.length : blobMode.length);
+    const nameEnd = endOfName(body, nameStart);
+    const end = nameEnd + 1 + idBytes;
+    while (next < inserts.length && sortsBefore(keys[next]!, body, nameStart, nameEnd, isTree)) {
       result.set(body.subarray(copied, at), written);
       written = writeEntry(result, written + at - copied, inserts[next++]!);
       copied = at;
     }
-    if (lengths.has(position.nameEnd - position.nameStart) && touched.has(nameAt(body, position))) {
+    if (isTouched(nameStart, nameEnd)) {
       result.set(body.subarray(copied, at), written);
       written += at - copied;
       copied = end;
@@ -187,19 +205,24 @@ export function editTree(body: Uint8Array, edits: readonly TreeEdit[]): Uint8Arr
   result.set(body.subarray(copied), written);
   written += body.length - copied;
   while (next < inserts.length) written = writeEntry(result, written, inserts[next++]!);
-  return result.slice(0, written);
+  return written === result.length ? result : result.slice(0, written);
 }
 
-function sortsBefore(entry: TreeEntry, body: Uint8Array, position: EntryPosition): boolean {
-  const left = entry.kind === 'tree' ? `${entry.name}/` : entry.name;
-  const length = position.nameEnd - position.nameStart;
-  const slash = position.kind === 'tree' ? 1 : 0;
-  for (let i = 0; i < left.length && i < length + slash; i++) {
-    const right = i < length ? body[position.nameStart + i]! : 0x2f;
-    const difference = left.charCodeAt(i) - right;
+/** Whether a name, with a tree's slash, comes before or at the entry whose name stands there. */
+function sortsBefore(key: Uint8Array, body: Uint8Array, nameStart: number, nameEnd: number, isTree: boolean): boolean {
+  const length = nameEnd - nameStart;
+  const slash = isTree ? 1 : 0;
+  for (let i = 0; i < key.length && i < length + slash; i++) {
+    const difference = key[i]! - (i < length ? body[nameStart + i]! : 0x2f);
     if (difference !== 0) return difference < 0;
   }
-  return left.length <= length + slash;
+  return key.length <= length + slash;
+}
+
+function encodeName(name: string): Uint8Array {
+  const bytes = new Uint8Array(name.length);
+  for (let i = 0; i < name.length; i++) bytes[i] = name.charCodeAt(i);
+  return bytes;
 }
 
 /** Hexadecimal id of an entry found by a scan. */
@@ -228,15 +251,23 @@ function readEntry(body: Uint8Array, start: number): EntryPosition {
     if (body[start + i] !== mode[i]) throw malformed('tree', 'a mode other than 100644 and 40000');
   }
   const nameStart = start + mode.length;
-  const nameEnd = body.indexOf(0, nameStart);
-  if (nameEnd < 0 || nameEnd + 1 + idBytes > body.length) throw malformed('tree', 'it ends within an entry');
+  const nameEnd = endOfName(body, nameStart);
   return { kind, start, nameStart, nameEnd, idStart: nameEnd + 1 };
 }
 
+/** Where a name ends. @throws IpeError `corrupt` where the entry is cut short: a scan could not end */
+function endOfName(body: Uint8Array, nameStart: number): number {
+  const nameEnd = body.indexOf(0, nameStart);
+  if (nameEnd < 0 || nameEnd + 1 + idBytes > body.length) throw malformed('tree', 'it ends within an entry');
+  return nameEnd;
+}
+
 function nameAt(body: Uint8Array, position: EntryPosition): string {
-  let name = '';
-  for (let i = position.nameStart; i < position.nameEnd; i++) name += String.fromCharCode(body[i]!);
-  return name;
+  return nameBetween(body, position.nameStart, position.nameEnd);
+}
+
+function nameBetween(body: Uint8Array, start: number, end: number): string {
+  return String.fromCharCode.apply(null, body.subarray(start, end) as unknown as number[]);
 }
 
 function matches(body: Uint8Array, at: number, name: string): boolean {

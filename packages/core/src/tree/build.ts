@@ -102,7 +102,7 @@ export async function rebuildTree(
     }
     const next = editTree(body, edits);
     checkNames(path, next, changes);
-    checkCount(path, next);
+    if (next.length > body.length) checkCount(path, next);
     if (next.length === 0 && path !== '') {
       if (id !== null) directories.set(path, { before: id, after: null });
       return null;

@@ -266,8 +266,10 @@ const cluster = table('Other instances.', {
   listen: address('Address of the listener for peers (mutual TLS); absent: a node on its own.'),
   advertise: address('Address that peers are told to use. Default: `listen`.'),
   seeds: addresses('Peers to try, for ever and with jitter.'),
-  member_lease: duration('7d', 'How long an absent member is waited for before it is evicted.'),
-  ca_path: text("PEM file of an authority of one's own, accepted for peers beside the fingerprints on record."),
+  member_lease: duration(
+    '7d',
+    'How long an absent member is waited for. Read and checked; members are evicted by hand so far (`ipe member evict`).',
+  ),
 });
 
 const limits = table('Bounds on what clients may send. Each is per plane.', {

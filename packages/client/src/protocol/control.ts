@@ -278,6 +278,23 @@ export interface VerifyReport {
   readonly problems: readonly unknown[];
 }
 
+/** Lines of a backup of facts. */
+export interface FactsPiece {
+  readonly lines: string;
+  /** Entries in this piece and those before. */
+  readonly entries: number;
+  readonly next?: string;
+}
+
+/** What restoring lines of a backup of facts did. */
+export interface RestoredFacts {
+  readonly entries: number;
+  /** Entries that were known here already, so that what became of them since stands. */
+  readonly skipped: number;
+  /** Whether the backup's last line was among them. */
+  readonly done: boolean;
+}
+
 /** How far sealing all facts again has come. */
 export interface RekeyReport {
   readonly state: 'running' | 'done' | 'idle' | 'failed';
@@ -434,6 +451,10 @@ export interface ControlCalls {
   'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
   evict: { params: { member: string }; result: Row };
+  /** All facts of one moment with the ids of their writes, as lines of JSON in pieces: `next` brings the piece after. */
+  'data-backup': { params: { cursor?: string }; result: FactsPiece };
+  /** Joins lines of a backup in, whole lines in their order, as many as fit a request. */
+  'data-restore': { params: { lines: string }; result: RestoredFacts };
   /**
    * Changes the keys that facts are sealed with at rest; `start: false` only tells how far that has come, after `wait`
    * seconds or when it has ended.

@@ -70,6 +70,8 @@ export const methods = {
     'token-revoke': control('admin'),
     evict: control('admin'),
     rekey: control('admin'),
+    'data-backup': control('admin'),
+    'data-restore': control('admin'),
     subscribe: control('read', { streaming: true }),
     unsubscribe: control('read', { streaming: true }),
   },

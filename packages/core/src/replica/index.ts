@@ -1,5 +1,5 @@
 export { membersMax, valueBytesMax } from './admission.ts';
-export { Cell, decodeCell, readCell } from './cell.ts';
+export { Cell, decodeCell, encodeCell, readCell } from './cell.ts';
 export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
 export { type CommitEntry, decodeCommit } from './commit-row.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
@@ -32,7 +32,7 @@ export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';
 export { type Recovered, readMetadata } from './recovery.ts';
 export { type NamespaceReport, Replica, type ReplicaOptions } from './replica.ts';
-export { resolve, type View } from './resolve.ts';
+export { liveDots, resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
 export { commitTag, noTag, type Token } from './token.ts';

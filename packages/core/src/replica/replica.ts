@@ -71,6 +71,7 @@ interface Fetch {
 }
 
 const nothing: readonly ReplicaEffect[] = [];
+const noHeads: ReadonlyMap<Source, number> = new Map();
 /** How far the readers' clock may run ahead of its stored floor. */
 const readFloorSlackMs = 10_000;
 const answersForgottenPerTick = 1_000;
@@ -178,6 +179,11 @@ export class Replica {
 
   strategyOf(namespace: string): Strategy {
     return this.#namespaces.strategyOf(namespace);
+  }
+
+  /** By source: the record up to which all of a namespace are applied. */
+  headsOf(namespace: string): ReadonlyMap<Source, number> {
+    return this.#namespaces.get(namespace)?.heads ?? noHeads;
   }
 
   /** Highest version that was ever purged in a namespace. */

@@ -1,3 +1,4 @@
+export { backupMethods } from './backup.ts';
 export {
   type Applied,
   Engine,

@@ -2,6 +2,7 @@ import type { Json } from '@ipe/core/policy';
 import type { Handlers, PlaneService } from '../api/method.ts';
 import {
   type Acks,
+  backupMethods,
   createDataService,
   type Engine,
   Freshness,
@@ -60,7 +61,7 @@ export async function openDataPart(context: PartsContext, isClustered: boolean):
     read: () => (engine.fence === undefined ? 0 : 1),
   });
   const facts = factsOf(engine, config.evaluation_plane.fresh_wait);
-  return { service, engine, facts, waitFor, controlHandlers: handlers };
+  return { service, engine, facts, waitFor, controlHandlers: { ...handlers, ...backupMethods(engine) } };
 }
 
 /** The facts as decisions read them. */

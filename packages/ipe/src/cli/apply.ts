@@ -41,6 +41,22 @@ export async function applyFolder(
   return control.apply(changes, given({ message: message ?? `apply ${folder}`, ref, dry_run: dryRun }));
 }
 
+/** Policies that are compared one by one, at most; asking for more costs as much as applying them. */
+const comparedMax = 200;
+
+/** Whether a node holds every policy of a folder as it is, so that nothing need be compiled. False where in doubt. */
+export async function holdsFolder(cli: Cli, control: ControlPlane, folder: string): Promise<boolean> {
+  const { policies, problems } = await readPolicyDirectory(cli.path(folder));
+  if (problems.length > 0 || policies.length > comparedMax) return false;
+  const same = await Promise.all(
+    policies.map(async ({ path, source, test }) => {
+      const held = await control.call('get-policy', { path, source: true }).catch(() => undefined);
+      return held?.source === source && (held.test ?? undefined) === test;
+    }),
+  );
+  return same.every(Boolean);
+}
+
 async function removals(
   control: ControlPlane,
   options: ApplyFolderOptions,

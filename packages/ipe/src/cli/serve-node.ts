@@ -5,7 +5,7 @@ import { IpeError } from '@ipe/core';
 import type { Config } from '../config/index.ts';
 import { type RunningNode, runUntilSignal, startNode } from '../node/start.ts';
 import { readCredentials } from '../security/credentials.ts';
-import { applyFolder } from './apply.ts';
+import { applyFolder, holdsFolder } from './apply.ts';
 import type { Cli } from './cli.ts';
 import { stateDirectory } from './connect.ts';
 import { UsageError } from './failure.ts';
@@ -98,7 +98,7 @@ async function applyTo(cli: Cli, node: RunningNode, folder: string): Promise<voi
   const socket = node.addresses.control[0]!;
   const client = createClient({ socket, ...(credentials === undefined ? {} : { token: credentials.admin }) });
   try {
-    await applyFolder(cli, client.control, folder);
+    if (!(await holdsFolder(cli, client.control, folder))) await applyFolder(cli, client.control, folder);
   } finally {
     client.close();
   }

@@ -21,7 +21,10 @@ export interface FactKey {
 export interface Facts {
   /** @param key without the namespace */
   lookup(namespace: string, key: string): FactLookup;
-  /** Reads keys from disk and pins them for this request, so that the next look-up is not cold. */
+  /**
+   * Reads keys from disk and pins them for this request, so that the next look-up is not cold. From the first call on, in
+   * whatever tick look-ups come, all of them see the moment of that call; before it they see the current tick.
+   */
   load(keys: readonly FactKey[]): Promise<void>;
   /** Milliseconds since this instance last confirmed that it held all its peers held; undefined: not held. */
   stalenessMs(namespace: string): number | undefined;

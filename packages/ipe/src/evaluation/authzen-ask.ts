@@ -74,6 +74,14 @@ export function withView<T>(options: AuthzenOptions, use: (view: AuthzenView) =>
   return released(options.facts.open(now * 1000), (facts) => use({ snapshot, facts, now }));
 }
 
+/** Asks answered before other work gets its turn. */
+export const asksPerTick = 64;
+
+/** From here on the view shows the facts of this moment, over any number of ticks. */
+export function standStill(view: AuthzenView): Promise<void> {
+  return view.facts.load([]);
+}
+
 /** The request that a body asks. @throws IpeError `invalid_params`, `too_large` */
 export function requestOf(body: JsonObject): EvaluationRequest {
   const read = readRequest(body);

@@ -1,5 +1,15 @@
+import { setImmediate } from 'node:timers/promises';
 import { isJsonObject, type Json, type JsonObject } from '@ipe/core/policy';
-import { type AuthzenOptions, type AuthzenView, ask, invalid, requestOf, withView } from './authzen-ask.ts';
+import {
+  type AuthzenOptions,
+  type AuthzenView,
+  ask,
+  asksPerTick,
+  invalid,
+  requestOf,
+  standStill,
+  withView,
+} from './authzen-ask.ts';
 import type { FactPage, SearchSource } from './types.ts';
 
 /** A page of results; `next_token` is empty on the last one (§8.2.1). */
@@ -36,6 +46,7 @@ export async function searchAction(options: AuthzenOptions, body: JsonObject): P
   const names = own(options.config.search, resource.type)?.actions ?? [];
   const first = after === undefined ? 0 : names.indexOf(after) + 1;
   return withView(options, async (view) => {
+    await standStill(view);
     const results: JsonObject[] = [];
     for (let i = first; i < names.length; i++) {
       const action = { name: names[i]! };
@@ -58,12 +69,13 @@ async function searchEntities(
   if (source === undefined) return pageWith([]);
   const given = body[part] as JsonObject;
   return withView(options, async (view) => {
+    await standStill(view);
     const results: JsonObject[] = [];
     let last = after;
     for (let tries = 0; tries < triesMax; ) {
       const page = await options.facts.scan(source.namespace, last, Math.min(scanSize, triesMax - tries));
       for (const entry of page.entries) {
-        tries++;
+        if (++tries % asksPerTick === 0) await setImmediate();
         last = entry.key;
         const found = await tryCandidate(options, view, body, part, candidateOf(source, type, given, entry));
         if (found !== undefined) results.push(found);

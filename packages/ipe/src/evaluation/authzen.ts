@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { IpeError, isIpeError } from '@ipe/core';
 import { isJsonObject, type Json, type JsonObject } from '@ipe/core/policy';
 import type { Route, RouteRequest } from '../api/method.ts';
@@ -6,8 +7,10 @@ import {
   type AuthzenOptions,
   type AuthzenView,
   ask,
+  asksPerTick,
   invalid,
   requestOf,
+  standStill,
   withView,
 } from './authzen-ask.ts';
 import { searchAction, searchResource, searchSubject } from './authzen-search.ts';
@@ -63,8 +66,10 @@ export async function evaluations(options: AuthzenOptions, body: JsonObject): Pr
       details: { field: 'evaluations', max_items: batchMax },
     });
   return withView(options, async (view) => {
+    await standStill(view);
     const answers: AuthzenDecision[] = [];
     for (const item of items as readonly Json[]) {
+      if (answers.length % asksPerTick === asksPerTick - 1) await setImmediate();
       const answer = await answerItem(options, view, body, item);
       answers.push(answer);
       if (semantic === 'deny_on_first_deny' && !answer.decision) break;

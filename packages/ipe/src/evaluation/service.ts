@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { isIpeError } from '@ipe/core';
 import type { Primitives } from '@ipe/core/bytes';
 import type { Facts, ReceiptSigner } from '@ipe/core/eval';
@@ -121,8 +122,11 @@ export function createEvaluationService(options: EvaluationServiceOptions): Eval
     const current = policies.current();
     const now = nowSeconds();
     return released(facts.open(now * 1000), async (view) => {
+      // Items are answered over several ticks: from here on all of them see the facts of this one.
+      await view.load([]);
       const results: unknown[] = [];
       for (const { id, ask } of items) {
+        if (results.length % itemsPerTick === itemsPerTick - 1) await setImmediate();
         try {
           if ('error' in ask) throw ask.error;
           const snapshot = ask.value.root === undefined ? current : await policies.at(ask.value.root);
@@ -165,6 +169,9 @@ export function createEvaluationService(options: EvaluationServiceOptions): Eval
     close: watches.close,
   };
 }
+
+/** Items of a batch answered before other work gets its turn. */
+const itemsPerTick = 64;
 
 function attempt<T>(read: () => T): { readonly value: T } | { readonly error: unknown } {
   try {

@@ -97,6 +97,28 @@ test('a full receipt is replayed to the same decision, also after facts and poli
   expect((await evaluate(deployment('d3'))).decision).toBe('allow');
 });
 
+test('all of a batch sees the facts of one moment, whatever is written meanwhile', async () => {
+  const evaluations = Array.from({ length: 200 }, (_, id) => ({ id, ...deployment('d5', { receipt: 'none' }) }));
+  let writing = true;
+  const writes = (async () => {
+    for (let n = 0; writing; n++)
+      await data('put', { key: 'approvals.d5', value: n % 2 === 0 ? seniors('bo', 'cy') : seniors('bo') });
+  })();
+  const seen = new Set<string>();
+  for (let batch = 0; batch < 20; batch++) {
+    const params = { evaluations };
+    const { results } = await answerOf(
+      rpc(node.addresses.evaluation[0]!, tokens.application, 'evaluate-batch', params),
+    );
+    const decisions = new Set<string>(results.map((result: { decision: string }) => result.decision));
+    expect([...decisions]).toHaveLength(1);
+    for (const decision of decisions) seen.add(decision);
+  }
+  writing = false;
+  await writes;
+  expect(['allow', 'deny']).toEqual(expect.arrayContaining([...seen]));
+});
+
 test('a plain receipt is replayed with the versions it names, as long as those are held', async () => {
   await data('put', { key: 'approvals.d4', value: seniors('bo') });
   const request = deployment('d4');

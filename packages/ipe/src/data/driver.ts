@@ -49,6 +49,8 @@ export class Driver {
   #lastWrite: Promise<void> = Promise.resolve();
   #lastCommitted: Promise<void> = Promise.resolve();
   #writtenCommit: number;
+  /** A batch was written since the last sync; not every batch has a commit: states come in without one. */
+  #hasUnsynced = false;
   #syncing: Promise<void> | undefined;
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #alarms = new Set<NodeJS.Timeout>();
@@ -113,7 +115,7 @@ export class Driver {
   /** Syncs what was only written, under `wal`; once a second, and before closing. */
   async syncWritten(): Promise<void> {
     if (this.#options.durability === 'fsync' || this.#replica.fence !== undefined) return;
-    if (this.#writtenCommit <= this.#replica.durableCommit) return;
+    if (!this.#hasUnsynced) return;
     this.#syncing ??= this.#sync().finally(() => {
       this.#syncing = undefined;
     });
@@ -206,6 +208,7 @@ export class Driver {
       async () => {
         await previous;
         this.#writtenCommit = lastCommit;
+        this.#hasUnsynced = !isSynced;
         this.step({ type: 'committed', batch });
         if (isSynced) this.step({ type: 'durable', commit: lastCommit });
       },
@@ -226,6 +229,7 @@ export class Driver {
 
   async #sync(): Promise<void> {
     const commit = this.#writtenCommit;
+    this.#hasUnsynced = false;
     await this.#kv.sync();
     this.step({ type: 'durable', commit });
   }

@@ -152,3 +152,15 @@ test('a row that does not decode is named on every read and write of its key, an
   expect((await node.call('get', { key: 'data.good' })).value).toBe(2);
   await node.close();
 });
+
+test('under `wal` states that came in without records are synced like everything else', async () => {
+  const other = await DataNode.open({ origin: 'ffeeddccbbaa0099', seed: 5 });
+  await other.call('put', { key: 'data.a', value: 1 });
+  const { state } = await other.engine.get('data.a');
+  const node = await DataNode.open({ durability: 'wal' });
+  await node.engine.joinStates('data', [{ key: 'data.a', state: state! }]);
+  await node.engine.housekeep();
+  await node.crash();
+  expect((await node.call('get', { key: 'data.a' })).value).toBe(1);
+  await Promise.all([node.close(), other.close()]);
+});

@@ -123,6 +123,7 @@ test.each([
   ['validations: [{expression: "true"}]\n---\nvalidations: []', 'yaml_syntax'],
   ['validations: [{expression: "true"}]\nparams: {a: .inf}', 'wrong_type'],
   ['validations: [{expression: "true"}]\nparams: {1: a}', 'wrong_type'],
+  ['validations: [{expression: "true"}]\nparams: {id: 9007199254740993}', 'wrong_value'],
   ['validations: [{expression: "true"}]\nparams: !mine {a: 1}', 'yaml_syntax'],
   ['validations: [{expression: "true", reason: evaluation_error}]', 'wrong_value'],
   ['validations: *nowhere', 'yaml_syntax'],

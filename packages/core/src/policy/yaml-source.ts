@@ -249,6 +249,11 @@ export class YamlSource {
       this.reportAt(node, 'wrong_type', `expected a JSON number, got \`${node.source}\``);
       return undefined;
     }
+    if (typeof value === 'number' && /^[-+]?\d+$/.test(node.source) && !Number.isSafeInteger(value)) {
+      const hint = 'numbers are doubles; put an id in quotes';
+      this.reportAt(node, 'wrong_value', `\`${node.source}\` is no whole number that a double holds exactly`, hint);
+      return undefined;
+    }
     if (typeof value === 'string' && /\p{Surrogate}/u.test(value)) {
       this.reportAt(node, 'wrong_type', 'expected well-formed Unicode text, got a lone surrogate');
       return undefined;

@@ -119,6 +119,23 @@ export interface SubscribeParams {
   readonly from?: string;
 }
 
+/** What an instance holds, in all and by namespace. */
+export interface DataStats {
+  readonly entries: number;
+  readonly tombstones: number;
+  readonly bytes: number;
+  readonly disk_bytes: number;
+  readonly namespaces: readonly {
+    readonly namespace: string;
+    readonly strategy: string;
+    readonly entries: number;
+    readonly tombstones: number;
+    readonly bytes: number;
+    readonly problem?: string;
+  }[];
+  readonly [detail: string]: unknown;
+}
+
 /** Every method of the data plane that answers once: what it takes and what it gives. */
 export interface DataCalls {
   put: { params: PutParams; result: PutResult };
@@ -135,5 +152,5 @@ export interface DataCalls {
   add: { params: { key: string; amount: number; window?: number }; result: { key: string; value: number } };
   'set-add': { params: { key: string; members: readonly Json[] }; result: { key: string; value: readonly Json[] } };
   'set-remove': { params: { key: string; members: readonly Json[] }; result: { key: string; value: readonly Json[] } };
-  stats: { params: Record<string, never>; result: Record<string, unknown> };
+  stats: { params: Record<string, never>; result: DataStats };
 }

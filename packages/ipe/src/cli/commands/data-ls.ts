@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { bytes } from '../output.ts';
 import { wholeNumber } from '../values.ts';
 import { listEntries } from './data-query.ts';
 
@@ -17,13 +18,18 @@ export function define(command: Command, cli: Cli): void {
 }
 
 async function listNamespaces(cli: Cli, options: NodeOptions): Promise<void> {
-  const stats = await withPlane(cli, options, 'data', ({ data }) => data.call('stats', {}));
-  cli.show(options, stats['namespaces'], (namespaces) => {
-    const rows = Object.entries((namespaces ?? {}) as Record<string, Record<string, unknown>>);
-    if (rows.length === 0) return cli.out.note('there are no facts yet; write one with: ipe data put');
+  const { namespaces } = await withPlane(cli, options, 'data', ({ data }) => data.call('stats', {}));
+  cli.show(options, namespaces, () => {
+    if (namespaces.length === 0) return cli.out.note('there are no facts yet; write one with: ipe data put');
     cli.out.table(
-      ['NAMESPACE', 'ENTRIES', 'TOMBSTONES'],
-      rows.map(([name, row]) => [name, String(row['entries'] ?? '-'), String(row['tombstones'] ?? '-')]),
+      ['NAMESPACE', 'ENTRIES', 'TOMBSTONES', 'SIZE', 'STRATEGY'],
+      namespaces.map(({ namespace, entries, tombstones, bytes: size, strategy }) => [
+        namespace,
+        String(entries),
+        String(tombstones),
+        bytes(size),
+        strategy,
+      ]),
     );
   });
 }

@@ -18,6 +18,12 @@ export interface Site {
   /** Highest version purged from the namespace. */
   readonly floor: number;
   readonly source: Source;
+  /**
+   * What a write to a key (or a member of a set) without a state may claim to have seen: everything that was applied
+   * here, since whatever of it concerned the key has been purged. Without it, an instance that has not purged yet would
+   * take the write for concurrent with a tombstone that it comes after.
+   */
+  readonly seen: () => Context;
   /** The readers' clock: decides what is expired, and so what conditions see. */
   readonly nowMs: number;
   /** Hybrid milliseconds of the record that the write would join. */
@@ -62,7 +68,7 @@ function admitPut(write: PutWrite, cell: Cell, site: Site): Operation | WriteRef
     expiresMs: ttlMs === undefined ? 0 : Math.max(site.nowMs, site.ms) + ttlMs,
     json,
     bytes: json === undefined ? bytes : undefined,
-    context: contextOf(cell.state, strategy),
+    context: contextOf(cell.state, site),
   };
 }
 
@@ -74,7 +80,7 @@ function admitDelete(write: DeleteWrite, cell: Cell, site: Site): Operation | Wr
   if (site.strategy.kind === 'counter') return { op: 'reset', key, version };
   const createdMs = cell.seenAt(site.nowMs)?.createdMs ?? site.ms;
   if (site.strategy.kind !== 'set')
-    return { op: 'delete', key, version, createdMs, context: contextOf(cell.state, site.strategy) };
+    return { op: 'delete', key, version, createdMs, context: contextOf(cell.state, site) };
   const state = cell.state as Members | undefined;
   const changes = (state?.members ?? [])
     .filter(({ live }) => live.some((mark) => mark.present))
@@ -143,7 +149,7 @@ function admitMembers(write: MembersWrite, cell: Cell, site: Site): Operation | 
   const changes = [...new Set(write.members)].sort().map((member): MemberChange => {
     const context = contexts.get(member);
     if (context === undefined) sizeBytes += member.length + 1;
-    return { member, present, context: context ?? [] };
+    return { member, present, context: context ?? site.seen() };
   });
   const count = contexts.size + changes.filter(({ member }) => !contexts.has(member)).length;
   if (count > membersMax || sizeBytes > valueBytesMax)
@@ -183,9 +189,9 @@ function nextVersion(cell: Cell, site: Site): number {
   return 1 + (cell.state === undefined ? site.floor : versionOf(cell.state));
 }
 
-function contextOf(state: KeyState | undefined, strategy: Strategy): Context | undefined {
-  if (strategy.kind !== 'version-vector') return undefined;
-  return state?.kind === 'siblings' ? state.context : [];
+function contextOf(state: KeyState | undefined, site: Site): Context | undefined {
+  if (site.strategy.kind !== 'version-vector') return undefined;
+  return state?.kind === 'siblings' ? state.context : site.seen();
 }
 
 function refuse(

@@ -2,7 +2,7 @@ import { admit, isRefused } from './admission.ts';
 import type { Answers } from './answers.ts';
 import { BatchRecord, operationBytes } from './batch.ts';
 import { Cell, stateBytes } from './cell.ts';
-import type { Dot, Source } from './dot.ts';
+import { compareDots, type Dot, type Source } from './dot.ts';
 import type { ReplicaEffect } from './events.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
 import { purged } from './housekeeping.ts';
@@ -13,7 +13,7 @@ import type { Pipeline } from './pipeline.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
-import { type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
+import { type Context, type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
 import type { States } from './states.ts';
 import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
 
@@ -172,7 +172,8 @@ export class Desk {
 
   #site(namespace: Namespace, record: BatchRecord, nowMs: number) {
     const { strategy, floor } = namespace;
-    return { strategy, floor, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
+    const seen = () => seenBy(namespace, record);
+    return { strategy, floor, seen, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
   }
 
   /** A record of this instance with room, whose hybrid time exceeds `floor`. */
@@ -330,14 +331,30 @@ export class Desk {
     const rules = {
       nowMs: readMs(nowMs),
       graceMs: tombstoneGraceMs,
-      isStable: (dot: Dot) => this.#parts.isStable(namespace.name, dot),
+      isStable: (dot: Dot) =>
+        (namespace.heads.get(dot.source) ?? 0) >= dot.seq && this.#parts.isStable(namespace.name, dot),
     };
     const after = purged(before, namespace.strategy, rules);
     if (after === before) return;
-    if (after.state === undefined) namespace.floor = Math.max(namespace.floor, before.view?.version ?? 0);
+    // A set that lost old members keeps its version, but the floor must tell that something is forgotten.
+    namespace.floor = Math.max(namespace.floor, after.state === undefined ? (before.view?.version ?? 0) : 1);
     pipeline.gathering.operationCount++;
     states.put(pipeline.gathering, key, before, after, undefined);
   }
+}
+
+/** Operations of a record have smaller places than this. */
+const placesMax = 0xffff;
+
+/** Everything that was applied in a namespace before a record, as a context; nothing where nothing was ever purged. */
+function seenBy(namespace: Namespace, record: BatchRecord): Context {
+  if (namespace.floor === 0) return [];
+  const seen: Dot[] = [];
+  for (const [source, head] of namespace.admitted) {
+    const seq = source === record.source ? Math.min(head, record.seq - 1) : head;
+    if (seq > 0) seen.push({ source, seq, idx: placesMax });
+  }
+  return seen.sort(compareDots);
 }
 
 /** A write of ours. Tag and token are made when asked for: by then its batch is sealed. */

@@ -379,7 +379,7 @@ export class Replica {
   }
 
   #isReady(arrival: Arrival): boolean {
-    if (arrival.kind === 'purge') return this.#states.isAtHand(arrival.key);
+    if (arrival.kind === 'purge') return this.#states.isAtHand(arrival.key, false);
     if (arrival.kind === 'advance') return true;
     const targets =
       arrival.kind === 'submit'
@@ -388,7 +388,8 @@ export class Replica {
           ? arrival.entries
           : arrival.record.operations;
     let isReady = true;
-    for (const { key } of targets) if (!this.#states.isAtHand(key)) isReady = false;
+    const hold = targets.length > 1;
+    for (const { key } of targets) if (!this.#states.isAtHand(key, hold)) isReady = false;
     return isReady;
   }
 

@@ -62,8 +62,21 @@ export class States {
     return this.#damaged.size === 0 ? undefined : this.#damaged.get(key);
   }
 
-  /** Whether the latest cell is in memory; if not, its row joins the next load. */
-  isAtHand(key: string): boolean {
+  /**
+   * Whether the latest cell is in memory; if not, its row joins the next load.
+   * @param hold keeps it until `release`: an arrival of many keys needs all of them at once, and reading one from the
+   *   cache may push another out
+   */
+  isAtHand(key: string, hold: boolean): boolean {
+    if (hold && !this.#pending.has(key) && !this.#held.has(key)) {
+      const cell = this.#cache.get(key);
+      if (cell !== undefined) this.#held.set(key, cell);
+      else if (!this.#damaged.has(key)) {
+        this.loads.want(key);
+        return false;
+      }
+      return true;
+    }
     if (this.#pending.has(key) || this.#cache.has(key) || this.#held.has(key) || this.#damaged.has(key)) return true;
     this.loads.want(key);
     return false;

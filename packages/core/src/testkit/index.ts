@@ -1,5 +1,6 @@
 export { assertDeepEqual, assertRejects, assertTrue } from './assert.ts';
 export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';
 export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } from './plane.ts';
+export { type Mutant, mutants, type SimulationOptions, type SimulationResult, simulate } from './simulator/index.ts';
 export { runTreeConformance, type TreeCaseContext, type TreeConformanceOptions } from './tree.ts';
 export { type TreeFixture, type TreeRuntime, treeFixture } from './tree-fixture.ts';

@@ -164,6 +164,20 @@ describe('exchange', () => {
     expect(a.exchange.isStable('n', dot)).toBe(true);
   });
 
+  test('a write is not stable while a member that holds it also holds what is missing here', () => {
+    const cluster = new Cluster(2);
+    const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];
+    a.write();
+    cluster.link(0, 1, true);
+    cluster.settle();
+    const dot = { source: sourceOf(0), seq: 1, idx: 0 };
+    expect(a.exchange.isStable('n', dot)).toBe(true);
+    b.heads.set(sourceOf(1), 5);
+    a.step({ type: 'unlinked', peer: b.origin });
+    a.step({ type: 'reported', report: b.report(), isAnswer: true });
+    expect(a.exchange.isStable('n', dot)).toBe(false);
+  });
+
   test('staleness is the age of the last moment at which all that every peer held was held here', () => {
     const cluster = new Cluster(3);
     const a = cluster.nodes[0]!;

@@ -152,13 +152,21 @@ export class Exchange {
    * over-report, and one that was never heard holds everything back.
    */
   isStable(namespace: string, dot: { readonly source: Source; readonly seq: number; readonly idx: number }): boolean {
+    const own = this.#own.get(namespace)?.heads ?? emptyHeads;
     return this.#members.every((origin) => {
       const peer = this.#peers.get(origin);
       const vector = peer?.namespaces.get(namespace);
-      if (vector !== undefined) return vector.isWhole && coversDot(vector.heads, dot);
+      // What the member had written before it saw the tombstone must be here as well: coming later, it would find
+      // nothing that beats it. What it writes afterwards comes after the tombstone.
+      if (vector !== undefined) return vector.isWhole && coversDot(vector.heads, dot) && covers(own, vector.heads);
       // A member that takes no part in the namespace will never bring anything of it back.
       return peer?.isSettled === true && !isOfInterest(peer.interest, namespace);
     });
+  }
+
+  /** Whether this instance holds a namespace whole, as far as it was told or has found out. */
+  isWholeHere(namespace: string): boolean {
+    return this.#own.get(namespace)?.isWhole === true;
   }
 
   /** Whether some settled peer has been heard, and everything that settled peers name satisfies the test. */

@@ -1,0 +1,2 @@
+export { type Mutant, mutants } from './mutants.ts';
+export { type SimulationOptions, type SimulationResult, simulate } from './simulation.ts';

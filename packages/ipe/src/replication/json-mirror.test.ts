@@ -77,7 +77,7 @@ test('reserved namespaces and the writes of other instances stay out', async () 
 
 test('a broker that refuses is told once, and what comes later goes out again', async () => {
   let isUp = false;
-  const refuse = async (namespace: string, json: Uint8Array) => {
+  const refuse = async (namespace: string, json: Uint8Array): Promise<undefined> => {
     if (!isUp) throw new Error('down');
     sent.push({ namespace, ...JSON.parse(Buffer.from(json).toString()) });
   };

@@ -11,6 +11,7 @@ import type { PeerLink } from '../../cluster/link.ts';
 import type { Peers } from '../../cluster/peers.ts';
 import { Deliveries } from '../deliveries.ts';
 import { wants } from '../interest.ts';
+import { statusOf } from '../status.ts';
 import { decodeGossip, encodeGossip } from './message.ts';
 import { SeenIds } from './seen.ts';
 
@@ -117,8 +118,6 @@ class Gossip implements GossipPlane {
   }
 
   status(): PlaneStatus & { readonly dropped: number } {
-    let delivered = 0;
-    for (const subscription of this.#subscriptions) delivered += subscription.delivered;
     const problem = this.#closed
       ? 'closed'
       : !this.#started
@@ -126,14 +125,13 @@ class Gossip implements GossipPlane {
         : this.#peers.links().length === 0
           ? 'no peer is linked'
           : undefined;
-    return {
-      connected: problem === undefined,
+    const status = statusOf({
+      problem,
       published: this.#published,
-      delivered,
       reconnects: this.#reconnects,
-      dropped: this.#dropped,
-      ...(problem !== undefined && { problem }),
-    };
+      subscriptions: this.#subscriptions,
+    });
+    return { ...status, dropped: this.#dropped };
   }
 
   async close(): Promise<void> {

@@ -11,6 +11,7 @@ import type {
 import type { Admin, Consumer, EachMessagePayload, Kafka, Producer } from 'kafkajs';
 import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
+import { statusOf } from '../status.ts';
 
 /** How to reach and use a Kafka cluster. */
 export interface KafkaPlaneOptions {
@@ -121,16 +122,12 @@ class KafkaPlane implements MessagePlane {
   }
 
   status(): PlaneStatus {
-    let delivered = 0;
-    for (const subscription of this.#subscriptions) delivered += subscription.delivered;
-    const problem = this.#problem;
-    return {
-      connected: problem === undefined,
+    return statusOf({
+      problem: this.#problem,
       published: this.#published,
-      delivered,
       reconnects: this.#reconnects,
-      ...(problem !== undefined && { problem }),
-    };
+      subscriptions: this.#subscriptions,
+    });
   }
 
   async close(): Promise<void> {

@@ -1,14 +1,8 @@
 import { IpeError } from '@ipe/core';
-import type {
-  MessagePlane,
-  PlaneDelivery,
-  PlaneInterest,
-  PlaneMessage,
-  PlaneStatus,
-  PlaneSubscription,
-} from '@ipe/core/plane';
+import type { MessagePlane, PlaneDelivery, PlaneInterest, PlaneMessage, PlaneSubscription } from '@ipe/core/plane';
 import { Deliveries } from '../deliveries.ts';
 import { wants } from '../interest.ts';
+import { statusOf } from '../status.ts';
 
 /** What the planes of one process share: the messages published so far, bounded. */
 export class MemoryExchange {
@@ -76,11 +70,7 @@ export function openMemoryPlane(exchange: MemoryExchange = new MemoryExchange())
       subscriptions.add(subscription);
       return subscription;
     },
-    status(): PlaneStatus {
-      let delivered = 0;
-      for (const subscription of subscriptions) delivered += subscription.delivered;
-      return { connected: !closed, published, delivered, reconnects: 0, ...(closed && { problem: 'closed' }) };
-    },
+    status: () => statusOf({ problem: closed ? 'closed' : undefined, published, reconnects: 0, subscriptions }),
     async close() {
       closed = true;
       await Promise.all([...subscriptions].map((subscription) => subscription.close()));

@@ -12,6 +12,7 @@ import type { DeliverPolicy, JetStreamClient, JetStreamManager, JsMsg } from '@n
 import type { NatsConnection } from '@nats-io/transport-node';
 import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
+import { statusOf } from '../status.ts';
 
 /** How to reach and use a NATS server with JetStream. */
 export interface NatsPlaneOptions {
@@ -115,16 +116,12 @@ class NatsPlane implements MessagePlane {
   }
 
   status(): PlaneStatus {
-    let delivered = 0;
-    for (const subscription of this.#subscriptions) delivered += subscription.delivered;
-    const problem = this.#problem;
-    return {
-      connected: problem === undefined,
+    return statusOf({
+      problem: this.#problem,
       published: this.#published,
-      delivered,
       reconnects: this.#reconnects,
-      ...(problem !== undefined && { problem }),
-    };
+      subscriptions: this.#subscriptions,
+    });
   }
 
   async close(): Promise<void> {

@@ -10,6 +10,7 @@ import type {
 } from '@ipe/core/plane';
 import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
+import { statusOf } from '../status.ts';
 
 /** How to reach and use a Redis server. */
 export interface RedisPlaneOptions {
@@ -150,16 +151,13 @@ class RedisPlane implements MessagePlane {
   }
 
   status(): PlaneStatus {
-    let delivered = 0;
-    for (const subscription of this.#subscriptions) delivered += subscription.delivered;
     const connected = this.#client?.isReady === true && !this.#closed;
-    return {
-      connected,
+    return statusOf({
+      problem: connected ? undefined : (this.#problem ?? 'disconnected'),
       published: this.#published,
-      delivered,
       reconnects: this.#reconnects,
-      ...(!connected && { problem: this.#problem ?? 'disconnected' }),
-    };
+      subscriptions: this.#subscriptions,
+    });
   }
 
   async close(): Promise<void> {

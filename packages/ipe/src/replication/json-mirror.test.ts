@@ -30,8 +30,9 @@ beforeEach(async () => {
 afterEach(() => engine.close());
 
 function start(
-  mirror = async (namespace: string, json: Uint8Array) =>
-    void sent.push({ namespace, ...JSON.parse(Buffer.from(json).toString()) }),
+  mirror = async (namespace: string, json: Uint8Array): Promise<void> => {
+    sent.push({ namespace, ...JSON.parse(Buffer.from(json).toString()) });
+  },
   as = origin,
 ) {
   return startJsonMirror({

@@ -81,6 +81,22 @@ test('a failing test is reported with what was expected and what came, in every 
   expect(JSON.parse((await run('--json')).out)).toMatchObject({ tests: [{ passed: false, path: 'x' }] });
 });
 
+test('--watch runs again when a file changes, until interrupted', async () => {
+  const workingDirectory = await folderOf({ 'x.policy.yaml': owner, 'x.test.yaml': ownerTest('deny') });
+  let isMended = false;
+  const { code, out } = await runCli(['test', '--watch'], {
+    workingDirectory,
+    onOutput: (printed, interrupt) => {
+      if (printed.includes('1 passed')) return interrupt();
+      if (!printed.includes('1 failed') || isMended) return;
+      isMended = true;
+      void writeFile(join(workingDirectory, 'x.test.yaml'), ownerTest('allow'));
+    },
+  });
+  expect(code).toBe(0);
+  expect(out.indexOf('0 passed, 1 failed')).toBeLessThan(out.indexOf('1 passed, 0 failed'));
+});
+
 test('coverage names the outcomes that no test brought about', async () => {
   const workingDirectory = await folderOf({ 'x.policy.yaml': owner, 'x.test.yaml': ownerTest('allow') });
   const { code, out } = await runCli(['test', '--coverage'], { workingDirectory });

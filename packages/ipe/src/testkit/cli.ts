@@ -9,9 +9,13 @@ export async function runCli(
     readonly stdin?: string;
     readonly environment?: Readonly<Record<string, string>>;
     readonly workingDirectory?: string;
+    /** Called with everything printed so far, each time something is; `interrupt` does what Ctrl-C does. */
+    readonly onOutput?: (out: string, interrupt: () => void) => void;
   } = {},
 ): Promise<{ code: number; out: string; err: string }> {
-  const [stdout, stderr] = [collector(), collector()];
+  let interrupt = () => {};
+  const stdout = collector((out) => options.onOutput?.(out, () => interrupt()));
+  const stderr = collector();
   const io: CliIo = {
     stdin: Readable.from([options.stdin ?? '']),
     stdout: stdout.stream,
@@ -22,17 +26,21 @@ export async function runCli(
     stderrIsTerminal: false,
     terminalColumns: 100,
     now: () => 1_700_000_000_000,
-    onInterrupt: () => () => {},
+    onInterrupt: (callback) => {
+      interrupt = callback;
+      return () => {};
+    },
   };
   const code = await main(argv, io);
   return { code, out: stdout.text(), err: stderr.text() };
 }
 
-function collector(): { stream: PassThrough; text(): string } {
+function collector(onText: (all: string) => void = () => {}): { stream: PassThrough; text(): string } {
   const stream = new PassThrough();
   let all = '';
   stream.setEncoding('utf8').on('data', (text: string) => {
     all += text;
+    onText(all);
   });
   return { stream, text: () => all };
 }

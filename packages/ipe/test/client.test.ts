@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createClient } from '@ipe/client';
 import { afterAll, expect, test } from 'vitest';
+import { freePort } from '../src/testkit/brokers.ts';
 import { startProcess } from '../src/testkit/process.ts';
 import { Cleanups } from './support/scratch.ts';
 
@@ -74,4 +77,41 @@ test('a thousand calls pipelined in one session are answered each with its own r
   expect(read.map((entry) => entry?.value)).toEqual(keys.map((_, i) => i));
   await expect(session.data.put('piped', 1)).rejects.toMatchObject({ reason: 'invalid_params', state: 'unchanged' });
   await session.close();
+});
+
+test('over TLS the server is known by its certificate, and a stranger is told from a node that is not there', async () => {
+  const folder = await cleanups.folder();
+  const [cert, key] = [join(folder, 'cert.pem'), join(folder, 'key.pem')];
+  const subject = ['-subj', '/CN=ipe', '-addext', 'subjectAltName=IP:127.0.0.1'];
+  const keyKind = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+  execFileSync('openssl', ['req', '-x509', ...keyKind, '-keyout', key, '-out', cert, '-days', '2', ...subject], {
+    stdio: 'pipe',
+  });
+  const address = `127.0.0.1:${await freePort()}`;
+  const at = 'predicate_service.data_plane';
+  const node = await startProcess(join(folder, 'state'), {
+    args: ['--set', `${at}.listen=${address}`, '--set', `${at}.tls_cert=${cert}`, '--set', `${at}.tls_key=${key}`],
+  });
+  cleanups.add(() => node.stop());
+  const over = (ca?: string) =>
+    createClient({
+      url: `https://${address}`,
+      token: node.tokens.service,
+      retries: 0,
+      ...(ca === undefined ? {} : { tls: { ca } }),
+    });
+
+  const known = over(readFileSync(cert, 'utf8'));
+  expect(await known.data.put('approvals.tls', { over: 'tls' })).toMatchObject({ version: 1 });
+  const session = await known.session();
+  expect(await session.data.get('approvals.tls')).toMatchObject({ value: { over: 'tls' } });
+  await session.close();
+  known.close();
+  const unknown = over();
+  await expect(unknown.data.get('approvals.tls')).rejects.toMatchObject({
+    reason: 'connection',
+    state: 'unchanged',
+    message: expect.stringContaining('certificate is not known'),
+  });
+  unknown.close();
 });

@@ -161,6 +161,17 @@ export interface SyncParams {
   readonly detach?: boolean;
 }
 
+/** What a sync from another instance did. */
+export interface PeerSync {
+  /** Member that was asked. */
+  readonly from: string;
+  readonly root: string;
+  readonly commit: string | null;
+  /** Objects and bytes that came over the link. */
+  readonly objects: number;
+  readonly bytes: number;
+}
+
 /** What a sync did, or with `dry_run` would do. */
 export interface SyncResult {
   readonly sync_id: string;
@@ -435,7 +446,8 @@ export interface ControlCalls {
     params: { sync_id?: string; repository?: string };
     result: Row & { readonly mirrors?: readonly Mirror[] };
   };
-  'sync-from-peer': { params: Row; result: Row };
+  /** Fetches policies now: from the origin, or from the member `peer` what the origin signed. */
+  'sync-from-peer': { params: { peer?: string }; result: PeerSync };
   'rollback-to-commit': {
     params: { commit: string; repository?: string; dry_run?: boolean; allow_empty?: boolean };
     result: SyncResult;
@@ -451,6 +463,8 @@ export interface ControlCalls {
   'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
   evict: { params: { member: string }; result: Row };
+  /** Makes a member the origin, which takes policy writes; only where the cluster key is. */
+  'member-promote': { params: { member: string }; result: { id: string; origin: string; term: number } };
   /** All facts of one moment with the ids of their writes, as lines of JSON in pieces: `next` brings the piece after. */
   'data-backup': { params: { cursor?: string }; result: FactsPiece };
   /** Joins lines of a backup in, whole lines in their order, as many as fit a request. */

@@ -69,6 +69,7 @@ export const methods = {
     'token-list': control('read'),
     'token-revoke': control('admin'),
     evict: control('admin'),
+    'member-promote': control('admin'),
     rekey: control('admin'),
     'data-backup': control('admin'),
     'data-restore': control('admin'),

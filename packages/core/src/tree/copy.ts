@@ -14,10 +14,11 @@ export type CopyPlan = Omit<StoreCopy, 'release'>;
  * Plans a copy of a store: of everything that refs and version chains reach or, with `since`, of what came after that
  * root commit of `main`. The caller keeps it from collection meanwhile.
  */
-export async function planCopy(state: StoreState, since: ObjectId | undefined): Promise<CopyPlan> {
+export async function planCopy(state: StoreState, since: ObjectId | undefined, mainOnly = false): Promise<CopyPlan> {
   const main = state.head(mainRef).commit;
   const refs: [string, ObjectId][] = [];
   for (const head of state.heads.values()) {
+    if (mainOnly && head.name !== mainRef) continue;
     if (head.commit !== null) refs.push([gitRefName(head.name, head.kind), state.head(head.name).commit!]);
   }
   const versions = await newestVersions(state);
@@ -46,7 +47,8 @@ export async function planCopy(state: StoreState, since: ObjectId | undefined): 
     shallow,
     prerequisites: [...prerequisites].sort(),
     count: objects.size,
-    objects: () => readAll(state, objects),
+    ids: () => objects.keys(),
+    objects: (ids) => readAll(state, ids === undefined ? objects : chosen(objects, ids)),
   };
 }
 
@@ -58,6 +60,15 @@ export function gitRefName(name: string, kind: 'branch' | 'pin'): string {
 /** The ref under which an exported repository keeps a policy's newest version. */
 export function versionRefName(path: string): string {
   return `refs/ipe/policy/${path.replaceAll('.', '/')}.policy`;
+}
+
+function chosen(objects: ReadonlyMap<ObjectId, ObjectType>, ids: Iterable<ObjectId>): Map<ObjectId, ObjectType> {
+  const some = new Map<ObjectId, ObjectType>();
+  for (const id of ids) {
+    const type = objects.get(id);
+    if (type !== undefined) some.set(id, type);
+  }
+  return some;
 }
 
 async function* readAll(

@@ -138,7 +138,7 @@ export class TreePolicyStore implements PolicyStore {
     return isObjectId(id) && (await this.#state.objects.missing([id])).size === 0;
   }
 
-  async copy(options: { readonly since?: string } = {}): Promise<StoreCopy> {
+  async copy(options: { readonly since?: string; readonly mainOnly?: boolean } = {}): Promise<StoreCopy> {
     const since = options.since === undefined ? undefined : (await this.resolve(options.since)).commit;
     const refs = this.refs();
     const leases = refs.map(({ commit }) => this.lease(commit, 'copy'));
@@ -146,7 +146,7 @@ export class TreePolicyStore implements PolicyStore {
       for (const lease of leases) lease.release();
     };
     try {
-      return { ...(await planCopy(this.#state, since ?? undefined)), release };
+      return { ...(await planCopy(this.#state, since ?? undefined, options.mainOnly)), release };
     } catch (error) {
       release();
       throw error;

@@ -352,8 +352,10 @@ export interface StoreCopy {
   /** Commits that the receiver must have already; empty for a full copy. */
   readonly prerequisites: readonly ObjectId[];
   readonly count: number;
-  /** Each object once, verified as it is read. */
-  objects(): AsyncIterable<TransferObject & { readonly id: ObjectId }>;
+  /** Ids of all that is copied. */
+  ids(): Iterable<ObjectId>;
+  /** Each object once, verified as it is read; with `ids` only those of them that are part of the copy. */
+  objects(ids?: Iterable<ObjectId>): AsyncIterable<TransferObject & { readonly id: ObjectId }>;
   release(): void;
 }
 
@@ -465,8 +467,11 @@ export interface PolicyStore {
 
   /** Whether an object is stored, reachable or not. Does not read it. */
   has(id: ObjectId): Promise<boolean>;
-  /** Plans a copy of everything, or of what came after the root commit `since` of `main`. @throws `not_found` */
-  copy(options?: { readonly since?: string }): Promise<StoreCopy>;
+  /**
+   * Plans a copy of everything, or of what came after the root commit `since` of `main`; with `mainOnly` without other
+   * branches and pins. @throws `not_found`
+   */
+  copy(options?: { readonly since?: string; readonly mainOnly?: boolean }): Promise<StoreCopy>;
   /**
    * Takes in objects from elsewhere: each is rehashed, and each head is whole and leased once this resolves. No ref moves:
    * name a head to `promote` (a fast-forward) or `restore` (a new commit), then release.

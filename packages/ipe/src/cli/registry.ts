@@ -79,6 +79,11 @@ export const commands: readonly CommandEntry[] = [
     summary: 'Sign an instance out of the cluster',
     load: () => import('./commands/member-evict.ts'),
   },
+  {
+    path: 'member promote',
+    summary: 'Make an instance the one that takes policy writes',
+    load: () => import('./commands/member-promote.ts'),
+  },
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
   {
     path: 'explain',

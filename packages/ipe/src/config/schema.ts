@@ -163,6 +163,10 @@ const controlPlane = table('Policies: where they are kept and who may change the
     'An origin takes policy writes; a follower pulls them from its origin.',
   ),
   origin: address('Peer address of the origin, for a follower.'),
+  forward_writes: flag(
+    true,
+    'Whether a follower hands policy writes on to the origin; else it answers them with `unavailable`.',
+  ),
   backend: choice(
     ['rocksdb', 'memory'],
     'rocksdb',

@@ -19,6 +19,7 @@ export function aloneHandlers({ id, origin, fingerprint }: Identity): Handlers {
     },
     'member-invite': refuse('nobody can be invited', ['ttl']),
     evict: refuse('there is nobody to evict', ['member']),
+    'member-promote': refuse('there is nobody to promote', ['member']),
     'sync-from-peer': refuse('there is nobody to sync policies from', ['peer']),
   };
 }

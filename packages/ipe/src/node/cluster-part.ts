@@ -37,6 +37,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
   const { config, layout, identity, log, metrics, onClose } = context;
   const { cluster } = config;
   const settings = config.predicate_service.data_plane;
+  const { origin: policyOrigin } = config.control_plane;
   const membership = await Membership.open({
     keysFolder: layout.keys,
     identity,
@@ -51,7 +52,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
     directory,
     strangers: membership.strangers,
     ...(cluster.listen !== undefined && { listen: cluster.listen }),
-    ...(cluster.seeds !== undefined && { seeds: cluster.seeds }),
+    seeds: [...(cluster.seeds ?? []), ...(policyOrigin === undefined ? [] : [policyOrigin])],
   });
   membership.bind(peers);
   peers.on('refused', (fingerprint, why) => log.warn({ fingerprint }, `a peer was refused: ${why}`));

@@ -10,7 +10,7 @@ import type { Config } from '../config/index.ts';
 import { backupJob } from '../control/backup-job.ts';
 import { createControlService } from '../control/service.ts';
 import { openTransfers } from '../control/transfers.ts';
-import { createUpkeep, type Upkeep, type UpkeepEvent, type UpkeepJob } from '../control/upkeep.ts';
+import { createUpkeep, type UpkeepEvent, type UpkeepJob } from '../control/upkeep.ts';
 import { storeJobs } from '../control/upkeep-methods.ts';
 import { createGit } from '../gitops/git/index.ts';
 import { fileState, openMirrorRegistry } from '../gitops/mirrors.ts';
@@ -22,6 +22,7 @@ import {
 } from '../gitops/service.ts';
 import { createSyncEngine } from '../gitops/sync.ts';
 import { createNodeCompiler } from '../policies/node-compiler.ts';
+import type { PolicyCompiler } from '../policies/types.ts';
 import { openPolicyRepository } from '../repository/index.ts';
 import { openMark } from '../stores/mark.ts';
 import { markKv } from '../stores/marked.ts';
@@ -32,7 +33,10 @@ import type { PartsContext } from './start.ts';
 export interface ControlPart {
   readonly service: PlaneService;
   readonly store: PolicyStore;
-  /** Begins to follow the configured repositories; called once everything else is up. */
+  readonly compiler: PolicyCompiler;
+  /** Begins and stops to follow the configured repositories: what a follower leaves to its origin. */
+  readonly mirrors: Pick<GitOpsService, 'start' | 'stop'>;
+  /** Begins the upkeep; called once everything else is up. */
   start(): Promise<void>;
 }
 
@@ -106,7 +110,13 @@ export async function openControlPart(
     ...shared,
   });
   onClose('policy subscriptions', () => service.close());
-  return { service: { ...service, routes: gitops.routes }, store, start: () => begin(gitops, upkeep) };
+  return {
+    service: { ...service, routes: gitops.routes },
+    store,
+    compiler,
+    mirrors: gitops,
+    start: () => upkeep.start(),
+  };
 }
 
 /** `[storage.backup]`: none without a directory. */
@@ -131,11 +141,6 @@ async function openPolicyFiles({ layout, log }: PartsContext, holder: string): P
     await inner.close();
     throw error;
   }
-}
-
-async function begin(gitops: GitOpsService, upkeep: Upkeep): Promise<void> {
-  await gitops.start();
-  await upkeep.start();
 }
 
 /** A timer that does not keep the process alive. */

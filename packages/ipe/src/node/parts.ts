@@ -4,11 +4,13 @@ import { openControlPart } from './control-part.ts';
 import { openDataPart } from './data-part.ts';
 import { openEvaluationPart } from './evaluation-part.ts';
 import { factTokenStore } from './fact-tokens.ts';
+import { openPolicySync, type PolicySyncPart, refuseLoneFollower } from './policy-sync-part.ts';
 import type { OpenParts } from './start.ts';
 
 /** The parts of a whole node: facts, policies, decisions over both. */
 export const openParts: OpenParts = async (context) => {
   const clustered = await isClustered(context);
+  refuseLoneFollower(context, clustered);
   const data = await openDataPart(context, clustered);
   const cluster = clustered ? await openClusterPart(context, data.engine) : undefined;
   if (cluster !== undefined) {
@@ -22,20 +24,24 @@ export const openParts: OpenParts = async (context) => {
   }
   const members = cluster?.handlers ?? aloneHandlers(context.identity);
   const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...members };
+  let policySync: PolicySyncPart | undefined;
   const control = await openControlPart({ ...context, controlExtra }, async () => ({
     ...context.describe(),
     cluster: cluster?.describe() ?? null,
+    policy_sync: policySync?.describe() ?? null,
     data: {
       namespaces: data.engine.namespaces(),
       refuses_writes: data.engine.fence?.message ?? null,
     },
   }));
   const evaluation = await openEvaluationPart(context, control.store, data.facts, () => []);
+  policySync = cluster && (await openPolicySync(context, cluster, control));
+  if (policySync === undefined) await control.mirrors.start();
   await control.start();
   // Facts in memory are gone after a restart, and tokens must not be.
   const isKept = context.config.predicate_service.data_plane.backend !== 'memory';
   return {
-    services: { control: control.service, data: data.service, evaluation },
+    services: { control: policySync?.service ?? control.service, data: data.service, evaluation },
     ...(isKept ? { tokens: factTokenStore(data.engine) } : {}),
   };
 };

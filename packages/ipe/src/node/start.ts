@@ -5,7 +5,7 @@ import { isIpeError } from '@ipe/core';
 import type { Handlers, PlaneService } from '../api/method.ts';
 import { type Identity, loadIdentity } from '../cluster/identity.ts';
 import type { Config } from '../config/index.ts';
-import { openAuditLog } from '../security/audit.ts';
+import { type AuditEvent, openAuditLog } from '../security/audit.ts';
 import { auditCalls } from '../security/audit-calls.ts';
 import { TokenRegistry } from '../security/authenticator.ts';
 import { ensureCredentials } from '../security/credentials.ts';
@@ -49,6 +49,8 @@ export interface PartsContext {
   readonly controlExtra: Handlers;
   /** What this node adds to `status` beside what the parts tell of themselves. */
   describe(): Readonly<Record<string, unknown>>;
+  /** Adds a record to the audit log. */
+  audit(event: AuditEvent): void;
   /** Registers how a part is closed; parts are closed in the opposite order. */
   onClose(what: string, close: () => unknown): void;
 }
@@ -151,6 +153,7 @@ async function open(
       planes: doors?.addresses,
       requests_under_way: doors?.underWay(),
     }),
+    audit: (event) => audit.append(event),
     onClose: (what, close) => closers.add(what, close),
   });
 

@@ -1,0 +1,112 @@
+import { IpeError } from '@ipe/core';
+import { objectId } from '@ipe/core/git';
+import type { PolicyStore, TransferObject } from '@ipe/core/tree';
+import type { PeerLink } from '../cluster/link.ts';
+import { nodePrimitives } from '../repository/primitives.ts';
+import type { PlanMessage } from './serve.ts';
+import { decodeIds, decodeJson, decodeObjects, encodeIds, encodeJson, names, pieceIdsMax } from './wire.ts';
+
+export interface Pulled {
+  readonly objects: number;
+  /** Bytes received: ids and objects with their framing. */
+  readonly bytes: number;
+}
+
+const requestTimeoutMs = 30_000;
+/** Ids that one plan may name: far above what the store's own limits allow. */
+const idsMax = 20_000_000;
+
+/** Recent commits of `main`, further and further apart, so that few of them bridge a long absence. */
+export async function haveOf(store: PolicyStore, verified: string | undefined): Promise<string[]> {
+  const have = verified !== undefined && (await store.has(verified)) ? [verified] : [];
+  if (store.current().commit === null) return have;
+  const { items } = await store.log({ limit: 1000 });
+  for (let at = 0; at < items.length; at = at === 0 ? 1 : at * 2) have.push(items[at]!.commit);
+  return [...new Set(have)];
+}
+
+/** Asks for a plan. Nothing of it is believed before its head was checked. */
+export async function askPlan(link: PeerLink, have: readonly string[], signal: AbortSignal): Promise<PlanMessage> {
+  const answer = await link.request(names.plan, encodeJson({ have }), bounded(signal));
+  return decodeJson(answer) as PlanMessage;
+}
+
+/**
+ * Fetches the objects of a plan that are not here yet, piece by piece; each is rehashed and durable before the next piece is asked for.
+ * They lie in the store unnamed, so nothing serves them, and a transfer that breaks off goes on where it stopped.
+ * @throws IpeError `corrupt` where a peer sends what was not asked for: that piece is not kept
+ */
+export async function pullObjects(
+  link: PeerLink,
+  store: PolicyStore,
+  plan: string,
+  signal: AbortSignal,
+): Promise<Pulled> {
+  let bytes = 0;
+  const ids: string[] = [];
+  let tooMany = false;
+  await link.requestStream(
+    names.ids,
+    encodeJson({ plan }),
+    (chunk) => {
+      bytes += chunk.length;
+      if (ids.length + chunk.length / 32 > idsMax) tooMany = true;
+      else for (const id of decodeIds(chunk.subarray(0, chunk.length - (chunk.length % 32)))) ids.push(id);
+    },
+    bounded(signal),
+  );
+  if (tooMany) throw new IpeError('too_large', `the peer's tree has more than ${idsMax} objects`);
+  let objects = 0;
+  for (let at = 0; at < ids.length; at += pieceIdsMax) {
+    const piece = ids.slice(at, at + pieceIdsMax);
+    const held = await Promise.all(piece.map((id) => store.has(id)));
+    let missing = new Set(piece.filter((id, i) => !held[i] && id !== emptyTree));
+    while (missing.size > 0) {
+      const received = await askPiece(link, plan, missing, signal);
+      bytes += received.bytes;
+      const left = checkPiece(received.objects, missing);
+      await store.ingest({ objects: each(received.objects), heads: [] });
+      objects += received.objects.length;
+      missing = left;
+    }
+  }
+  return { objects, bytes };
+}
+
+/** The store knows it without an object. */
+const emptyTree = objectId(nodePrimitives, 'tree', new Uint8Array(0));
+
+async function askPiece(
+  link: PeerLink,
+  plan: string,
+  missing: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<{ objects: TransferObject[]; bytes: number }> {
+  const name = Buffer.from(plan);
+  const body = Buffer.concat([Buffer.from([name.length]), name, encodeIds(missing)]);
+  const answer = Buffer.from(await link.request(names.objects, body, bounded(signal)));
+  return { objects: decodeObjects(answer), bytes: answer.length };
+}
+
+/** Rehashes a piece. @returns what is still missing of it */
+function checkPiece(objects: readonly TransferObject[], asked: ReadonlySet<string>): Set<string> {
+  if (objects.length === 0) throw new IpeError('corrupt', 'the peer lacks objects of its own plan');
+  const left = new Set(asked);
+  for (const { type, body } of objects) {
+    const id = objectId(nodePrimitives, type, body);
+    if (!left.delete(id)) {
+      throw new IpeError('corrupt', `the peer sent a ${type} that hashes to \`${id}\`, which was not asked for`, {
+        details: { object: id },
+      });
+    }
+  }
+  return left;
+}
+
+async function* each(objects: readonly TransferObject[]): AsyncGenerator<TransferObject> {
+  yield* objects;
+}
+
+function bounded(signal: AbortSignal): AbortSignal {
+  return AbortSignal.any([signal, AbortSignal.timeout(requestTimeoutMs)]);
+}

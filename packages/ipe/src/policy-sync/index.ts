@@ -1,4 +1,4 @@
 export { checkPolicies } from './check-policies.ts';
-export { type ForwardedWrite, followWrites, serveWrites } from './forward.ts';
+export { followWrites, serveWrites } from './forward.ts';
 export { memoryFile } from './memory.ts';
-export { PolicySync, type PolicySyncOptions, type SyncedFrom, type SyncRole } from './policy-sync.ts';
+export { PolicySync } from './policy-sync.ts';

@@ -125,7 +125,7 @@ describe('two stores over a link', () => {
 
   test('ten changes in a large tree send what changed, not the tree', async () => {
     const { follower, from, to } = await pair();
-    await put(from, many(1000));
+    await put(from, many(400));
     await follower.syncNow();
     const before = to.current().root;
     const fetched: number[] = [];
@@ -204,8 +204,8 @@ describe('two stores over a link', () => {
 
   test('a transfer that breaks off goes on where it stopped', async () => {
     const { follower, from, to } = await pair();
-    const calls = interruptServed(from, 2);
-    await put(from, many(600));
+    const calls = interruptServed(from, 1);
+    await put(from, many(400));
     await expect(follower.syncNow()).rejects.toMatchObject({ reason: 'unavailable' });
     expect(to.current().commit).toBe(null);
     const sent = calls.resume();

@@ -271,7 +271,8 @@ export class Instance {
     const pull = this.#pulls.get(message.pull);
     if (pull === undefined || pull.isArrived) return;
     if (message.isTrimmed || message.records.length === 0) {
-      return this.#endPull(message.pull, message.isTrimmed ? 'trimmed' : 'done');
+      this.#endPull(message.pull, message.isTrimmed ? 'trimmed' : 'done');
+      return;
     }
     pull.isArrived = true;
     pull.upTo = message.upTo;
@@ -292,7 +293,8 @@ export class Instance {
       for (const [key, value] of rows) this.disk.write([{ type: 'put', family: 'live', key: liveKey(key), value }]);
       this.disk.sync();
       this.crash();
-      return this.start();
+      this.start();
+      return;
     }
     const entries = rows.map(([key, row]) => ({ key, state: decodeCell(row, sources, strategy).state! }));
     this.#request(
@@ -411,7 +413,7 @@ export class Instance {
   }
 
   #durable(commit: number): void {
-    const { mutant, peers, send, onDurable } = this.#options;
+    const { peers, send, onDurable } = this.#options;
     const own: Uint8Array[] = [];
     const touched = new Set<string>();
     while (this.#waiting.length > 0 && this.#waiting[0]!.number <= commit) {

@@ -80,14 +80,14 @@ class NatsPlane implements MessagePlane {
   }
 
   async publish(message: PlaneMessage): Promise<void> {
-    const jetstream = this.#jetstream;
-    if (!jetstream || this.#problem !== undefined) throw this.#unavailable();
     if (message.body.length > this.bodyBytesMax) {
       throw new IpeError(
         'too_large',
         `a batch of ${message.body.length} bytes is over the server's ${this.bodyBytesMax}`,
       );
     }
+    const jetstream = this.#jetstream;
+    if (!jetstream || this.#problem !== undefined) throw this.#unavailable();
     try {
       await jetstream.publish(`${subjectPrefix}.${message.namespace}.${message.origin}`, message.body, {
         msgID: message.id,

@@ -97,14 +97,14 @@ class RedisPlane implements MessagePlane {
   }
 
   async publish(message: PlaneMessage): Promise<void> {
-    const client = this.#client;
-    if (!client?.isReady || this.#closed) throw this.#unavailable();
     if (message.body.length > this.bodyBytesMax) {
       throw new IpeError(
         'too_large',
         `a batch of ${message.body.length} bytes is over the limit of ${this.bodyBytesMax}`,
       );
     }
+    const client = this.#client;
+    if (!client?.isReady || this.#closed) throw this.#unavailable();
     const key = this.streamOf(message.namespace);
     const threshold = String(this.options.streamLengthMax ?? 100_000);
     try {

@@ -9,6 +9,7 @@ import type {
   PlaneSubscription,
 } from '@ipe/core/plane';
 import type { Admin, Consumer, EachMessagePayload, Kafka, Producer } from 'kafkajs';
+import { readCursor } from '../cursor.ts';
 import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
@@ -218,7 +219,7 @@ class KafkaSubscription implements PlaneSubscription {
     this.#plane = plane;
     this.#interest = interest;
     this.#deliveries = new Deliveries(deliver);
-    this.#positions = new Map(cursor === undefined ? [] : Object.entries(readCursor(cursor)));
+    this.#positions = readCursor(cursor);
   }
 
   get delivered(): number {
@@ -339,13 +340,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     signal.addEventListener('abort', () => resolve(), { once: true });
   });
-}
-
-function readCursor(cursor: string): Record<string, number> {
-  try {
-    return JSON.parse(cursor) as Record<string, number>;
-  } catch {
-    // A cursor of another plane: begin with what the broker has.
-    return {};
-  }
 }

@@ -10,6 +10,7 @@ import type {
 } from '@ipe/core/plane';
 import type { DeliverPolicy, JetStreamClient, JetStreamManager, JsMsg } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
+import { readCursor } from '../cursor.ts';
 import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
@@ -282,7 +283,7 @@ class NatsSubscription implements PlaneSubscription {
     this.#deliveries = new Deliveries(deliver);
     this.#waiting = new Set(interest === 'all' ? ['*'] : interest);
     if (this.#waiting.size === 0) this.#resolveReady();
-    this.#positions = new Map(cursor === undefined ? [] : Object.entries(readCursor(cursor)));
+    this.#positions = readCursor(cursor);
   }
 
   get delivered(): number {
@@ -391,14 +392,5 @@ class Reader {
   stop(): void {
     this.stopped = true;
     this.#stop?.();
-  }
-}
-
-function readCursor(cursor: string): Record<string, Position> {
-  try {
-    return JSON.parse(cursor) as Record<string, Position>;
-  } catch {
-    // A cursor of another plane: begin with what the broker has.
-    return {};
   }
 }

@@ -8,6 +8,7 @@ import type {
   PlaneStatus,
   PlaneSubscription,
 } from '@ipe/core/plane';
+import { readCursor } from '../cursor.ts';
 import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
@@ -230,7 +231,7 @@ class RedisSubscription implements PlaneSubscription {
     this.#plane = plane;
     this.#interest = interest;
     this.#deliveries = new Deliveries(deliver);
-    this.#positions = new Map(cursor === undefined ? [] : Object.entries(readCursor(cursor)));
+    this.#positions = readCursor(cursor);
   }
 
   get delivered(): number {
@@ -399,15 +400,6 @@ function compareIds(a: string, b: string): number {
   const [aMs = 0, aSequence = 0] = a.split('-').map(Number);
   const [bMs = 0, bSequence = 0] = b.split('-').map(Number);
   return aMs - bMs || aSequence - bSequence;
-}
-
-function readCursor(cursor: string): Record<string, string> {
-  try {
-    return JSON.parse(cursor) as Record<string, string>;
-  } catch {
-    // A cursor of another plane: begin with what the broker has.
-    return {};
-  }
 }
 
 async function closeClient(client: Client | undefined, now = false): Promise<void> {

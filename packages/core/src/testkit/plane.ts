@@ -54,7 +54,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['approvals']);
         await inbox.ready;
         const body = Uint8Array.from({ length: 256 }, (_, i) => i);
@@ -71,7 +71,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, 'all');
         await inbox.ready;
         await publish(sender, 'first', '1');
@@ -84,7 +84,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['orders']);
         await inbox.ready;
         const sent = Array.from({ length: 50 }, (_, i) => String(i));
@@ -98,7 +98,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         let busy = 0;
         let most = 0;
         const inbox = new Inbox(receiver, ['slow'], undefined, async () => {
@@ -117,7 +117,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         let refusals = 2;
         const inbox = new Inbox(receiver, ['retry'], undefined, async () => {
           if (refusals-- > 0) throw new Error('not yet');
@@ -133,7 +133,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['before']);
         await inbox.ready;
         await publish(sender, 'before', '1');
@@ -148,7 +148,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const first = use(fixture.open());
-        await Promise.all([sender.start(), first.start()]);
+        await started(turn, sender, first);
         const before = new Inbox(first, ['resumed']);
         await before.ready;
         await publish(sender, 'resumed', '1');
@@ -168,7 +168,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['large']);
         await inbox.ready;
         const error = await publishBytes(sender, 'large', new Uint8Array(sender.bodyBytesMax + 1)).catch((e) => e);
@@ -211,7 +211,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['killed']);
         await inbox.ready;
         await publish(sender, 'killed', 'before');
@@ -227,7 +227,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['emptied']);
         await inbox.ready;
         for (let i = 0; i < 5; i++) await publish(sender, 'emptied', `before-${i}`);
@@ -243,7 +243,7 @@ export function runPlaneConformance(options: PlaneConformanceOptions): void {
       async (fixture, use) => {
         const sender = use(fixture.open());
         const receiver = use(fixture.open());
-        await Promise.all([sender.start(), receiver.start()]);
+        await started(turn, sender, receiver);
         const inbox = new Inbox(receiver, ['purged']);
         await inbox.ready;
         await publish(sender, 'purged', '1');
@@ -298,6 +298,12 @@ function publishBytes(plane: MessagePlane, namespace: string, body: Uint8Array):
 
 function publish(plane: MessagePlane, namespace: string, text: string): Promise<void> {
   return publishBytes(plane, namespace, utf8.encode(text));
+}
+
+/** Starts planes and waits until each is connected: one that is ready to receive says nothing of one that sends. */
+async function started(turn: () => Promise<void>, ...planes: readonly MessagePlane[]): Promise<void> {
+  await Promise.all(planes.map((plane) => plane.start()));
+  while (!planes.every((plane) => plane.status().connected)) await turn();
 }
 
 /** As the outbox does: the same batch again until the plane takes it. */

@@ -108,6 +108,20 @@ export interface DataEvent {
   readonly etag: string;
   readonly timestamp: number;
   readonly expires_at?: number;
+  /**
+   * Of `superseded`: what stands instead. A write with `if_version` or `if_match` was accepted where it was made and then
+   * lost to one of another instance that did not know of it; `version`, `etag` and `timestamp` are those of the write
+   * that lost.
+   */
+  readonly winner?: {
+    readonly value?: Json;
+    readonly value_base64?: string;
+    readonly deleted?: true;
+    readonly version: number;
+    readonly etag: string;
+    readonly updated_at: number;
+    readonly expires_at?: number;
+  };
   /** Resume token: a subscription `from` it continues behind this event. */
   readonly token: string;
 }

@@ -1,6 +1,6 @@
 import type { Reason } from '../errors.ts';
 import type { Cell } from './cell.ts';
-import type { Source } from './dot.ts';
+import { dotWord, type Source } from './dot.ts';
 import { windowEndMs } from './join.ts';
 import type { MemberChange, Operation } from './record.ts';
 import { versionOf } from './resolve.ts';
@@ -69,6 +69,8 @@ function admitPut(write: PutWrite, cell: Cell, site: Site): Operation | WriteRef
     json,
     bytes: json === undefined ? bytes : undefined,
     context: contextOf(cell.state, site),
+    over: overOf(cell.state),
+    isConditional: isConditional(write),
   };
 }
 
@@ -80,7 +82,15 @@ function admitDelete(write: DeleteWrite, cell: Cell, site: Site): Operation | Wr
   if (site.strategy.kind === 'counter') return { op: 'reset', key, version };
   const createdMs = cell.seenAt(site.nowMs)?.createdMs ?? site.ms;
   if (site.strategy.kind !== 'set')
-    return { op: 'delete', key, version, createdMs, context: contextOf(cell.state, site) };
+    return {
+      op: 'delete',
+      key,
+      version,
+      createdMs,
+      context: contextOf(cell.state, site),
+      over: overOf(cell.state),
+      isConditional: isConditional(write),
+    };
   const state = cell.state as Members | undefined;
   const changes = (state?.members ?? [])
     .filter(({ live }) => live.some((mark) => mark.present))
@@ -192,6 +202,15 @@ function nextVersion(cell: Cell, site: Site): number {
 function contextOf(state: KeyState | undefined, site: Site): Context | undefined {
   if (site.strategy.kind !== 'version-vector') return undefined;
   return state?.kind === 'siblings' ? state.context : site.seen();
+}
+
+/** Names the one write that this one is put over, where contexts do not tell. */
+function overOf(state: KeyState | undefined): number | undefined {
+  return state?.kind === 'version' ? dotWord(state) : undefined;
+}
+
+function isConditional({ ifVersion, ifMatch }: PutWrite | DeleteWrite): boolean {
+  return ifVersion !== undefined || ifMatch !== undefined;
 }
 
 function refuse(

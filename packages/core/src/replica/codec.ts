@@ -36,6 +36,11 @@ export class ByteWriter {
     this.#bytes[this.#length++] = value;
   }
 
+  u32(value: number): void {
+    this.u16(value >>> 16);
+    this.u16(value & 0xffff);
+  }
+
   /** 0 to 2^48 - 1. */
   u48(value: number): void {
     this.#room(6);
@@ -185,6 +190,10 @@ export class ByteReader {
 
   u16(): number {
     return this.u8() * 0x100 + this.u8();
+  }
+
+  u32(): number {
+    return this.u16() * 0x10000 + this.u16();
   }
 
   u48(): number {

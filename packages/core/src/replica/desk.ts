@@ -15,6 +15,7 @@ import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
 import { type Context, type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
 import type { States } from './states.ts';
+import { supersededBy } from './superseded.ts';
 import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
 
 /** Coalesced writes fill a record up to here; a transaction may go up to `recordBytesMax`. */
@@ -208,7 +209,12 @@ export class Desk {
     record.operations.push(operation);
     const state = join(before.state, stateOf(record, record.operations.length - 1, isCausal(operation)));
     const after = new Cell(state, before.revision + 1, namespace.strategy);
-    record.changes.push({ key: operation.key, effect: isWhole(state) ? 'whole' : 'merged', cell: after });
+    record.changes.push({
+      key: operation.key,
+      effect: isWhole(state) ? 'whole' : 'merged',
+      cell: after,
+      superseded: undefined,
+    });
     const bytes = operationBytes(operation);
     record.sizeBytes += bytes;
     batch.sizeBytes += bytes;
@@ -253,7 +259,9 @@ export class Desk {
       const after =
         state === before.state ? before : new Cell(state, before.revision + Number(isIn), namespace.strategy);
       record.operations.push(operation);
-      record.changes.push({ key, effect: isIn ? (isWhole(state) ? 'whole' : 'merged') : 'none', cell: after });
+      const effect = isIn ? (isWhole(state) ? 'whole' : 'merged') : 'none';
+      const superseded = supersededBy(before.state, after.state, operation, namespace.strategy, this.#parts.origin);
+      record.changes.push({ key, effect, cell: after, superseded });
       record.sizeBytes += operationBytes(operation);
       if (after === before) return;
       if (isIn && before.state !== undefined && namespace.strategy.kind !== 'counter')

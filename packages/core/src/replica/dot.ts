@@ -95,6 +95,11 @@ export function dotsTag(dots: readonly Dot[]): string {
   return hex32(mix(a, b)) + hex32(mix(b, a ^ 0x5f356495));
 }
 
+/** 32 bits that tell a write from others of its key: whether one was put over another is told by this word. */
+export function dotWord({ source, seq, idx }: Dot): number {
+  return mix(source.tagWords[0] ^ seq, mix(source.tagWords[1] + Math.floor(seq / 0x100000000), idx + 1)) >>> 0;
+}
+
 function wordsOf(id: string): [number, number] {
   let a = 0x811c9dc5;
   let b = 0x165667b1;

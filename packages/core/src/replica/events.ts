@@ -4,6 +4,7 @@ import type { Source } from './dot.ts';
 import type { DataFamily } from './layout.ts';
 import type { LogRecord } from './record.ts';
 import type { Head, KeyState } from './state.ts';
+import type { SupersededWrite } from './superseded.ts';
 import type { Failure, WriteOutcome, WriteRequest } from './write.ts';
 
 /** What the outside tells the replica. Numbers that name requests, loads and batches are echoed in effects. */
@@ -113,6 +114,8 @@ export interface Change {
   /** `none`: everything in it was overwritten already. `whole`: the operation alone tells the result. `merged`: the result is in the key's state. */
   readonly effect: 'none' | 'whole' | 'merged';
   readonly cell: Cell;
+  /** A conditional write of this instance that lost against the operation, neither having seen the other. */
+  readonly superseded: SupersededWrite | undefined;
 }
 
 /** Random numbers in [0, 1): handed in, so that a seed decides everything. */

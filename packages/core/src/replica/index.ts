@@ -35,6 +35,7 @@ export { type NamespaceReport, Replica, type ReplicaOptions } from './replica.ts
 export { liveDots, resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
+export type { SupersededWrite } from './superseded.ts';
 export { commitTag, noTag, type Token } from './token.ts';
 export type {
   AddWrite,

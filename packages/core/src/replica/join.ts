@@ -38,6 +38,7 @@ export function stateOf(record: LogRecord, idx: number, causal: boolean): KeySta
         expiresMs: operation.op === 'put' ? operation.expiresMs : 0,
         json: operation.op === 'put' ? operation.json : undefined,
         bytes: operation.op === 'put' ? operation.bytes : undefined,
+        isConditional: operation.isConditional,
       };
       if (!causal) return version;
       return { kind: 'siblings', live: [version], context: cover(operation.context ?? [], version) };

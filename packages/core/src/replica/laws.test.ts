@@ -234,8 +234,18 @@ describe('what concurrent writes come to', () => {
     json,
     bytes: undefined,
     context: [],
+    over: undefined,
+    isConditional: false,
   });
-  const revoke: Operation = { op: 'delete', key, version: 1, createdMs: 1, context: [] };
+  const revoke: Operation = {
+    op: 'delete',
+    key,
+    version: 1,
+    createdMs: 1,
+    context: [],
+    over: undefined,
+    isConditional: false,
+  } as const;
   const merged = (...records: LogRecord[]) =>
     records
       .map((each) => stateOf(each, 0, isCausal(each.operations[0]!)))

@@ -38,7 +38,7 @@ export function decodeRecord(bytes: Uint8Array, sources: Sources): LogRecord {
   return { namespace, source, seq, ms, count, operations };
 }
 
-const putFlags = { json: 1, expires: 2, createdBefore: 4, context: 8 } as const;
+const putFlags = { json: 1, expires: 2, createdBefore: 4, context: 8, conditional: 16, over: 32 } as const;
 
 function writeOperation(out: ByteWriter, operation: Operation, ms: number, prefix: number): void {
   out.u8(operationCodes[operation.op]);
@@ -54,11 +54,14 @@ function writeOperation(out: ByteWriter, operation: Operation, ms: number, prefi
         (json !== undefined ? putFlags.json : 0) |
           (expiresMs !== 0 ? putFlags.expires : 0) |
           (createdBefore ? putFlags.createdBefore : 0) |
-          (operation.context !== undefined ? putFlags.context : 0),
+          (operation.context !== undefined ? putFlags.context : 0) |
+          (operation.isConditional ? putFlags.conditional : 0) |
+          (operation.over !== undefined ? putFlags.over : 0),
       );
       if (expiresMs !== 0) out.u48(expiresMs);
       if (createdBefore) out.u48(operation.createdMs);
       if (operation.context !== undefined) writeContext(out, operation.context);
+      if (operation.over !== undefined) out.u32(operation.over);
       if (json !== undefined) out.text(json);
       else if (operation.op === 'put') out.framed(operation.bytes ?? new Uint8Array());
       return;
@@ -96,16 +99,18 @@ function readOperation(input: ByteReader, ms: number, prefix: string): Operation
     case operationCodes.delete: {
       const isPut = code === operationCodes.put;
       const bits = input.u8();
-      if (bits > (isPut ? 15 : 12) || (!isPut && bits & 3)) throw malformed('unknown flags');
+      if (bits > 63 || (!isPut && bits & 3)) throw malformed('unknown flags');
       const expiresMs = bits & putFlags.expires ? input.u48() : 0;
       const createdMs = bits & putFlags.createdBefore ? input.u48() : ms;
       if ((bits & putFlags.createdBefore && createdMs === ms) || (bits & putFlags.expires && expiresMs === 0))
         throw malformed('a default written out');
       const context = bits & putFlags.context ? readContext(input) : undefined;
-      if (!isPut) return { op: 'delete', key, version, createdMs, context };
+      const over = bits & putFlags.over ? input.u32() : undefined;
+      const isConditional = (bits & putFlags.conditional) !== 0;
+      if (!isPut) return { op: 'delete', key, version, createdMs, context, over, isConditional };
       const json = bits & putFlags.json ? input.text() : undefined;
       const bytes = json === undefined ? input.framed() : undefined;
-      return { op: 'put', key, version, createdMs, expiresMs, json, bytes, context };
+      return { op: 'put', key, version, createdMs, expiresMs, json, bytes, context, over, isConditional };
     }
     case operationCodes.add: {
       const createdMs = input.u48();

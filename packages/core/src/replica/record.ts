@@ -29,6 +29,9 @@ export interface PutOperation {
   readonly bytes: Uint8Array | undefined;
   /** Under `version-vector`: what this write has seen of the key, itself not included. */
   readonly context: Context | undefined;
+  /** Under `lww`: `dotWord` of the write it was put over; undefined where there was none. */
+  readonly over: number | undefined;
+  readonly isConditional: boolean;
 }
 
 /** Writes a tombstone. */
@@ -38,6 +41,8 @@ export interface DeleteOperation {
   readonly version: number;
   readonly createdMs: number;
   readonly context: Context | undefined;
+  readonly over: number | undefined;
+  readonly isConditional: boolean;
 }
 
 /** Carries the absolute total of its source, so that it may be applied any number of times. */

@@ -94,11 +94,10 @@ function resolveSiblings(state: Siblings, resolver: 'revoke-wins' | 'add-wins' |
   if (first !== undefined && state.live.length === 1) return viewOf(first);
   const latestFirst = [...state.live].sort((a, b) => compareStamps(b, a));
   const puts = latestFirst.filter((version) => !isTombstone(version));
-  const tombstone = latestFirst.find(isTombstone);
   const shared = { version: versionOf(state), updatedMs: latestFirst[0]?.ms ?? 0 };
-  const winner = puts[0];
-  if (winner === undefined || (resolver === 'revoke-wins' && tombstone !== undefined)) {
-    const createdMs = tombstone?.createdMs ?? 0;
+  const winner = winnerOf(latestFirst, resolver);
+  if (winner === undefined || isTombstone(winner)) {
+    const createdMs = winner?.createdMs ?? 0;
     return { kind: 'absent', ...shared, createdMs, expiresMs: 0, json: undefined, bytes: undefined, siblings: none };
   }
   if (resolver === 'siblings') {
@@ -118,6 +117,31 @@ function resolveSiblings(state: Siblings, resolver: 'revoke-wins' | 'add-wins' |
   const ends =
     resolver === 'revoke-wins' ? puts.map((put) => put.expiresMs).filter((ms) => ms !== 0) : [winner.expiresMs];
   return { ...viewOf(winner), ...shared, expiresMs: ends.length === 0 ? 0 : Math.min(...ends) };
+}
+
+/** The version that stands for all of them where one has to; with `siblings`, the latest value. */
+function winnerOf(
+  latestFirst: readonly Version[],
+  resolver: 'revoke-wins' | 'add-wins' | 'siblings',
+): Version | undefined {
+  const tombstone = latestFirst.find(isTombstone);
+  const put = latestFirst.find((version) => !isTombstone(version));
+  return resolver === 'revoke-wins' ? (tombstone ?? put) : (put ?? tombstone);
+}
+
+/**
+ * The one write that readers see of a state, a deletion included. Undefined where they see several, or where the state
+ * is made of all of its writes (counters, sets).
+ */
+export function standing(state: KeyState, strategy: Strategy): Version | undefined {
+  if (state.kind === 'version') return state;
+  if (state.kind !== 'siblings' || strategy.kind !== 'version-vector') return undefined;
+  if (state.live.length < 2) return state.live[0];
+  if (strategy.resolver === 'siblings') return undefined;
+  return winnerOf(
+    [...state.live].sort((a, b) => compareStamps(b, a)),
+    strategy.resolver,
+  );
 }
 
 function resolveCounter(state: Counter): View {

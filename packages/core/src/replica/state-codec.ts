@@ -3,7 +3,7 @@ import { compareDots, type Dot, type Stamp } from './dot.ts';
 import type { Context, Counter, KeyState, Mark, Member, Members, Siblings, Total, Version } from './state.ts';
 
 const kinds = { version: 0, siblings: 1, counter: 2, members: 3 } as const;
-const flags = { json: 1, bytes: 2, expires: 4, createdBefore: 8 } as const;
+const flags = { json: 1, bytes: 2, expires: 4, createdBefore: 8, conditional: 16 } as const;
 
 /** Appends the canonical encoding of a state. */
 export function writeState(out: ByteWriter, state: KeyState): void {
@@ -40,7 +40,8 @@ function writeVersion(out: ByteWriter, version: Version): void {
     (version.json !== undefined ? flags.json : 0) |
       (version.bytes !== undefined ? flags.bytes : 0) |
       (version.expiresMs !== 0 ? flags.expires : 0) |
-      (createdBefore ? flags.createdBefore : 0),
+      (createdBefore ? flags.createdBefore : 0) |
+      (version.isConditional ? flags.conditional : 0),
   );
   writeStamp(out, version);
   out.uint(version.version);
@@ -52,7 +53,7 @@ function writeVersion(out: ByteWriter, version: Version): void {
 
 function readVersion(input: ByteReader): Version {
   const bits = input.u8();
-  if (bits > 15 || (bits & 3) === 3) throw malformed('unknown flags');
+  if (bits > 31 || (bits & 3) === 3) throw malformed('unknown flags');
   const { source, seq, idx, ms, count } = readStamp(input);
   const version = input.uint();
   const createdMs = bits & flags.createdBefore ? input.u48() : ms;
@@ -61,7 +62,8 @@ function readVersion(input: ByteReader): Version {
     throw malformed('a default written out');
   const json = bits & flags.json ? input.text() : undefined;
   const bytes = bits & flags.bytes ? input.framed() : undefined;
-  return { kind: 'version', source, seq, idx, ms, count, version, createdMs, expiresMs, json, bytes };
+  const isConditional = (bits & flags.conditional) !== 0;
+  return { kind: 'version', source, seq, idx, ms, count, version, createdMs, expiresMs, json, bytes, isConditional };
 }
 
 function readSiblings(input: ByteReader): Siblings {

@@ -19,6 +19,8 @@ export interface Version extends Stamp {
   readonly json: string | undefined;
   /** A value given as bytes. Never written to. */
   readonly bytes: Uint8Array | undefined;
+  /** Whether it was accepted under a condition (`if_version`, `if_match`): its writer is told when it loses a merge. */
+  readonly isConditional: boolean;
 }
 
 /**

@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest';
 import { toHex } from '../bytes/index.ts';
 import { ByteWriter } from './codec.ts';
-import { dotsTag, Sources } from './dot.ts';
+import { dotsTag, dotWord, Sources } from './dot.ts';
 import { isCausal, stateOf } from './join.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { decodeRecord, encodeRecord } from './record-codec.ts';
@@ -23,6 +23,8 @@ const operations: Readonly<Record<string, Operation>> = {
     json: '{"né":"😀"}',
     bytes: undefined,
     context: undefined,
+    over: undefined,
+    isConditional: false,
   },
   bytes: {
     op: 'put',
@@ -33,6 +35,8 @@ const operations: Readonly<Record<string, Operation>> = {
     json: undefined,
     bytes: Uint8Array.of(0, 255),
     context: undefined,
+    over: undefined,
+    isConditional: false,
   },
   causal: {
     op: 'put',
@@ -43,8 +47,39 @@ const operations: Readonly<Record<string, Operation>> = {
     json: 'null',
     bytes: undefined,
     context: [seen],
+    over: undefined,
+    isConditional: false,
   },
-  delete: { op: 'delete', key: 'ns.a', version: 2, createdMs: 1_700_000_000_000, context: undefined },
+  delete: {
+    op: 'delete',
+    key: 'ns.a',
+    version: 2,
+    createdMs: 1_700_000_000_000,
+    context: undefined,
+    over: undefined,
+    isConditional: false,
+  },
+  conditional: {
+    op: 'put',
+    key: 'ns.a',
+    version: 3,
+    createdMs: 1_700_000_000_000,
+    expiresMs: 0,
+    json: '1',
+    bytes: undefined,
+    context: undefined,
+    over: dotWord(seen),
+    isConditional: true,
+  },
+  'conditional delete': {
+    op: 'delete',
+    key: 'ns.a',
+    version: 3,
+    createdMs: 1_700_000_000_000,
+    context: undefined,
+    over: dotWord(seen),
+    isConditional: true,
+  },
   add: {
     op: 'add',
     key: 'ns.c',

@@ -2,6 +2,7 @@ import {
   Cell,
   type Change,
   type Commit,
+  type CommitEntry,
   commitKey,
   commitTag,
   decodeCommit,
@@ -82,12 +83,13 @@ export class ChangeLog {
     const wanted: {
       readonly number: number;
       readonly key: Uint8Array;
-      readonly effects: readonly Change['effect'][] | undefined;
+      readonly entry: CommitEntry;
     }[] = [];
     let expected = commit + 1;
     for await (const [, value] of kv.entries('commits', { gt: commitKey(commit), lte: commitKey(upTo) })) {
-      const { namespace: name, source, seq, effects } = decodeCommit(value, replica.sources);
-      if (name === namespace) wanted.push({ number: expected, key: logKey(name, source, seq), effects });
+      const entry = decodeCommit(value, replica.sources);
+      if (entry.namespace === namespace)
+        wanted.push({ number: expected, key: logKey(namespace, entry.source, entry.seq), entry });
       expected++;
     }
     const rows = await kv.getMany(
@@ -97,10 +99,10 @@ export class ChangeLog {
     // Trimmed while it was read: what was found has holes.
     if (commit < replica.trimmedCommit || expected !== upTo + 1) return undefined;
     const commits: LoggedCommit[] = [];
-    for (const [i, { number, effects }] of wanted.entries()) {
+    for (const [i, { number, entry }] of wanted.entries()) {
       const row = rows[i];
       if (row === undefined) return undefined;
-      commits.push(await this.#revive(number, row, effects));
+      commits.push(await this.#revive(number, row, entry));
     }
     return { commits, upTo };
   }
@@ -114,11 +116,7 @@ export class ChangeLog {
     return row === undefined ? undefined : commitTag(decodeCommit(row, this.#engine.replica.sources));
   }
 
-  async #revive(
-    number: number,
-    row: Uint8Array,
-    effects: readonly Change['effect'][] | undefined,
-  ): Promise<LoggedCommit> {
+  async #revive(number: number, row: Uint8Array, { effects, superseded }: CommitEntry): Promise<LoggedCommit> {
     const { replica } = this.#engine;
     const record = decodeRecord(row, replica.sources);
     const strategy = replica.strategyOf(record.namespace);
@@ -131,7 +129,7 @@ export class ChangeLog {
         effect === 'merged'
           ? await this.#engine.get(key)
           : new Cell(stateOf(record, i, isCausal(operation)), 0, strategy);
-      changes.push({ key, effect, cell });
+      changes.push({ key, effect, cell, superseded: superseded.get(i) });
     }
     return { number, record, changes };
   }

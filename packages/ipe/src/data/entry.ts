@@ -46,6 +46,15 @@ export function describe(key: string, cell: Cell, view: View): Entry {
   };
 }
 
+/** What stands in the place of a write that lost a merge. */
+export type Winner = Omit<Entry, 'key' | 'created_at'> & { readonly deleted?: true };
+
+export function winnerOf(key: string, cell: Cell): Winner {
+  const view = cell.view!;
+  const { key: _, created_at: __, ...rest } = describe(key, cell, view);
+  return { ...rest, ...(view.kind === 'absent' && { deleted: true as const }) };
+}
+
 /** The value of a view as it stands in JSON: `value`, `value_base64`, or `siblings`. */
 export function contentOf(cell: Cell, view: View): Pick<Entry, 'value' | 'value_base64' | 'siblings'> {
   if (view.kind === 'siblings')

@@ -15,4 +15,5 @@ export { type KeyPattern, readPattern } from './pattern.ts';
 export { type Scanned, scan } from './scan.ts';
 export { createDataService, type DataService, type DataServiceOptions } from './service.ts';
 export { settingsFrom } from './settings.ts';
+export { type SupersededPage, type SupersededReport, supersededWrites } from './superseded.ts';
 export type { Acks } from './writes.ts';

@@ -1,8 +1,16 @@
-import { type Cell, type Commit, noTag, type Replica, type Token } from '@ipe/core/replica';
+import {
+  type Cell,
+  type Commit,
+  dotsTag,
+  noTag,
+  type Replica,
+  type SupersededWrite,
+  type Token,
+} from '@ipe/core/replica';
 import type { Session } from '../api/method.ts';
 import type { ChangeLog } from './change-log.ts';
 import type { Engine } from './engine.ts';
-import { describe, type Entry } from './entry.ts';
+import { describe, type Entry, type Winner, winnerOf } from './entry.ts';
 import type { KeyPattern } from './pattern.ts';
 import { scan } from './scan.ts';
 
@@ -19,6 +27,8 @@ export interface DataEvent {
   /** Unix seconds of the write. */
   readonly timestamp?: number;
   readonly expires_at?: number;
+  /** Of `superseded`: what stands instead; `version`, `etag` and `timestamp` are those of the write that lost. */
+  readonly winner?: Winner;
   /** Where to go on from: everything up to this event was sent. Also a freshness token. */
   readonly token: string;
 }
@@ -129,9 +139,13 @@ export class Subscription {
     if (this.#isEnded) return;
     if (record.namespace === this.pattern.namespace) {
       const matching = changes.filter(({ key, effect }) => effect !== 'none' && this.pattern.matches(key));
-      for (const [i, { key, cell }] of matching.entries()) {
-        const isPartial = i < matching.length - 1;
-        await this.#send(key, cell, this.#options.engine.replica.tokenOf(record, number, isPartial));
+      for (const [i, { key, cell, superseded }] of matching.entries()) {
+        const tokenOf = (isPartial: boolean) => this.#options.engine.replica.tokenOf(record, number, isPartial);
+        const isLast = i === matching.length - 1;
+        // First what was lost, then what stands: the last word on a key is what it holds.
+        if (superseded !== undefined) await this.#sendSuperseded(key, superseded, cell, tokenOf(true));
+        if (this.#isEnded) return;
+        await this.#send(key, cell, tokenOf(!isLast));
         if (this.#isEnded) return;
       }
     }
@@ -162,6 +176,20 @@ export class Subscription {
     if (tag === undefined) return;
     const token = engine.replica.bookmark(pattern.namespace, start, tag);
     await session.notify('data-changed', { type: 'bookmark', subscription: id, token } satisfies DataEvent, token);
+  }
+
+  async #sendSuperseded(key: string, loser: SupersededWrite, winner: Cell, token: string): Promise<void> {
+    const event: DataEvent = {
+      type: 'superseded',
+      subscription: this.#options.id,
+      key,
+      version: loser.version,
+      etag: dotsTag([loser]),
+      timestamp: loser.ms / 1000,
+      winner: winnerOf(key, winner),
+      token,
+    };
+    await this.#options.session.notify('data-changed', event, token);
   }
 
   async #send(key: string, cell: Cell, token: string): Promise<void> {

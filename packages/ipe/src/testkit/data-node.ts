@@ -1,5 +1,5 @@
 import { IpeError, isIpeError } from '@ipe/core';
-import { type DataFamily, dataFamilies } from '@ipe/core/replica';
+import { type DataFamily, dataFamilies, decodeRecord, type LogRecord } from '@ipe/core/replica';
 import type { Kv } from '@ipe/core/store';
 import { createMemoryDisk, openMemoryKv } from '@ipe/core/store';
 import type { CallContext, Caller, Session } from '../api/method.ts';
@@ -92,6 +92,17 @@ export class DataNode {
   async call(method: string, params: unknown, context: Partial<CallContext> = {}): Promise<Json> {
     const handler = this.service.handlers[method]!;
     return await handler(params, { caller: testService, signal: new AbortController().signal, ...context });
+  }
+
+  /** Hands what this node wrote itself to another one, as a peer would, and waits until that has it. */
+  async tell(other: DataNode): Promise<void> {
+    const records: LogRecord[] = [];
+    for await (const [, row] of this.engine.kv.entries('log')) {
+      const record = decodeRecord(row, other.engine.replica.sources);
+      if (record.source.origin === this.engine.replica.origin) records.push(record);
+    }
+    other.engine.takeRecords(this.engine.replica.origin, records);
+    await other.engine.housekeep();
   }
 
   /** The error of a call that must fail. */

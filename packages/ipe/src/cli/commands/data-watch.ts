@@ -40,6 +40,11 @@ function describe(cli: Cli, event: DataEvent): string {
   const { color } = cli.out;
   const paint = { update: color.green, delete: color.red, superseded: color.yellow, resync: color.magenta }[event.type];
   const time = new Date((event.timestamp ?? cli.io.now() / 1000) * 1000).toISOString().slice(11, 23);
-  const value = event.type === 'update' ? `  ${preview(event)}` : '';
+  const value =
+    event.type === 'update'
+      ? `  ${preview(event)}`
+      : event.winner !== undefined
+        ? `  lost to ${event.winner.deleted ? 'a deletion' : preview(event.winner)} ${color.dim(`v${event.winner.version}`)}`
+        : '';
   return `${color.dim(time)}  ${paint(event.type.padEnd(10))}  ${event.key ?? ''}  ${color.dim(`v${event.version ?? '-'}`)}${value}`;
 }

@@ -1,56 +1,111 @@
 import { spawnSync } from 'node:child_process';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { get } from 'node:http';
 import { join } from 'node:path';
+import { setTimeout } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
-import { startProcess } from '../src/testkit/process.ts';
+import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { Cleanups, repositoryRoot } from './support/scratch.ts';
 
 const cleanups = new Cleanups();
 afterAll(() => cleanups.run());
 
-/** A file system of a few megabytes; undefined where this user may not mount one. */
+/** A file system of 64 MiB; undefined where this user may not mount one. */
 async function smallDisk(): Promise<string | undefined> {
   const folder = join(await cleanups.folder(), 'disk');
   await mkdir(folder);
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=24m', 'tmpfs', folder]).status === 0;
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', folder]).status === 0;
   if (mounted) cleanups.add(() => spawnSync('umount', [folder]));
   return mounted ? folder : undefined;
 }
 
-test('on a full disk writes are refused with `unavailable`, reads and decisions go on, and nothing acknowledged is lost (skipped without the right to mount)', {
-  timeout: 180_000,
-}, async ({ skip }) => {
-  const disk = await smallDisk();
-  if (disk === undefined) return skip('this user may not mount a file system');
-  const directory = join(disk, 'ipe');
-  const node = await startProcess(directory, { args: ['--apply', `${repositoryRoot}/examples/policies`] });
-  cleanups.add(() => node.kill());
-  const value = 'x'.repeat(100_000);
-  const written: string[] = [];
-  let refusal: unknown;
-  while (refusal === undefined && written.length < 2000) {
-    const key = `fill.k${written.length}`;
-    await node.data.put(key, value + written.length).then(
-      () => written.push(key),
-      (error: unknown) => {
-        refusal = error;
-      },
-    );
-  }
-  expect(refusal).toMatchObject({ reason: 'unavailable' });
-  expect(written.length).toBeGreaterThan(10);
-  expect(await node.data.get(written[3]!)).toMatchObject({ value: `${value}3` });
-  const decision = await node.evaluation.evaluate('prod.deployment', {
+const decide = (node: NodeProcess) =>
+  node.evaluation.evaluate('prod.deployment', {
     subject: { type: 'user', id: 'carol' },
     action: { name: 'deploy' },
     resource: { type: 'deployment', id: 'd1', properties: { environment: 'production' } },
   });
-  expect(decision.decision).toBe('deny');
-  await node.kill();
 
-  // With room again, everything acknowledged is there.
-  spawnSync('mount', ['-o', 'remount,size=256m', disk]);
-  const again = await startProcess(directory);
-  cleanups.add(() => again.kill());
-  for (const [index, key] of written.entries()) expect((await again.data.get(key))?.value).toBe(value + index);
-});
+function fetchText(
+  node: NodeProcess,
+  plane: 'control' | 'data',
+  path: string,
+): Promise<{ status: number; text: string }> {
+  return new Promise((resolve, reject) => {
+    const headers = { authorization: `Bearer ${node.tokens.admin}` };
+    get({ socketPath: join(node.directory, 'run', `${plane}.sock`), path, headers }, (response) => {
+      let text = '';
+      response.setEncoding('utf8').on('data', (part) => {
+        text += part;
+      });
+      response.on('end', () => resolve({ status: response.statusCode!, text }));
+    }).on('error', reject);
+  });
+}
+
+test.for(['fsync', 'wal'])(
+  'on a full disk writes are refused and reads and decisions go on; with room again writes are taken again by themselves, and nothing acknowledged is lost (`durability = "%s"`; skipped without the right to mount)',
+  { timeout: 180_000 },
+  async (durability, { skip }) => {
+    const disk = await smallDisk();
+    if (disk === undefined) return skip('this user may not mount a file system');
+    const filler = join(disk, 'filler');
+    await writeFile(filler, Buffer.alloc(40 * 1024 * 1024));
+    const directory = join(disk, 'ipe');
+    const node = await startProcess(directory, {
+      args: ['--apply', `${repositoryRoot}/examples/policies`],
+      environment: { IPE_PREDICATE_SERVICE__DATA_PLANE__DURABILITY: durability },
+    });
+    cleanups.add(() => node.kill());
+    const value = 'x'.repeat(100_000);
+    const written: string[] = [];
+    let refusal: unknown;
+    while (refusal === undefined && written.length < 2000) {
+      const key = `fill.k${written.length}`;
+      await node.data.put(key, value + written.length).then(
+        () => written.push(key),
+        (error: unknown) => {
+          refusal = error;
+        },
+      );
+    }
+    expect(refusal).toMatchObject({ reason: 'unavailable', message: expect.stringContaining('no space is left') });
+    expect(written.length).toBeGreaterThan(10);
+
+    expect(await node.data.get(written[3]!)).toMatchObject({ value: `${value}3` });
+    expect((await decide(node)).decision).toBe('deny');
+    await expect(node.data.put('fill.more', 1)).rejects.toMatchObject({ reason: 'unavailable' });
+    const ready = await fetchText(node, 'data', '/readyz');
+    expect(ready.status).toBe(503);
+    expect(ready.text).toContain('no space is left');
+    expect((await node.control.status())['data']).toMatchObject({
+      refuses_writes: expect.stringContaining('no space is left'),
+    });
+    expect((await fetchText(node, 'control', '/metrics')).text).toContain('ipe_data_writes_refused 1');
+
+    await rm(filler);
+    for (;;) {
+      const taken = await node.data.put('fill.after', 'room').then(
+        () => true,
+        (error: { reason?: string }) => {
+          expect(error.reason).toBe('unavailable');
+          return false;
+        },
+      );
+      if (taken) break;
+      await setTimeout(100);
+    }
+    expect((await fetchText(node, 'data', '/readyz')).status).toBe(200);
+    expect((await fetchText(node, 'control', '/metrics')).text).toContain('ipe_data_writes_refused 0');
+    expect(node.log()).toContain('the fact store takes writes again');
+    const expectAll = async (data: NodeProcess['data']) => {
+      for (const [index, key] of written.entries()) expect((await data.get(key))?.value).toBe(value + index);
+      expect((await data.get('fill.after'))?.value).toBe('room');
+    };
+    await expectAll(node.data);
+    await node.kill();
+    const again = await startProcess(directory);
+    cleanups.add(() => again.kill());
+    await expectAll(again.data);
+  },
+);

@@ -3,6 +3,7 @@ import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import type { DataFamily } from './layout.ts';
 import type { LogRecord } from './record.ts';
+import type { Recovered } from './recovery.ts';
 import type { Head, KeyState } from './state.ts';
 import type { SupersededWrite } from './superseded.ts';
 import type { Failure, WriteOutcome, WriteRequest } from './write.ts';
@@ -18,8 +19,11 @@ export type ReplicaEvent =
   | { readonly type: 'load-failed'; readonly load: number; readonly failure: Failure }
   /** The batch is as durable as acknowledgements promise: synced, or written under `durability = "wal"`. */
   | { readonly type: 'committed'; readonly batch: number }
-  /** The batch was not applied, or (state `unknown`) may not have been. */
-  | { readonly type: 'failed'; readonly batch: number; readonly failure: Failure }
+  /**
+   * The batch was not applied, or (state `unknown`) may not have been. Without a batch: what was only written could not
+   * be synced. Writes are refused from here on.
+   */
+  | { readonly type: 'failed'; readonly batch: number | undefined; readonly failure: Failure }
   /** Every commit up to this number is on disk. Under `fsync` it follows `committed` by itself. */
   | { readonly type: 'durable'; readonly commit: number }
   /** Records of other sources, each source's in order. Known ones are ignored, gaps are reported by `gap`. */
@@ -54,8 +58,11 @@ export type ReplicaEvent =
       readonly bytes: number;
       readonly rows: readonly KvOperation<DataFamily>[];
     }
-  /** The store takes writes again after a failure that applied nothing. */
-  | { readonly type: 'reopen' }
+  /**
+   * The store takes writes again. `recovered` is what it holds now, which settles what became of the batches that
+   * failed; it must reach `Replica.appliedCommit`. Absent: nothing of them was applied.
+   */
+  | { readonly type: 'reopen'; readonly recovered?: Recovered }
   /** Time has passed: sent when an `alarm` is due, and about each second. */
   | { readonly type: 'tick' };
 

@@ -59,6 +59,18 @@ export class Namespace {
     return { strategy: strategyText(this.strategy), floor: this.floor, joined: this.joined, ...this.sealed };
   }
 
+  /** Goes on from what the store holds: nothing is admitted beyond it. */
+  adopt(row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
+    if (row !== undefined) {
+      this.floor = row.floor;
+      this.joined = row.joined;
+      this.committed = { entries: row.entries, tombstones: row.tombstones, bytes: row.bytes };
+    }
+    this.heads.clear();
+    for (const [source, seq] of heads) this.heads.set(source, seq);
+    this.rollBack();
+  }
+
   /** Forgets what was admitted and not committed. */
   rollBack(): void {
     this.sealed = this.committed;
@@ -86,6 +98,13 @@ export class Namespaces {
 
   restore(name: string, row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
     this.#byName.set(name, new Namespace(name, this.#strategyOf(name), row, heads));
+  }
+
+  /** Brings a namespace to what the store holds of it. */
+  adopt(name: string, row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
+    const known = this.#byName.get(name);
+    if (known === undefined) this.restore(name, row, heads);
+    else known.adopt(row, heads);
   }
 
   /** The namespace, made if there is room for it. */

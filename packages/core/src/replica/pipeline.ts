@@ -40,6 +40,8 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #parts: PipelineParts;
   readonly #inFlight: Batch[] = [];
+  /** Batches that failed, of which the store may hold some, from the first on. */
+  #doubtful: readonly Batch[] = [];
   #batchNumber = 1;
   #sealedCommit: number;
   #appliedCommit: number;
@@ -126,8 +128,10 @@ export class Pipeline {
 
   /** The oldest batch in flight is committed: readers see it, then its writers are answered, then subscribers told. */
   committed(number: number): void {
-    if (this.#inFlight[0]?.number !== number) return;
-    const batch = this.#inFlight.shift()!;
+    if (this.#inFlight[0]?.number === number) this.#take(this.#inFlight.shift()!);
+  }
+
+  #take(batch: Batch): void {
     const { states, answers, emit } = this.#parts;
     states.commit(batch);
     for (const [namespace, stats] of batch.namespaces) namespace.committed = stats;
@@ -178,12 +182,42 @@ export class Pipeline {
       for (const requestKey of batch.answers.keys()) answers.forget(requestKey);
       for (const { id } of batch.waiting) emit({ type: 'reply', id, outcome: { ok: false, failure } });
     }
-    this.#inFlight.length = 0;
+    // Their writers have been answered; should the store turn out to hold one, readers are still to see it.
+    for (const batch of this.#inFlight) batch.waiting.length = 0;
+    this.#doubtful = this.#inFlight.splice(0);
     this.gathering = new Batch(++this.#batchNumber);
+    states.rollBack();
+    this.#rollBack();
+    for (const namespace of namespaces) namespace.rollBack();
+  }
+
+  /**
+   * Goes on from what the store holds after a failure. Batches that failed and are there after all are seen by readers
+   * and told to subscribers like any other; nothing that readers saw before may be missing.
+   */
+  adopt(recovered: Recovered | undefined): void {
+    const doubtful = this.#doubtful;
+    this.#doubtful = [];
+    if (recovered === undefined) return;
+    const { states, namespaces, answers, emit } = this.#parts;
+    states.clear();
+    for (const batch of doubtful) {
+      if (batch.records.length > 0 && batch.lastCommit <= recovered.lastCommit) this.#take(batch);
+      // Whether states came in without a record cannot be told: their followers look again.
+      else if (batch.joined.size > 0)
+        emit({ type: 'applied', commits: [], cells: new Map(), joined: [...batch.joined].map(({ name }) => name) });
+    }
+    for (const [name, { row, heads }] of recovered.namespaces) namespaces.adopt(name, row, heads);
+    for (const [requestKey, answer] of recovered.answers) answers.restore(requestKey, answer);
+    this.#appliedCommit = recovered.lastCommit;
+    this.#committedTrim = recovered.trimmedCommit;
+    this.#logBytes = recovered.logBytes;
+    this.#rollBack();
+  }
+
+  #rollBack(): void {
     this.#sealedCommit = this.#appliedCommit;
     this.#sealedLogBytes = this.#logBytes;
     this.#trimmedCommit = this.#committedTrim;
-    states.rollBack();
-    for (const namespace of namespaces) namespace.rollBack();
   }
 }

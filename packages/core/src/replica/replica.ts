@@ -274,7 +274,7 @@ export class Replica {
         this.#pipeline.committed(event.batch);
         break;
       case 'failed':
-        if (this.#pipeline.isInFlight(event.batch)) this.#failAll(event.failure);
+        if (event.batch === undefined || this.#pipeline.isInFlight(event.batch)) this.#failAll(event.failure);
         break;
       case 'durable':
         this.#pipeline.durable(event.commit);
@@ -303,6 +303,7 @@ export class Replica {
         break;
       case 'reopen':
         this.#fence = undefined;
+        this.#pipeline.adopt(event.recovered);
         this.#source = this.#drawSource(rng);
         break;
       case 'tick':

@@ -132,6 +132,13 @@ export class States {
     }
   }
 
+  /** Forgets every committed cell: the store is read anew. Nothing is pending. */
+  clear(): void {
+    this.#cache.clear();
+    this.#held.clear();
+    this.#damaged.clear();
+  }
+
   /** Forgets everything that is pending. */
   rollBack(): void {
     // What the pending writes were judged against is committed: it may be kept.

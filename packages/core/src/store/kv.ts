@@ -24,6 +24,15 @@ export interface Kv<Family extends string = string> extends KvRead<Family> {
    */
   sync(): Promise<void>;
 
+  /**
+   * Tries to take writes again after the store ran out of room. Does nothing where it takes writes already. Batches that
+   * had failed may turn out to be there, up to one of them; everything whose `write` had resolved is there, unless the
+   * disk lost it, which the caller finds out by looking. Snapshots and iterations under way may end with `unavailable`.
+   * @throws IpeError `unavailable` while there is no room, and for good where the disk failed otherwise: the store then
+   *   waits for a restart, because somebody should look at that disk first
+   */
+  recover(): Promise<void>;
+
   /** A consistent view of all families as of now. The caller closes it. */
   snapshot(): KvSnapshot<Family>;
 

@@ -50,6 +50,10 @@ export class MemoryDisk {
   full = false;
   /** Set to make the next sync fail, which fences the store that called it. */
   failNextSync = false;
+  /** Set to make syncs fail for want of room, which fences the store until it recovers. */
+  fullAtSync = false;
+  /** How many unsynced batches a store that recovers still finds. */
+  keptAtRecovery = 0;
   #durable: ReadonlyMap<string, Image> = new Map();
   /** States after each batch written since the last sync, oldest first. */
   #unsynced: ReadonlyMap<string, Image>[] = [];
@@ -66,6 +70,13 @@ export class MemoryDisk {
     this.#holder?.kill();
     this.release();
     return count;
+  }
+
+  /** What is left of the batches that no sync covered, for a store that goes on. */
+  recover(): ReadonlyMap<string, Image> {
+    this.#durable = this.#unsynced[Math.min(this.keptAtRecovery, this.#unsynced.length) - 1] ?? this.#durable;
+    this.#unsynced = [];
+    return this.#durable;
   }
 
   /** Taken by a store while it is open. @throws IpeError `unavailable` when another holds the disk. */
@@ -149,7 +160,7 @@ class MemoryKv<Family extends string> implements Kv<Family> {
   readonly #states = new Map<string, FamilyState>();
   readonly #disk: MemoryDisk | undefined;
   #closed: string | undefined;
-  #fenced = false;
+  #fenced: 'for good' | 'without room' | undefined;
 
   constructor(families: readonly Family[], disk: MemoryDisk | undefined) {
     this.families = Object.freeze([...families]);
@@ -178,7 +189,7 @@ class MemoryKv<Family extends string> implements Kv<Family> {
 
   async write(operations: readonly KvOperation<Family>[]): Promise<void> {
     this.#assertOpen();
-    if (this.#fenced) throw fencedError();
+    if (this.#fenced !== undefined) throw fencedError();
     for (const operation of operations) this.#state(operation.family);
     if (this.#disk?.full) throw new IpeError('unavailable', 'no space is left on the disk of the store');
     for (const operation of operations) {
@@ -191,14 +202,29 @@ class MemoryKv<Family extends string> implements Kv<Family> {
 
   async sync(): Promise<void> {
     this.#assertOpen();
-    if (this.#fenced) throw fencedError();
+    if (this.#fenced !== undefined) throw fencedError();
     if (this.#disk === undefined) return;
+    if (this.#disk.fullAtSync) {
+      this.#fenced = 'without room';
+      throw new IpeError('unavailable', 'no space is left on the disk of the store', { state: 'unknown' });
+    }
     if (this.#disk.failNextSync) {
       this.#disk.failNextSync = false;
-      this.#fenced = true;
+      this.#fenced = 'for good';
       throw new IpeError('unavailable', 'the disk failed to sync; restart the node', { state: 'unknown' });
     }
     this.#disk.sync();
+  }
+
+  async recover(): Promise<void> {
+    this.#assertOpen();
+    if (this.#fenced === 'for good') throw fencedError();
+    if (this.#disk?.full || this.#disk?.fullAtSync)
+      throw new IpeError('unavailable', 'no space is left on the disk of the store');
+    if (this.#fenced === undefined) return;
+    const images = this.#disk!.recover();
+    for (const family of this.families) this.#states.set(family, new FamilyState(images.get(family)));
+    this.#fenced = undefined;
   }
 
   snapshot(): KvSnapshot<Family> {
@@ -224,7 +250,7 @@ class MemoryKv<Family extends string> implements Kv<Family> {
 
   async close(): Promise<void> {
     if (this.#closed !== undefined) return;
-    if (!this.#fenced) this.#disk?.sync();
+    if (this.#fenced === undefined) this.#disk?.sync();
     this.#closed = 'closed';
     this.#disk?.release();
   }

@@ -6,6 +6,7 @@ import {
   type Head,
   type KeyState,
   liveKey,
+  type Recovered,
   type Replica,
   type ReplicaEffect,
   type ReplicaEvent,
@@ -23,6 +24,8 @@ export interface DriverOptions {
   /** Wall clock, milliseconds. */
   readonly now: () => number;
   readonly rng: Rng;
+  /** Reads what the store remembers, as a start does. @throws IpeError `corrupt` where it holds less than it must */
+  readonly reread: () => Promise<Recovered>;
   /** Told of every effect that is not the driver's own to carry out: `applied`, `durable`, `gap`, `refused`. */
   readonly onEffect: (effect: ReplicaEffect) => void;
   /** Told when writes begin to be refused, and when they are taken again (undefined). */
@@ -54,6 +57,8 @@ export class Driver {
   #syncing: Promise<void> | undefined;
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #alarms = new Set<NodeJS.Timeout>();
+  /** Set where recovering from a failure showed a loss: only a restart helps then. */
+  #loss: Failure | undefined;
   #isClosed = false;
 
   constructor(options: DriverOptions) {
@@ -122,18 +127,37 @@ export class Driver {
     await this.#syncing;
   }
 
-  /** Tries whether the store takes writes again after a failure that applied nothing. */
-  async probe(): Promise<void> {
-    const { fence } = this.#replica;
-    if (fence === undefined || fence.state === 'unknown' || this.#isClosed) return;
+  /** Why writes are refused, while they are. */
+  get fence(): Failure | undefined {
+    return this.#loss ?? this.#replica.fence;
+  }
+
+  /**
+   * Tries to take writes again where the store only lacked room, going on from what it holds by then. Stays fenced where
+   * something is missing that readers have seen.
+   */
+  async recover(): Promise<void> {
+    if (this.#replica.fence === undefined || this.#loss !== undefined || this.#isClosed) return;
+    // What failed is reported by now; nothing new is begun while the fence stands.
+    await this.settle();
     try {
-      await this.#kv.write([{ type: 'delete', family: 'metadata', key: probeKey }]);
+      await this.#kv.recover();
     } catch {
       return;
     }
-    if (this.#replica.fence === undefined) return;
+    const { appliedCommit } = this.#replica;
+    const recovered = await this.#options.reread().catch((error: unknown) => failureOf(error));
+    if ('reason' in recovered) this.#loss = recovered;
+    else if (recovered.lastCommit < appliedCommit) this.#loss = lossOf(recovered.lastCommit + 1, appliedCommit);
+    if (this.#loss !== undefined || 'reason' in recovered) {
+      this.#options.onFence(this.#loss);
+      return;
+    }
     this.#lastWrite = Promise.resolve();
-    this.step({ type: 'reopen' });
+    this.#writtenCommit = recovered.lastCommit;
+    this.#hasUnsynced = false;
+    this.step({ type: 'reopen', recovered });
+    this.step({ type: 'durable', commit: recovered.lastCommit });
     this.#options.onFence(undefined);
   }
 
@@ -221,7 +245,7 @@ export class Driver {
     this.#track(ended);
   }
 
-  #fail(batch: number, failure: Failure): void {
+  #fail(batch: number | undefined, failure: Failure): void {
     const wasFenced = this.#replica.fence !== undefined;
     this.step({ type: 'failed', batch, failure });
     if (!wasFenced && this.#replica.fence !== undefined) this.#options.onFence(this.#replica.fence);
@@ -230,7 +254,12 @@ export class Driver {
   async #sync(): Promise<void> {
     const commit = this.#writtenCommit;
     this.#hasUnsynced = false;
-    await this.#kv.sync();
+    try {
+      await this.#kv.sync();
+    } catch (error) {
+      this.#fail(undefined, failureOf(error));
+      throw error;
+    }
     this.step({ type: 'durable', commit });
   }
 
@@ -240,7 +269,15 @@ export class Driver {
   }
 }
 
-const probeKey = new Uint8Array([0x70]);
+/** Facts that were acknowledged, or seen by readers, are not in the store any more. */
+function lossOf(first: number, last: number): Failure {
+  return {
+    reason: 'unavailable',
+    message: `the fact store lost commits ${first} to ${last} when its disk failed; restart the node, which names what is missing, and restore a backup or let it join again`,
+    details: { first, last },
+    state: 'unknown',
+  };
+}
 
 /** A failure as the error that clients get. */
 export function errorOf({ reason, message, details, state }: Failure): IpeError {

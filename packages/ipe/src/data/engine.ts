@@ -142,6 +142,7 @@ export class Engine {
       durability: options.durability,
       now: options.now,
       rng: options.rng,
+      reread: () => recoverStore(options.kv, replica.sources, options.mark),
       onEffect: (effect) => this.#onEffect(effect),
       onFence: options.onFence ?? (() => {}),
     });
@@ -273,7 +274,7 @@ export class Engine {
 
   /** Why writes are refused, while they are. */
   get fence(): Failure | undefined {
-    return this.replica.fence;
+    return this.#driver.fence;
   }
 
   namespaces(): readonly NamespaceReport[] {
@@ -283,10 +284,10 @@ export class Engine {
   /** One round of housekeeping: syncs what is only written, purges a slice of what is due, trims history and the log. */
   async housekeep(): Promise<void> {
     if (this.#closed !== undefined) return;
-    await this.#driver.probe();
+    await this.#driver.recover();
     this.#driver.step({ type: 'tick' });
     await this.#driver.syncWritten();
-    if (this.replica.fence !== undefined) return;
+    if (this.fence !== undefined) return;
     await this.#housekeeper.round();
     await this.#driver.settle();
   }

@@ -14,7 +14,7 @@ const checkedCommits = 50_000;
  */
 export async function recoverStore(kv: Kv<DataFamily>, sources: Sources, mark: Mark | undefined): Promise<Recovered> {
   const rows: KvEntry[] = [];
-  for await (const row of kv.entries('metadata')) if (row[0][0] !== probeByte) rows.push(row);
+  for await (const row of kv.entries('metadata')) rows.push(row);
   const recovered = readMetadata(rows, sources);
   const { lastCommit, trimmedCommit } = recovered;
   if (mark !== undefined) assertReaches(mark, lastCommit, 'fact store');
@@ -29,8 +29,6 @@ export async function recoverStore(kv: Kv<DataFamily>, sources: Sources, mark: M
     throw expected <= lastCommit ? hole(expected, lastCommit) : hole(lastCommit + 1, expected - 1);
   return recovered;
 }
-
-const probeByte = 0x70;
 
 function hole(first: number, last: number): IpeError {
   const commits = first === last ? `commit ${first}` : `commits ${first} to ${last}`;

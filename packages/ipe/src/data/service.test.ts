@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Caller } from '../api/method.ts';
-import { DataNode, type Json } from '../testkit/data-node.ts';
+import { DataNode, type Json, TestSession } from '../testkit/data-node.ts';
 
 const caller: Caller = { kind: 'service', tokenId: 't1', name: 'deploy', namespaces: ['approvals', 'other', 'counts'] };
 
@@ -201,6 +201,63 @@ describe('the store', () => {
     expect(node.service.missing()).toEqual([]);
     expect((await call('put', { key: 'approvals.a', value: 4 })).version).toBe(2);
     expect(node.engine.replica.source).not.toBe(before);
+  });
+
+  describe('that runs out of room while it syncs', () => {
+    beforeEach(async () => {
+      await call('put', { key: 'approvals.a', value: 1 });
+      node.disk.fullAtSync = true;
+      const error = await refused('put', { key: 'approvals.a', value: 2, request_id: 'r1' });
+      expect([error.reason, error.state]).toEqual(['unavailable', 'unknown']);
+      await node.engine.housekeep();
+      expect(node.service.missing()).toHaveLength(1);
+      expect((await call('get', { key: 'approvals.a' })).value).toBe(1);
+    });
+
+    test('goes on from what it holds once there is room: a write that is there after all is seen and told', async () => {
+      const session = new TestSession();
+      await node.call('subscribe', { pattern: 'approvals.*' }, { session });
+      node.disk.fullAtSync = false;
+      node.disk.keptAtRecovery = 1;
+      await node.engine.housekeep();
+      expect(node.service.missing()).toEqual([]);
+      expect(await call('get', { key: 'approvals.a' })).toMatchObject({ value: 2, version: 2 });
+      expect((await session.received(1))[0]).toMatchObject({ type: 'update', value: 2, version: 2 });
+      const again = await call('put', { key: 'approvals.a', value: 2, request_id: 'r1' });
+      expect(again.version).toBe(2);
+      expect((await call('put', { key: 'approvals.a', value: 3, if_version: 2 })).version).toBe(3);
+      expect((await call('stats', {})).entries).toBe(1);
+      await node.crash();
+      expect((await call('get', { key: 'approvals.a' })).value).toBe(3);
+      session.end();
+    });
+
+    test('goes on without a write that is not there, under another epoch', async () => {
+      const before = node.engine.replica.source;
+      node.disk.fullAtSync = false;
+      await node.engine.housekeep();
+      expect(node.service.missing()).toEqual([]);
+      expect(await call('get', { key: 'approvals.a' })).toMatchObject({ value: 1, version: 1 });
+      expect(await call('put', { key: 'approvals.a', value: 2, request_id: 'r1' })).toMatchObject({ version: 2 });
+      expect(node.engine.replica.source).not.toBe(before);
+      await node.crash();
+      expect((await call('get', { key: 'approvals.a' })).value).toBe(2);
+    });
+  });
+
+  test('a store that lost what readers have seen is not written to again', async () => {
+    const written = await DataNode.open({ durability: 'wal' });
+    await written.call('put', { key: 'approvals.a', value: 1 });
+    written.disk.fullAtSync = true;
+    await expect(written.engine.housekeep()).rejects.toMatchObject({ reason: 'unavailable' });
+    expect(written.service.missing()).toHaveLength(1);
+    written.disk.fullAtSync = false;
+    for (let round = 0; round < 2; round++) {
+      await written.engine.housekeep();
+      expect(written.service.missing()).toEqual([expect.stringContaining('lost commits 1 to 1')]);
+    }
+    expect((await written.refused('put', { key: 'approvals.b', value: 1 })).reason).toBe('unavailable');
+    await written.close();
   });
 
   test('a failed sync fences writes until the store is opened again', async () => {

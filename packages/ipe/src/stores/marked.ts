@@ -42,6 +42,7 @@ export async function markKv<Family extends string>(options: MarkedKvOptions<Fam
     get: (...args) => inner.get(...args),
     getMany: (...args) => inner.getMany(...args),
     entries: (...args) => inner.entries(...args),
+    recover: () => inner.recover(),
     snapshot: () => inner.snapshot(),
     size: () => inner.size(),
     compact: (...args) => inner.compact(...args),

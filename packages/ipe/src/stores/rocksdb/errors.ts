@@ -65,10 +65,13 @@ export function explainReadFailure(directory: string, error: unknown): IpeError 
 function noSpace(directory: string, cause: unknown): IpeError {
   return new IpeError(
     'unavailable',
-    `no space is left for the store in \`${directory}\`; free some and restart the node`,
+    `no space is left for the store in \`${directory}\`; free some: facts are taken again by themselves then, policies after a restart`,
     { details: { directory, cause: causes(cause).join(': ') }, cause },
   );
 }
+
+/** Whether room is all that a failure asks for. */
+export const isWantOfRoom = (error: unknown) => isNoSpace(causes(error).join(': '));
 
 const isNoSpace = (text: string) => /no space left|disk quota exceeded|file too large/i.test(text);
 

@@ -4,10 +4,11 @@ import { IpeError } from '@ipe/core';
 import type { Kv, KvEntry, KvOperation, KvRange, KvSnapshot } from '@ipe/core/store';
 import type RocksDB from 'rocksdb-native';
 import { writeAtomically } from './batch.ts';
-import { explainOpenFailure, explainWriteFailure, holderFile } from './errors.ts';
+import { explainOpenFailure, explainWriteFailure, holderFile, isWantOfRoom } from './errors.ts';
 import { loadRocksDb } from './load.ts';
 import { defaultTuning, type RocksTuning, storeOptions } from './options.ts';
 import { nativeBounds, RocksReader, RocksSnapshot } from './reads.ts';
+import { type FencedKv, RecoveringKv, type StoreFence } from './recovering.ts';
 import { WalSyncer } from './wal.ts';
 
 /** What `openRocksKv` needs to know. */
@@ -25,12 +26,18 @@ export interface RocksKvOptions<Family extends string> extends RocksTuning {
  *
  * Reads and writes run off the event loop. Batches take effect in the order of the calls; those that wait for one
  * another share a write. A write that the disk refuses, or a sync that fails, fences the store: it keeps answering reads and
- * refuses writes until it is opened again, because what the disk holds is no longer known.
+ * refuses writes until it is opened again, because what the disk holds is no longer known. Where room was all it lacked,
+ * `recover` does that.
  *
  * @throws IpeError `unavailable` when the library does not load, another process holds the directory, or the disk is
  *   full or not accessible; `corrupt` when what is stored is damaged. Nothing is changed then.
  */
 export async function openRocksKv<Family extends string>(options: RocksKvOptions<Family>): Promise<Kv<Family>> {
+  const open = () => openDirectory(options);
+  return new RecoveringKv(await open(), options.directory, open);
+}
+
+async function openDirectory<Family extends string>(options: RocksKvOptions<Family>): Promise<RocksKv<Family>> {
   const { directory, families } = options;
   const tuning = { ...defaultTuning, ...definedOnly(options) };
   const rocks = await loadRocksDb();
@@ -60,7 +67,7 @@ interface PendingWrite<Family extends string> {
 /** Operations that waiting batches may share a write with; beyond it a latency of tens of milliseconds. */
 const sharedOperationsMax = 10_000;
 
-class RocksKv<Family extends string> implements Kv<Family> {
+class RocksKv<Family extends string> implements FencedKv<Family> {
   readonly families: readonly Family[];
   readonly #rocks: typeof RocksDB;
   readonly #db: RocksDB;
@@ -74,7 +81,7 @@ class RocksKv<Family extends string> implements Kv<Family> {
   #writing: Promise<void> | undefined;
   #flushing: Promise<void> | undefined;
   #unflushedBytes = 0;
-  #fence: IpeError | undefined;
+  #fence: StoreFence | undefined;
   #closed: Promise<void> | undefined;
 
   constructor(rocks: typeof RocksDB, db: RocksDB, directory: string, families: readonly Family[], walBytesMax: number) {
@@ -86,6 +93,11 @@ class RocksKv<Family extends string> implements Kv<Family> {
     for (const family of families) this.#sessions.set(family, db.columnFamily(family));
     this.#reader = new RocksReader(directory, this.#sessions, this.#assertOpen);
     this.#wal = new WalSyncer(directory, () => db.currentWalFile());
+  }
+
+  /** Why it refuses writes, while it does: until it is closed. */
+  get fence(): StoreFence | undefined {
+    return this.#fence;
   }
 
   get(family: Family, key: Uint8Array): Promise<Uint8Array | undefined> {
@@ -127,12 +139,21 @@ class RocksKv<Family extends string> implements Kv<Family> {
       await this.#wal.sync();
     } catch (error) {
       // The kernel may have dropped the pages and will report success next time: only a reopen tells what is there.
-      this.#fence ??= new IpeError(
-        'unavailable',
-        `the disk failed to sync the store in \`${this.#directory}\`; restart the node`,
-        { details: { directory: this.#directory, cause: String(error) }, cause: error },
-      );
-      throw new IpeError('unavailable', this.#fence.message, { details: this.#fence.details, state: 'unknown' });
+      const wantsRoom = isWantOfRoom(error);
+      const fence = (this.#fence ??= {
+        wantsRoom,
+        error: wantsRoom
+          ? explainWriteFailure(this.#directory, error)
+          : new IpeError(
+              'unavailable',
+              `the disk failed to sync the store in \`${this.#directory}\`; restart the node`,
+              {
+                details: { directory: this.#directory, cause: String(error) },
+                cause: error,
+              },
+            ),
+      });
+      throw new IpeError('unavailable', fence.error.message, { details: fence.error.details, state: 'unknown' });
     }
   }
 
@@ -189,11 +210,11 @@ class RocksKv<Family extends string> implements Kv<Family> {
       const batches = this.#takeWaiting();
       const operations = batches.length === 1 ? batches[0]!.operations : batches.flatMap((batch) => batch.operations);
       try {
-        if (this.#fence !== undefined) throw this.#fence;
+        if (this.#fence !== undefined) throw this.#fence.error;
         await writeAtomically(this.#sessions, operations);
       } catch (error) {
         const failure = error instanceof IpeError ? error : explainWriteFailure(this.#directory, error);
-        this.#fence ??= new IpeError('unavailable', failure.message, { details: failure.details, cause: error });
+        this.#fenceFor(failure, error);
         for (const batch of batches) batch.reject(failure);
         continue;
       }
@@ -221,12 +242,16 @@ class RocksKv<Family extends string> implements Kv<Family> {
     this.#unflushedBytes = 0;
     this.#flushing = this.#flushFamilies()
       .catch((error) => {
-        const { message, details } = explainWriteFailure(this.#directory, error);
-        this.#fence ??= new IpeError('unavailable', message, { details, cause: error });
+        this.#fenceFor(explainWriteFailure(this.#directory, error), error);
       })
       .finally(() => {
         this.#flushing = undefined;
       });
+  }
+
+  #fenceFor({ message, details }: IpeError, cause: unknown): void {
+    const error = new IpeError('unavailable', message, { details, cause });
+    this.#fence ??= { error, wantsRoom: isWantOfRoom(cause) };
   }
 
   async #flushFamilies(): Promise<void> {
@@ -239,7 +264,7 @@ class RocksKv<Family extends string> implements Kv<Family> {
 
   #assertWritable(): void {
     this.#assertOpen();
-    if (this.#fence !== undefined) throw this.#fence;
+    if (this.#fence !== undefined) throw this.#fence.error;
   }
 }
 

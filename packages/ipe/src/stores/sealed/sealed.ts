@@ -85,6 +85,10 @@ class SealedStore<Family extends string> implements SealedKv<Family> {
     return this.#inner.sync();
   }
 
+  recover(): Promise<void> {
+    return this.#inner.recover();
+  }
+
   snapshot(): KvSnapshot<Family> {
     const inner = this.#inner.snapshot();
     let closed = false;

@@ -85,6 +85,8 @@ export interface QueryResult {
   readonly cursor?: string;
   /** False when a bound ended the search before everything was looked at. */
   readonly complete: boolean;
+  /** Matching rows that cannot be read here: neither among the entries nor absent. The query is not complete then. */
+  readonly damaged?: readonly { readonly key?: string; readonly message: string }[];
 }
 
 /** A version of an entry, newest first in `history`; a deletion has `tombstone`. */
@@ -98,9 +100,12 @@ export interface EntryVersion {
   readonly expires_at?: number;
 }
 
-/** One change, as subscribers see it. `resync` means: what you hold may be older than the log; a snapshot follows. */
+/**
+ * One change, as subscribers see it. `resync` means: what you hold may be older than the log; a snapshot follows.
+ * `damaged`: a key that belongs into the snapshot cannot be read here; it is not absent.
+ */
 export interface DataEvent {
-  readonly type: 'update' | 'delete' | 'superseded' | 'resync';
+  readonly type: 'update' | 'delete' | 'superseded' | 'resync' | 'damaged';
   readonly key: string;
   readonly value?: Json;
   readonly value_base64?: string;

@@ -14,8 +14,8 @@ export type ReplicaEvent =
   | { readonly type: 'submit'; readonly id: number; readonly request: WriteRequest }
   /** Keys that a reader needs and `peek` does not have. Answered by one `fetched`. */
   | { readonly type: 'fetch'; readonly id: number; readonly keys: readonly string[] }
-  /** Rows asked for by `load`, in its order. */
-  | { readonly type: 'loaded'; readonly load: number; readonly rows: readonly (Uint8Array | undefined)[] }
+  /** Rows asked for by `load`, in its order; a failure stands for one that is damaged. */
+  | { readonly type: 'loaded'; readonly load: number; readonly rows: readonly LoadedRow[] }
   | { readonly type: 'load-failed'; readonly load: number; readonly failure: Failure }
   /** The batch is as durable as acknowledgements promise: synced, or written under `durability = "wal"`. */
   | { readonly type: 'committed'; readonly batch: number }
@@ -66,6 +66,9 @@ export type ReplicaEvent =
   /** Time has passed: sent when an `alarm` is due, and about each second. */
   | { readonly type: 'tick' };
 
+/** What the store has of a key. */
+export type LoadedRow = Uint8Array | Failure | undefined;
+
 /** What the replica asks of the outside. Effects of one step are carried out in order. */
 export type ReplicaEffect =
   /** Read the `live` rows of these keys; answer with `loaded` or `load-failed`. */
@@ -104,6 +107,8 @@ export type ReplicaEffect =
     }
   /** A record that cannot be applied here as things are; it was not, and its source stays at the record before. */
   | { readonly type: 'refused'; readonly record: LogRecord; readonly failure: Failure }
+  /** The row of a key does not tell what the key holds. It is refused to everybody until a sound one takes its place. */
+  | { readonly type: 'damaged'; readonly key: string; readonly failure: Failure }
   /** Send `tick` in so many milliseconds. */
   | { readonly type: 'alarm'; readonly inMs: number };
 

@@ -4,7 +4,7 @@ export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
 export { type CommitEntry, decodeCommit } from './commit-row.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
 export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
-export type { Change, Commit, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
+export type { Change, Commit, LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 export {
   covers,
   coversDot,

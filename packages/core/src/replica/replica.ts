@@ -2,7 +2,7 @@ import { Answers } from './answers.ts';
 import { Cell, decodeCell } from './cell.ts';
 import { Desk, type StateEntry } from './desk.ts';
 import type { Dot, Source, Sources } from './dot.ts';
-import type { ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
+import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
@@ -394,7 +394,7 @@ export class Replica {
     return isReady;
   }
 
-  #loaded(load: number, rows: readonly (Uint8Array | undefined)[]): void {
+  #loaded(load: number, rows: readonly LoadedRow[]): void {
     const keys = this.#states.loads.finish(load);
     const isQueueWaiting = this.#queue.length > 0;
     const fresh = new Map<string, Cell>();
@@ -402,16 +402,22 @@ export class Replica {
       if (key === undefined) return;
       const strategy = this.#namespaces.strategyOf(namespaceOf(key));
       const row = rows[i];
+      if (row !== undefined && 'reason' in row) return this.#damaged(key, row);
       try {
         const cell = row === undefined ? new Cell(undefined, 0, strategy) : decodeCell(row, this.sources, strategy);
         this.#states.install(key, cell, isQueueWaiting);
         fresh.set(key, cell);
       } catch (error) {
         const message = `the stored row of \`${key}\` does not decode: ${error instanceof Error ? error.message : String(error)}`;
-        this.#states.damage(key, { reason: 'corrupt', message, details: { key } });
+        this.#damaged(key, { reason: 'corrupt', message, details: { key } });
       }
     });
     for (const id of [...this.#fetches.keys()]) this.#answerFetch(id, fresh);
+  }
+
+  #damaged(key: string, failure: Failure): void {
+    this.#states.damage(key, failure);
+    this.#effects.push({ type: 'damaged', key, failure });
   }
 
   /** The store could not be read: whoever waits for it is told; later arrivals try again. */

@@ -81,6 +81,11 @@ export interface KvRange {
    * with a common beginning. The two are the same but in a sealed store, where only `store` order streams a large range.
    */
   readonly order?: 'bytes' | 'store';
+  /**
+   * Told of each row that the store cannot make sense of, which is then passed over. Absent: the iteration ends with
+   * `corrupt`. Damage that hides more than a row ends it either way.
+   */
+  readonly onDamaged?: (error: unknown) => void;
 }
 
 export type KvOperation<Family extends string = string> =

@@ -21,6 +21,7 @@ import {
 } from '@ipe/core/replica';
 import type { Kv } from '@ipe/core/store';
 import type { Mark } from '../stores/mark.ts';
+import { DamageList } from './damage.ts';
 import { Driver, errorOf } from './driver.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { recoverStore } from './recover.ts';
@@ -123,6 +124,8 @@ export class Engine {
   readonly settingsOf: (namespace: string) => NamespaceSettings;
   readonly #options: EngineOptions;
   readonly #attached: { view?: ReplicationView };
+  /** Damaged rows that readers and scans met. */
+  readonly damage = new DamageList();
   readonly #driver: Driver;
   readonly #housekeeper: Housekeeper;
   readonly #listeners = new Set<(applied: Applied) => void>();
@@ -311,7 +314,10 @@ export class Engine {
     if (effect.type === 'durable') this.#options.mark?.advance(effect.commit);
     if (effect.type === 'durable' || effect.type === 'gap' || effect.type === 'refused')
       for (const listener of this.#noticed) listener(effect);
+    else if (effect.type === 'damaged')
+      this.damage.met({ namespace: namespaceOf(effect.key), key: effect.key, failure: effect.failure });
     else if (effect.type === 'applied') {
+      this.damage.mended(effect.cells.keys());
       this.#housekeeper.saw(effect.commits);
       for (const listener of this.#listeners) listener(effect);
     }

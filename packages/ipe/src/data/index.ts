@@ -1,4 +1,5 @@
 export { backupMethods } from './backup.ts';
+export type { Damage, DamageList } from './damage.ts';
 export {
   type Applied,
   Engine,

@@ -2,6 +2,7 @@ import { IpeError } from '@ipe/core';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { requireAccess } from '../security/access.ts';
+import type { Damage } from './damage.ts';
 import type { Engine } from './engine.ts';
 import { type Entry, entryOf } from './entry.ts';
 import { readFilter, type ValueFilter } from './filter.ts';
@@ -15,6 +16,8 @@ export const queryLimitMax = 10_000;
 /** Keys that one page looks at, and bytes it may hold: beyond either the page ends early, with a cursor. */
 const scannedMax = 50_000;
 const pageBytesMax = 8 * 1024 * 1024;
+/** Damaged rows that a page names. */
+const damagedNamedMax = 100;
 
 /** The method `query`. */
 export function queryMethods(engine: Engine, freshness: Freshness): Handlers {
@@ -26,10 +29,10 @@ export function queryMethods(engine: Engine, freshness: Freshness): Handlers {
       requireHeld(engine, pattern.namespace);
       const filter = readFilter(fields.raw('filter'));
       const limit = fields.integerOr('limit', 100, { min: 1, max: queryLimitMax });
-      const after = readCursor(fields.optionalString('cursor'), pattern);
+      const from = readCursor(fields.optionalString('cursor'), pattern);
       const token = fields.optionalString('fresh_as_of');
       if (token !== undefined) await freshness.reached(token, signal);
-      return await page(engine, pattern, filter, limit, after);
+      return await page(engine, pattern, filter, limit, from);
     },
   };
 }
@@ -40,6 +43,8 @@ interface Page {
   readonly cursor?: string;
   /** Whether these entries, with those of the pages before, are all there are. */
   readonly complete: boolean;
+  /** Matching rows of this page that cannot be read: neither among the entries nor absent. */
+  readonly damaged?: readonly { readonly key?: string; readonly message: string }[];
 }
 
 async function page(
@@ -47,17 +52,23 @@ async function page(
   pattern: KeyPattern,
   filter: ValueFilter | undefined,
   limit: number,
-  after: string | undefined,
+  { after, isDamaged }: Cursor,
 ): Promise<Page> {
   const nowMs = engine.readMs();
   const entries: Entry[] = [];
   let last: string | undefined;
   let scanned = 0;
   let bytes = 0;
-  for await (const { key, cell } of scan(engine, pattern, after)) {
+  const damaged: { readonly key?: string; readonly message: string }[] = [];
+  const onDamaged = ({ key, failure: { message } }: Damage) =>
+    void (damaged.length < damagedNamedMax && damaged.push({ ...(key !== undefined && { key }), message }));
+  const told = () => (damaged.length === 0 ? {} : { damaged });
+  for await (const { key, cell } of scan(engine, pattern, { after, onDamaged })) {
     // One more than fits was found: there is a next page, and it starts behind the last entry given.
-    if (entries.length === limit || scanned >= scannedMax || bytes >= pageBytesMax)
-      return { entries, cursor: writeCursor(last!), complete: false };
+    if (entries.length === limit || scanned >= scannedMax || bytes >= pageBytesMax) {
+      const cursor = writeCursor({ after: last!, isDamaged: isDamaged || damaged.length > 0 });
+      return { entries, cursor, complete: false, ...told() };
+    }
     scanned++;
     last = key;
     const entry = entryOf(key, cell, nowMs);
@@ -65,7 +76,7 @@ async function page(
     entries.push(entry);
     bytes += key.length + cell.sizeBytes / 3;
   }
-  return { entries, complete: true };
+  return { entries, complete: !isDamaged && damaged.length === 0, ...told() };
 }
 
 function passes(entry: Entry, filter: ValueFilter): boolean {
@@ -74,13 +85,25 @@ function passes(entry: Entry, filter: ValueFilter): boolean {
   return filter(entry.value_base64 === undefined ? entry.value : Buffer.from(entry.value_base64, 'base64'), entry.key);
 }
 
-function writeCursor(key: string): string {
-  return Buffer.from(key).toString('base64url');
+/** Where a page starts, and what the pages before have to say to the last one. */
+interface Cursor {
+  readonly after: string | undefined;
+  /** Something was left out because it cannot be read. */
+  readonly isDamaged: boolean;
 }
 
-function readCursor(cursor: string | undefined, pattern: KeyPattern): string | undefined {
-  if (cursor === undefined) return undefined;
-  const key = Buffer.from(cursor, 'base64url').toString('utf8');
-  if (key.startsWith(pattern.prefix) && writeCursor(key) === cursor) return key;
+/** In front of the key in a cursor: keys hold no control characters. */
+const damagedSign = '\u0001';
+
+function writeCursor({ after, isDamaged }: Cursor): string {
+  return Buffer.from((isDamaged ? damagedSign : '') + after).toString('base64url');
+}
+
+function readCursor(text: string | undefined, pattern: KeyPattern): Cursor {
+  if (text === undefined) return { after: undefined, isDamaged: false };
+  const decoded = Buffer.from(text, 'base64url').toString('utf8');
+  const isDamaged = decoded.startsWith(damagedSign);
+  const cursor = { after: isDamaged ? decoded.slice(damagedSign.length) : decoded, isDamaged };
+  if (cursor.after.startsWith(pattern.prefix) && writeCursor(cursor) === text) return cursor;
   throw new IpeError('invalid_params', '`cursor` is not one that this query gave', { details: { field: 'cursor' } });
 }

@@ -1,5 +1,6 @@
-import { IpeError } from '@ipe/core';
 import { type Cell, decodeCell, type Sources, type Strategy } from '@ipe/core/replica';
+import type { Damage } from './damage.ts';
+import { errorOf, failureOf } from './driver.ts';
 import type { Engine } from './engine.ts';
 import type { KeyPattern } from './pattern.ts';
 
@@ -9,25 +10,53 @@ export interface Scanned {
   readonly cell: Cell;
 }
 
+export interface ScanOptions {
+  /** A key: only those behind it. */
+  readonly after?: string | undefined;
+  /** Told of each damaged row, which is then passed over. Absent: the scan ends with `corrupt`. */
+  readonly onDamaged?: (damage: Damage) => void;
+}
+
 /**
- * Committed cells whose keys match, in the order in which the store keeps them, as of the call. Cells of absent keys may be among them.
- * @param after a key: only those behind it
- * @throws IpeError `corrupt` naming the key of a row that does not decode
+ * Committed cells whose keys match, in the order in which the store keeps them, as of the call. Cells of absent keys may
+ * be among them.
+ * @throws IpeError `corrupt` naming the key of a row that does not decode, or the store that cannot be read further
  */
-export async function* scan(engine: Engine, pattern: KeyPattern, after?: string): AsyncGenerator<Scanned> {
+export async function* scan(
+  engine: Engine,
+  pattern: KeyPattern,
+  { after, onDamaged }: ScanOptions = {},
+): AsyncGenerator<Scanned> {
   const { replica } = engine;
+  const { namespace } = pattern;
   // In one tick: rows of writes under way may be in the store already, and readers take the cells from before.
   const snapshot = engine.kv.snapshot();
   const uncommitted = replica.uncommitted();
+  const met = (key: string | undefined, error: unknown) => {
+    const damage = { namespace, key, failure: failureOf(error) };
+    engine.damage.met(damage);
+    if (onDamaged === undefined) throw error;
+    onDamaged(damage);
+  };
   try {
-    const strategy = replica.strategyOf(pattern.namespace);
+    const strategy = replica.strategyOf(namespace);
     const from = Buffer.from(pattern.prefix);
     const upper = { ...(pattern.isKey ? { lte: from } : { lt: following(from) }), order: 'store' as const };
-    const range = after === undefined ? { ...upper, gte: from } : { ...upper, gt: Buffer.from(after) };
+    const bounds = after === undefined ? { ...upper, gte: from } : { ...upper, gt: Buffer.from(after) };
+    const range = { ...bounds, onDamaged: (error: unknown) => met(undefined, error) };
     for await (const [row, value] of snapshot.entries('live', range)) {
       const key = Buffer.from(row.buffer, row.byteOffset, row.byteLength).toString('utf8');
       if (!pattern.matches(key)) continue;
-      yield { key, cell: uncommitted.get(key) ?? decodeRow(key, value, replica.sources, strategy) };
+      let cell = uncommitted.get(key);
+      if (cell === undefined) {
+        try {
+          cell = decodeRow(key, value, replica.sources, strategy);
+        } catch (error) {
+          met(key, error);
+          continue;
+        }
+      }
+      yield { key, cell };
     }
   } finally {
     await snapshot.close();
@@ -45,6 +74,11 @@ function decodeRow(key: string, value: Uint8Array, sources: Sources, strategy: S
   try {
     return decodeCell(value, sources, strategy);
   } catch (error) {
-    throw new IpeError('corrupt', `the stored row of \`${key}\` does not decode`, { details: { key }, cause: error });
+    const { message } = failureOf(error);
+    throw errorOf({
+      reason: 'corrupt',
+      message: `the stored row of \`${key}\` does not decode: ${message}`,
+      details: { key },
+    });
   }
 }

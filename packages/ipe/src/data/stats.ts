@@ -50,6 +50,7 @@ export function statsMethods(
         waiting: { requests: queued, bytes: queuedBytes, commits_in_flight: commitsInFlight },
         subscriptions: subscriptions.size,
         peers: peers().filter(({ namespace }) => mayAccess(caller, namespace, 'read')),
+        ...(engine.damage.count > 0 && { damaged_rows: engine.damage.count }),
         ...(fence !== undefined && { refusing_writes: fence.message }),
       };
     },

@@ -9,6 +9,7 @@ import {
 } from '@ipe/core/replica';
 import type { Session } from '../api/method.ts';
 import type { ChangeLog } from './change-log.ts';
+import type { Damage } from './damage.ts';
 import type { Engine } from './engine.ts';
 import { describe, type Entry, type Winner, winnerOf } from './entry.ts';
 import type { KeyPattern } from './pattern.ts';
@@ -16,7 +17,7 @@ import { scan } from './scan.ts';
 
 /** A notification of a subscription (API.md). */
 export interface DataEvent {
-  readonly type: 'update' | 'delete' | 'superseded' | 'resync' | 'bookmark';
+  readonly type: 'update' | 'delete' | 'superseded' | 'resync' | 'bookmark' | 'damaged';
   readonly subscription: string;
   readonly key?: string;
   readonly value?: unknown;
@@ -166,9 +167,14 @@ export class Subscription {
     const nowMs = engine.readMs();
     // In the tick in which the scan takes its snapshot: what follows is everything after it and nothing before.
     const start = log.head;
-    for await (const { key, cell } of scan(engine, pattern)) {
+    const damaged: Damage[] = [];
+    for await (const { key, cell } of scan(engine, pattern, { onDamaged: (damage) => damaged.push(damage) })) {
       if (this.#isEnded) return;
       if (cell.seenAt(nowMs) !== undefined) await this.#send(key, cell, noPlace);
+    }
+    for (const { key } of damaged) {
+      const event: DataEvent = { type: 'damaged', subscription: id, ...(key !== undefined && { key }), token: noPlace };
+      await session.notify('data-changed', event, noPlace);
     }
     this.#position = start;
     if (!isResync) return;

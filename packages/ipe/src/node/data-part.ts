@@ -60,6 +60,17 @@ export async function openDataPart(context: PartsContext, isClustered: boolean):
     help: '1 while the fact store refuses writes.',
     read: () => (engine.fence === undefined ? 0 : 1),
   });
+  engine.damage.onMet(({ namespace, key, failure: { message } }) =>
+    log.error(
+      { namespace, key },
+      `a damaged fact was met: ${message}; it is refused until a backup or a peer mends it`,
+    ),
+  );
+  metrics.add({
+    name: 'ipe_data_damaged_rows',
+    help: 'Damaged rows of facts that were met and not mended since.',
+    read: () => engine.damage.count,
+  });
   const facts = factsOf(engine, config.evaluation_plane.fresh_wait);
   return { service, engine, facts, waitFor, controlHandlers: { ...handlers, ...backupMethods(engine) } };
 }
@@ -90,11 +101,9 @@ async function candidates(
   const prefix = `${namespace}.`;
   const entries: { key: string; value: Json }[] = [];
   const nowMs = engine.readMs();
-  for await (const { key, cell } of scan(
-    engine,
-    readPattern(`${prefix}*`),
-    after === undefined ? undefined : prefix + after,
-  )) {
+  // A candidate that cannot be read cannot be found allowed either.
+  const options = { after: after === undefined ? undefined : prefix + after, onDamaged: () => {} };
+  for await (const { key, cell } of scan(engine, readPattern(`${prefix}*`), options)) {
     const view = cell.seenAt(nowMs);
     if (view === undefined || view.kind === 'siblings' || cell.value instanceof Uint8Array) continue;
     entries.push({ key: key.slice(prefix.length), value: cell.value as Json });

@@ -38,7 +38,13 @@ Examples:
 
 function describe(cli: Cli, event: DataEvent): string {
   const { color } = cli.out;
-  const paint = { update: color.green, delete: color.red, superseded: color.yellow, resync: color.magenta }[event.type];
+  const paint = {
+    update: color.green,
+    delete: color.red,
+    superseded: color.yellow,
+    resync: color.magenta,
+    damaged: color.red,
+  }[event.type];
   const time = new Date((event.timestamp ?? cli.io.now() / 1000) * 1000).toISOString().slice(11, 23);
   const value =
     event.type === 'update'

@@ -82,7 +82,7 @@ export class SealedReader<Family extends string> implements KvRead<Family> {
     const within = this.#storedBounds(layout, bounds, prefix, parts);
     const after = range.gt === undefined ? undefined : this.#sealer.sealKey(layout, range.gt);
     const stored = { ...within, ...(after && { gt: after }), reverse: range.reverse === true };
-    for await (const entry of this.#rows(family, stored)) {
+    for await (const entry of this.#rows(family, stored, range)) {
       // Within a whole text the stored order is the byte order and the bounds hold as they are.
       if (parts.textComplete ? !isWithin(bounds, entry[0]) : !startsWith(entry[0], prefix)) continue;
       yield entry;
@@ -109,7 +109,7 @@ export class SealedReader<Family extends string> implements KvRead<Family> {
     let group: KvEntry[] = [];
     const sorted = () => group.sort(([a], [b]) => sign * Buffer.compare(a, b)).slice(0, left);
     const stored = this.#storedBounds(layout, bounds, prefix, parts);
-    for await (const entry of this.#rows(family, { ...stored, reverse })) {
+    for await (const entry of this.#rows(family, { ...stored, reverse }, range)) {
       if (!isWithin(bounds, entry[0])) {
         if (parts.textComplete && isBehind(bounds, entry[0], reverse)) break;
         continue;
@@ -135,10 +135,17 @@ export class SealedReader<Family extends string> implements KvRead<Family> {
     }
   }
 
-  async *#rows(family: Family, range: KvRange): AsyncGenerator<KvEntry, void, undefined> {
+  async *#rows(family: Family, range: KvRange, { onDamaged }: KvRange): AsyncGenerator<KvEntry, void, undefined> {
     for await (const [storedKey, stored] of this.#inner.entries(family, range)) {
-      const { key, value } = this.#sealer.open(family, storedKey, stored);
-      yield [key, value];
+      let row: { readonly key: Uint8Array; readonly value: Uint8Array };
+      try {
+        row = this.#sealer.open(family, storedKey, stored);
+      } catch (error) {
+        if (onDamaged === undefined) throw error;
+        onDamaged(error);
+        continue;
+      }
+      yield [row.key, row.value];
     }
   }
 

@@ -1,4 +1,14 @@
 export { assertDeepEqual, assertRejects, assertTrue } from './assert.ts';
+export {
+  checkConvergence,
+  checkCounters,
+  checkHistory,
+  type RecordedAdd,
+  type RecordedWrite,
+  type Shown,
+  type Views,
+  type WriteOutcome,
+} from './checkers.ts';
 export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';
 export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } from './plane.ts';
 export { type Mutant, mutants, type SimulationOptions, type SimulationResult, simulate } from './simulator/index.ts';

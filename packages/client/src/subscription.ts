@@ -24,7 +24,8 @@ export interface Watch<Event> {
  * body runs, and the socket is not read on: a slow reader slows the server's sending, never fills memory. When the
  * connection breaks, another is opened (50 ms doubling to 5 s, with jitter) and resumes behind the last event taken.
  *
- * @throws IpeClientError what the server answered to `subscribe`, unless it is a passing condition.
+ * @throws IpeClientError what the server answered to `subscribe`, unless it is a passing condition; `closed` once the
+ *   client is closed.
  */
 export async function* watch<Event>(
   source: Watch<Event>,
@@ -37,15 +38,20 @@ export async function* watch<Event>(
   let token: string | undefined;
   try {
     for (let tries = 0; !stop.signal.aborted; tries++) {
+      let isOpen = false;
+      const opened = () => {
+        isOpen = true;
+      };
       try {
-        for await (const [event, notification] of connection(source, token, stop.signal)) {
+        for await (const [event, notification] of connection(source, token, stop.signal, opened)) {
           tries = 0;
           yield event;
           token = source.token(event, notification) ?? token;
         }
       } catch (error) {
         if (stop.signal.aborted) return;
-        if (options.reconnect === false || !isPassing(error)) throw error;
+        // A session that is closed can be opened anew; a client that is closed opens none any more.
+        if (options.reconnect === false || !isPassing(error) || (!isOpen && error.reason === 'closed')) throw error;
         await pause(delayMs(error, Math.min(tries, 7)), stop.signal).catch(() => {});
       }
     }
@@ -60,6 +66,7 @@ async function* connection<Event>(
   source: Watch<Event>,
   token: string | undefined,
   signal: AbortSignal,
+  onOpen: () => void,
 ): AsyncGenerator<[Event, Notification], void, void> {
   const queue: { event: Event; notification: Notification; taken: () => void }[] = [];
   let wake: () => void = () => {};
@@ -72,6 +79,7 @@ async function* connection<Event>(
     });
   };
   const session = await source.open(onNotification, signal);
+  onOpen();
   const onAbort = () => session.destroy();
   signal.addEventListener('abort', onAbort, { once: true });
   let failure: unknown;

@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events';
 import { type ClientRequest, Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
 import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
 import { IpeClientError } from './errors.ts';
@@ -30,6 +31,8 @@ export class Transport {
   constructor(settings: Settings) {
     this.#settings = settings;
     const options = { keepAlive: true, maxSockets: settings.connections, scheduling: 'fifo' as const };
+    // Every call under way listens to it: many of them are no leak.
+    setMaxListeners(0, this.#closing.signal);
     this.#agent = this.#secure ? new HttpsAgent({ ...options, ...settings.tls }) : new HttpAgent(options);
   }
 

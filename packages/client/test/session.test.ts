@@ -110,6 +110,23 @@ test('a subscription that is refused throws the reason', async () => {
   await expect(client.data.watch('a.*').next()).rejects.toMatchObject({ reason: 'forbidden' });
 });
 
+test('a subscription of a client that is closed ends with `closed`, and does not try for ever', async () => {
+  let subscribed: () => void = () => {};
+  const underWay = new Promise<void>((resolve) => {
+    subscribed = resolve;
+  });
+  const { client } = await serve({
+    subscribe: () => {
+      subscribed();
+      return {};
+    },
+  });
+  const next = client.data.watch('a.*').next();
+  await underWay;
+  client.close();
+  await expect(next).rejects.toMatchObject({ reason: 'closed' });
+});
+
 test('a reader that stops reading holds the server back', async () => {
   const { client, server } = await serve({ subscribe: () => ({ subscription: 's' }) });
   const stop = new AbortController();

@@ -12,5 +12,6 @@ export {
 export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';
 export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } from './plane.ts';
 export { type Mutant, mutants, type SimulationOptions, type SimulationResult, simulate } from './simulator/index.ts';
+export { Random } from './simulator/random.ts';
 export { runTreeConformance, type TreeCaseContext, type TreeConformanceOptions } from './tree.ts';
 export { type TreeFixture, type TreeRuntime, treeFixture } from './tree-fixture.ts';

@@ -4,10 +4,13 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Place } from './network/network.ts';
 
 /** A broker process that a test started on a port of its own. */
 export interface Broker {
+  /** How the test reaches it. */
   readonly url: string;
+  readonly port: number;
   readonly pid: () => number | undefined;
   /** kill -9. */
   kill(): Promise<void>;
@@ -31,21 +34,29 @@ export function missingBroker(kind: keyof typeof brokerPrograms): string | undef
   }
 }
 
+/** Where and how a broker runs, beside what every test wants of it. */
+export interface BrokerOptions {
+  /** Default: loopback. */
+  readonly place?: Place;
+  /** Arguments besides, such as a file of users or certificates. */
+  readonly args?: readonly string[];
+}
+
 /** A nats-server with JetStream. */
-export function startNats(): Promise<Broker> {
-  return startBroker({
-    url: (port) => `nats://127.0.0.1:${port}`,
-    command: (port, directory) => ['nats-server', '-a', '127.0.0.1', '-p', String(port), '-js', '-sd', directory],
+export function startNats(options: BrokerOptions = {}): Promise<Broker> {
+  return startBroker(options, {
+    scheme: 'nats',
+    command: (host, port, directory) => ['nats-server', '-a', host, '-p', String(port), '-js', '-sd', directory],
     ready: /Server is ready/,
   });
 }
 
 /** A redis-server that appends every write to its log. */
-export function startRedis(): Promise<Broker> {
-  return startBroker({
-    url: (port) => `redis://127.0.0.1:${port}`,
-    command: (port, directory) => [
-      ...['redis-server', '--bind', '127.0.0.1', '--port', String(port), '--dir', directory],
+export function startRedis(options: BrokerOptions = {}): Promise<Broker> {
+  return startBroker(options, {
+    scheme: 'redis',
+    command: (host, port, directory) => [
+      ...['redis-server', '--bind', host, '--port', String(port), '--dir', directory, '--protected-mode', 'no'],
       ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--enable-debug-command', 'local'],
     ],
     ready: /Ready to accept connections/,
@@ -58,18 +69,23 @@ export async function startKafka(): Promise<Broker> {
     stdio: ['pipe', 'ignore', 'pipe'],
   });
   const match = await waitForOutput(child, /127\.0\.0\.1:(\d+)|localhost:(\d+)/);
-  const url = `kafka://127.0.0.1:${match[1] ?? match[2]}`;
+  const port = Number(match[1] ?? match[2]);
+  const url = `kafka://127.0.0.1:${port}`;
   const cannot = () => Promise.reject(new Error('the mock cluster chooses a new port at each start'));
   const kill = () => end(child);
-  return { url, pid: () => child.pid, kill, restart: cannot, restartEmpty: cannot, close: kill };
+  return { url, port, pid: () => child.pid, kill, restart: cannot, restartEmpty: cannot, close: kill };
 }
 
-async function startBroker(recipe: {
-  url: (port: number) => string;
-  command: (port: number, directory: string) => string[];
-  ready: RegExp;
-}): Promise<Broker> {
+async function startBroker(
+  { place, args = [] }: BrokerOptions,
+  recipe: {
+    scheme: string;
+    command: (host: string, port: number, directory: string) => string[];
+    ready: RegExp;
+  },
+): Promise<Broker> {
   const port = await freePort();
+  const host = place?.host ?? '127.0.0.1';
   const directories: string[] = [];
   let child: ChildProcess | undefined;
   const freshDirectory = async () => {
@@ -78,17 +94,20 @@ async function startBroker(recipe: {
     return directory;
   };
   const start = async (directory: string) => {
-    const [program, ...args] = recipe.command(port, directory);
-    child = spawn(program!, args, {
+    const command = [...recipe.command(host, port, directory), ...args];
+    const [program, ...rest] = place?.wrap(command) ?? command;
+    child = spawn(program!, rest, {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: { ...process.env, PATH: `${process.env['PATH']}:/usr/sbin:/sbin` },
     });
+    if (child.pid !== undefined) place?.owns(child.pid);
     await waitForOutput(child, recipe.ready);
   };
   let current = await freshDirectory();
   await start(current);
   return {
-    url: recipe.url(port),
+    url: `${recipe.scheme}://${host}:${port}`,
+    port,
     pid: () => child?.pid,
     kill: () => end(child),
     restart: async () => {

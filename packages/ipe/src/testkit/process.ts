@@ -6,6 +6,7 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { type Client, createClient } from '@ipe/client';
 import type { TokenKind } from '@ipe/client/protocol';
+import type { Place } from './network/network.ts';
 
 /** The built program. */
 export const program = fileURLToPath(new URL('../../bin/ipe.js', import.meta.url));
@@ -34,12 +35,18 @@ export interface NodeProcess {
  */
 export async function startProcess(
   directory: string,
-  options: { readonly args?: readonly string[]; readonly environment?: Readonly<Record<string, string>> } = {},
+  options: {
+    readonly args?: readonly string[];
+    readonly environment?: Readonly<Record<string, string>>;
+    /** Where it runs; default: beside the test. */
+    readonly place?: Place;
+  } = {},
 ): Promise<NodeProcess> {
-  const child = spawn(process.execPath, [program, 'serve', '--json', '--dir', directory, ...(options.args ?? [])], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...process.env, ...options.environment },
-  });
+  const { args = [], environment, place } = options;
+  const command = [process.execPath, program, 'serve', '--json', '--dir', directory, ...args];
+  const [file, ...rest] = place?.wrap(command) ?? command;
+  const child = spawn(file!, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...environment } });
+  if (child.pid !== undefined) place?.owns(child.pid);
   let log = '';
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     log += text;

@@ -76,6 +76,15 @@ class NamespaceNetwork implements TestNetwork {
     this.#rule('del', from, to);
   }
 
+  sentBytes(place: Place): number {
+    const [file, ...args] = place.wrap(['cat', '/proc/net/dev']);
+    const line = execFileSync(file!, args, { encoding: 'utf8' })
+      .split('\n')
+      .find((text) => text.includes('eth0:'));
+    // The ninth number of an interface: bytes sent.
+    return Number(line!.split(':')[1]!.trim().split(/\s+/)[8]);
+  }
+
   async close(): Promise<void> {
     // With a namespace go its cables, and the other end of each.
     for (const name of this.#namespaces.splice(0)) execFileSync('ip', ['netns', 'del', name], { stdio: 'ignore' });

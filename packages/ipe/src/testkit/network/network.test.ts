@@ -77,6 +77,7 @@ describe.each(['namespaces', 'proxies'] as const)('a network of %s', (kind) => {
     expect(await Promise.race([heard, new Promise((resolve) => setTimeout(resolve, 150, 'nothing'))])).toBe('nothing');
     rejoin(network, a, [b]);
     expect(await heard).toBe('three');
+    expect(network.sentBytes(a)).toBeGreaterThanOrEqual('onetwothree'.length);
   });
 
   test('the test itself reaches a listener whatever is cut', async ({ skip }) => {

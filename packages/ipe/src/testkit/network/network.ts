@@ -28,6 +28,8 @@ export interface TestNetwork {
   /** Lets nothing pass from one place to another. */
   cut(from: Place, to: Place): void;
   mend(from: Place, to: Place): void;
+  /** Bytes that a place has sent to others so far, what the kernel adds to them included where it tells. */
+  sentBytes(place: Place): number;
   close(): Promise<void>;
 }
 

@@ -21,6 +21,7 @@ class ProxyNetwork implements TestNetwork {
   readonly #servers: Server[] = [];
   readonly #pipes = new Set<Pipe>();
   readonly #cuts = new Set<string>();
+  readonly #sentBytes = new Map<Place, number>();
 
   async place(name: string): Promise<Place> {
     const pids = new Set<number>();
@@ -46,6 +47,10 @@ class ProxyNetwork implements TestNetwork {
     for (const pipe of this.#pipes) pipe.goOn();
   }
 
+  sentBytes(place: Place): number {
+    return this.#sentBytes.get(place) ?? 0;
+  }
+
   async close(): Promise<void> {
     for (const pipe of this.#pipes) pipe.end();
     for (const server of this.#servers) server.close();
@@ -55,12 +60,13 @@ class ProxyNetwork implements TestNetwork {
     const from = this.#ownerOf(socket);
     const isOpen = (a: Place | undefined, b: Place | undefined) =>
       a === undefined || b === undefined || !this.#cuts.has(wayName(a, b));
+    const count = (place: Place | undefined) => (bytes: number) => {
+      if (place) this.#sentBytes.set(place, this.sentBytes(place) + bytes);
+    };
     const pipe = new Pipe(
-      socket,
-      () => dial({ port, host, allowHalfOpen: true }),
-      () => isOpen(from, to),
-      () => isOpen(to, from),
-      () => this.#pipes.delete(pipe),
+      { near: socket, dial: () => dial({ port, host, allowHalfOpen: true }), onEnd: () => this.#pipes.delete(pipe) },
+      { isOpen: () => isOpen(from, to), carried: count(from) },
+      { isOpen: () => isOpen(to, from), carried: count(to) },
     );
     this.#pipes.add(pipe);
     pipe.goOn();
@@ -75,78 +81,83 @@ class ProxyNetwork implements TestNetwork {
   }
 }
 
+/** One direction of a connection. */
+interface Way {
+  isOpen(): boolean;
+  carried(bytes: number): void;
+}
+
+interface Ends {
+  readonly near: Socket;
+  dial(): Socket;
+  onEnd(): void;
+}
+
 /** One proxied connection. What comes while its way is cut stays in the kernel's buffers until it is mended. */
 class Pipe {
-  readonly #near: Socket;
-  readonly #dial: () => Socket;
-  readonly #isOpenTo: () => boolean;
-  readonly #isOpenBack: () => boolean;
-  readonly #onEnd: () => void;
+  readonly #ends: Ends;
+  readonly #to: Way;
+  readonly #back: Way;
   #far: Socket | undefined;
-  /** What to do with an end that came while its way was cut. */
-  readonly #held: { isOpen: () => boolean; run: () => void }[] = [];
+  /** What to do about an end that came while its way was cut. */
+  readonly #held: { readonly way: Way; readonly run: () => void }[] = [];
 
-  constructor(
-    near: Socket,
-    dialFar: () => Socket,
-    isOpenTo: () => boolean,
-    isOpenBack: () => boolean,
-    onEnd: () => void,
-  ) {
-    this.#near = near;
-    this.#dial = dialFar;
-    this.#isOpenTo = isOpenTo;
-    this.#isOpenBack = isOpenBack;
-    this.#onEnd = onEnd;
-    near.pause();
-    near.on('error', () => {});
-    near.once('close', () => this.#when(isOpenTo, () => this.end()));
+  constructor(ends: Ends, to: Way, back: Way) {
+    this.#ends = ends;
+    this.#to = to;
+    this.#back = back;
+    ends.near.pause();
+    ends.near.on('error', () => {});
+    ends.near.once('close', () => this.#when(to, () => this.end()));
   }
 
   /** Looks again at what may pass. A connection is made once both ways are open, as a handshake needs both. */
   goOn(): void {
-    for (const held of this.#held.splice(0)) this.#when(held.isOpen, held.run);
+    for (const { way, run } of this.#held.splice(0)) this.#when(way, run);
+    const { near } = this.#ends;
     if (this.#far === undefined) {
-      if (this.#isOpenTo() && this.#isOpenBack() && !this.#near.destroyed) this.#connect();
+      if (this.#to.isOpen() && this.#back.isOpen() && !near.destroyed) this.#connect();
       return;
     }
-    for (const socket of [this.#near, this.#far]) socket.resume();
+    for (const socket of [near, this.#far]) socket.resume();
   }
 
   end(): void {
-    this.#near.destroy();
+    this.#ends.near.destroy();
     this.#far?.destroy();
-    this.#onEnd();
+    this.#ends.onEnd();
   }
 
   #connect(): void {
-    const far = this.#dial();
+    const { near } = this.#ends;
+    const far = this.#ends.dial();
     this.#far = far;
     far.on('error', () => {});
-    far.once('close', () => this.#when(this.#isOpenBack, () => this.end()));
-    this.#carry(this.#near, far, this.#isOpenTo);
-    this.#carry(far, this.#near, this.#isOpenBack);
-    this.#near.resume();
+    far.once('close', () => this.#when(this.#back, () => this.end()));
+    this.#carry(near, far, this.#to);
+    this.#carry(far, near, this.#back);
+    near.resume();
   }
 
-  #carry(from: Socket, to: Socket, isOpen: () => boolean): void {
+  #carry(from: Socket, to: Socket, way: Way): void {
     from.on('data', (chunk: Buffer) => {
-      if (!isOpen()) {
+      if (!way.isOpen()) {
         from.pause();
         from.unshift(chunk);
         return;
       }
+      way.carried(chunk.length);
       if (!to.write(chunk)) {
         from.pause();
         to.once('drain', () => from.resume());
       }
     });
-    from.once('end', () => this.#when(isOpen, () => to.end()));
+    from.once('end', () => this.#when(way, () => to.end()));
   }
 
-  #when(isOpen: () => boolean, run: () => void): void {
-    if (isOpen()) run();
-    else this.#held.push({ isOpen, run });
+  #when(way: Way, run: () => void): void {
+    if (way.isOpen()) run();
+    else this.#held.push({ way, run });
   }
 }
 

@@ -1,0 +1,328 @@
+// Replication between real instances, each a process of its own on this machine, in network namespaces where allowed.
+import { readFileSync } from 'node:fs';
+import { createRequire } from 'node:module';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { missingBroker } from '../packages/ipe/dist/testkit/brokers.js';
+import { TestCluster } from '../packages/ipe/dist/testkit/torture/index.js';
+
+/** 100 bytes of JSON, as the other benches write; `n` names the write. */
+const factOf = (n) => ({ n, user_id: `user-${n}`, endpoint: '/api/deployments', window: 3600, pad: 'x'.repeat(20) });
+const keys = 10_000;
+const keyOf = (n) => `bench.k${n % keys}`;
+
+const planes = [
+  ['memory', 'none'],
+  ['gossip', 'gossip'],
+  ['nats', 'nats', 'nats'],
+  ['redis', 'redis', 'redis'],
+  ['kafka', 'kafka', 'kafka'],
+  ['hybrid', 'hybrid', 'nats'],
+];
+
+export const benches = [
+  ...planes.map(([name, plane, broker]) => ({
+    id: `replication-${name}`,
+    question: `How long does a write take to all of five instances over ${name === 'memory' ? 'no plane, anti-entropy alone' : name}, and how many can be sustained?`,
+    sizes:
+      'five processes; JSON values of 100 bytes over 10,000 keys; written over one session at A, seen by a subscriber of each other instance; `durability = "fsync"` everywhere; 1,000 puts/s for 10 s, then 256 in flight',
+    async run(b) {
+      const missing = broker && missingBroker(broker);
+      if (missing) throw new Error(missing);
+      const cluster = await startCluster(b, { plane, instances: 5 });
+      const watch = await watchAll(b, cluster);
+      const writer = await cluster.members[0].running.clients.data.session();
+      b.defer(() => writer.close());
+
+      const rate = 1_000;
+      const paced = await watch.during(() => writePaced(writer, b.size(10_000), rate));
+      b.check(paced.isComplete, 'a write is missing somewhere');
+      b.percentiles(`${rate} puts/s: the put itself`, paced.puts);
+      b.percentiles(`${rate} puts/s: acknowledged at A to visible at B`, paced.toOne);
+      b.percentiles(`${rate} puts/s: acknowledged at A to visible at all of 5`, paced.toAll, { aim: 'p99 <20 ms' });
+      if (broker === 'nats') {
+        const own = await natsOwnLatency(cluster.broker.url, b.size(10_000), rate);
+        b.percentiles(`${rate} messages/s: the broker's own publish to deliver, same client`, own);
+      }
+      if (broker === 'redis') {
+        const own = await redisOwnLatency(cluster.broker.url, b.size(10_000), rate);
+        b.percentiles(`${rate} messages/s: the broker's own publish to deliver, same client`, own);
+      }
+
+      const count = b.size(50_000);
+      const full = await watch.during(() => writeFull(writer, count, 256));
+      b.check(full.isComplete, 'a write is missing somewhere');
+      b.value('full speed: acknowledged at A', count / full.writeSeconds, 'puts/s');
+      b.value('full speed: until visible at all of 5', count / full.allSeconds, 'puts/s');
+      b.percentiles('full speed: acknowledged at A to visible at all of 5', full.toAll);
+    },
+  })),
+  {
+    id: 'replication-heal',
+    question: 'How fast, and with how many bytes, does a healed partition converge, and what does a key cost?',
+    sizes:
+      'two processes without a plane; 1,000,000 keys of 100 bytes of JSON at both; during a partition half of the divergent keys are overwritten at each side',
+    async run(b) {
+      const cluster = await startCluster(b, { plane: 'none', instances: 2 });
+      const [one, other] = cluster.members;
+      const before = [one, other].map(residentBytes);
+      const count = b.size(1_000_000);
+      const loaded = performance.now();
+      const last = await putMany(one, 'heal', 0, count);
+      b.value(
+        'loading 1,000,000 facts in batches of 1,000 at one',
+        count / ((performance.now() - loaded) / 1e3),
+        'puts/s',
+      );
+      await seen(other, last);
+      b.value('until the other held all of them', count / ((performance.now() - loaded) / 1e3), 'puts/s');
+      for (const [i, member] of [one, other].entries()) {
+        const stats = await member.running.data.call('stats', {});
+        b.check(stats.entries >= count, `only ${stats.entries} facts at ${member.name}`);
+        const name = i === 0 ? 'where written' : 'where received';
+        b.value(`resident memory a key, ${name}`, (residentBytes(member) - before[i]) / count, 'bytes');
+        b.value(`disk a key, log included, ${name}`, stats.disk_bytes / count, 'bytes');
+      }
+      for (const divergent of [10, 1_000, 10_000, 100_000]) {
+        const n = b.size(divergent);
+        cut(cluster, one, other);
+        await untilLinks(one, 0);
+        const tokens = [
+          [other, await putMany(one, 'heal', 0, n / 2)],
+          [one, await putMany(other, 'heal', n / 2, n / 2)],
+        ];
+        const sent = cluster.network.sentBytes(one.place) + cluster.network.sentBytes(other.place);
+        const mended = performance.now();
+        mend(cluster, one, other);
+        const linked = untilLinks(one, 1).then(() => performance.now());
+        await Promise.all(tokens.map(([member, token]) => seen(member, token)));
+        const healed = performance.now();
+        const bytes = cluster.network.sentBytes(one.place) + cluster.network.sentBytes(other.place) - sent;
+        const aim = divergent === 10_000 ? { aim: '<1,000 ms' } : {};
+        b.value(`${n} divergent keys: from the mending of the network`, healed - mended, 'ms');
+        b.value(`${n} divergent keys: from the link's return`, Math.max(0, healed - (await linked)), 'ms', aim);
+        b.value(`${n} divergent keys: bytes a key, both ways`, bytes / n, 'bytes');
+      }
+    },
+  },
+];
+
+async function startCluster(b, options) {
+  const cluster = await TestCluster.start(options);
+  b.defer(() => cluster.close());
+  return cluster;
+}
+
+/** Subscribes at every instance but the first, and tells when each write came to each. */
+async function watchAll(b, cluster) {
+  const stop = new AbortController();
+  b.defer(() => stop.abort());
+  const others = cluster.members.slice(1);
+  let arrivals = [];
+  let expected = 0;
+  let complete = () => {};
+  const follow = async (member, index) => {
+    for await (const { value } of member.running.data.watch('bench.*', { signal: stop.signal })) {
+      arrivals[index].set(value.n, performance.now());
+      if (arrivals.every(({ size }) => size >= expected)) complete();
+    }
+  };
+  arrivals = others.map(() => new Map());
+  for (const [index, member] of others.entries()) void follow(member, index).catch(() => {});
+  await warmUp(cluster, () => arrivals.every((seenBy) => seenBy.size > 0));
+  return {
+    /** Runs writes, and resolves when all of them are everywhere. */
+    async during(write) {
+      for (const seenBy of arrivals) seenBy.clear();
+      expected = Number.POSITIVE_INFINITY;
+      const started = performance.now();
+      const { acknowledged, puts } = await write();
+      const written = performance.now();
+      expected = acknowledged.size;
+      await Promise.race([
+        new Promise((resolve) => {
+          complete = resolve;
+          if (arrivals.every(({ size }) => size >= expected)) resolve();
+        }),
+        sleep(60_000, undefined, { ref: false }),
+      ]);
+      const visible = [...acknowledged].map(([n, at]) => [at, arrivals.map((seenBy) => seenBy.get(n))]);
+      const since = (at, times) => Math.max(0, times - at);
+      return {
+        isComplete: visible.every(([, times]) => times.every((time) => time !== undefined)),
+        puts,
+        toOne: visible.map(([at, [first]]) => since(at, first)),
+        toAll: visible.map(([at, times]) => since(at, Math.max(...times))),
+        writeSeconds: (written - started) / 1e3,
+        allSeconds: (Math.max(...visible.flatMap(([, times]) => times)) - started) / 1e3,
+      };
+    },
+  };
+}
+
+async function warmUp(cluster, isWarm) {
+  for (let n = -1; !isWarm(); n--) {
+    await cluster.members[0].running.data.put('bench.warm', factOf(n));
+    await sleep(20);
+  }
+}
+
+let serial = 0;
+
+/** Writes at an even rate, whatever the answers take: a slow answer delays nobody. */
+async function writePaced({ data }, count, perSecond) {
+  const acknowledged = new Map();
+  const puts = [];
+  const started = performance.now();
+  const pending = [];
+  for (let i = 0; i < count; i++) {
+    const due = started + (i * 1_000) / perSecond;
+    while (performance.now() < due) await sleep(Math.max(0, Math.floor(due - performance.now())));
+    const n = serial++;
+    const at = performance.now();
+    pending.push(
+      data.put(keyOf(n), factOf(n)).then(() => {
+        acknowledged.set(n, performance.now());
+        puts.push(performance.now() - at);
+      }),
+    );
+  }
+  await Promise.all(pending);
+  return { acknowledged, puts };
+}
+
+async function writeFull({ data }, count, inFlight) {
+  const acknowledged = new Map();
+  let left = count;
+  const writer = async () => {
+    while (left-- > 0) {
+      const n = serial++;
+      await data.put(keyOf(n), factOf(n));
+      acknowledged.set(n, performance.now());
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, writer));
+  return { acknowledged, puts: [] };
+}
+
+/** Sends messages at an even rate and tells how long each took to be delivered. */
+async function pacedMessages(count, perSecond, send, onDeliver) {
+  const sent = new Map();
+  const times = [];
+  const all = new Promise((resolve) => {
+    onDeliver((n) => {
+      times.push(performance.now() - sent.get(n));
+      if (times.length === count) resolve();
+    });
+  });
+  const started = performance.now();
+  for (let n = 0; n < count; n++) {
+    const due = started + (n * 1_000) / perSecond;
+    while (performance.now() < due) await sleep(Math.max(0, Math.floor(due - performance.now())));
+    sent.set(n, performance.now());
+    void send(n);
+  }
+  await all;
+  return times;
+}
+
+const ipeRequire = createRequire(new URL('../packages/ipe/package.json', import.meta.url));
+const messageOf = (n) => Buffer.from(String(n).padEnd(300, ' '));
+
+async function natsOwnLatency(url, count, perSecond) {
+  const { connect } = ipeRequire('@nats-io/transport-node');
+  const { jetstream, jetstreamManager } = ipeRequire('@nats-io/jetstream');
+  const [publisher, subscriber] = await Promise.all([0, 1].map(() => connect({ servers: [new URL(url).host] })));
+  const manager = await jetstreamManager(publisher);
+  await manager.streams.add({ name: 'OWN', subjects: ['own.>'], storage: 'file' });
+  const consumer = await jetstream(subscriber).consumers.get('OWN', { filter_subjects: 'own.>' });
+  const messages = await consumer.consume({ max_messages: 256 });
+  const client = jetstream(publisher);
+  const times = await pacedMessages(
+    count,
+    perSecond,
+    (n) => client.publish('own.a', messageOf(n)),
+    async (deliver) => {
+      for await (const message of messages) deliver(Number(message.string()));
+    },
+  );
+  await messages.close();
+  await Promise.all([publisher.close(), subscriber.close()]);
+  return times;
+}
+
+async function redisOwnLatency(url, count, perSecond) {
+  const { createClient } = ipeRequire('redis');
+  const [publisher, subscriber] = [createClient({ url }), createClient({ url })];
+  await Promise.all([publisher.connect(), subscriber.connect()]);
+  let isOver = false;
+  const times = await pacedMessages(
+    count,
+    perSecond,
+    (n) => publisher.xAdd('own', '*', { b: messageOf(n) }),
+    async (deliver) => {
+      for (let last = '0'; !isOver; ) {
+        const reply = await subscriber.xRead({ key: 'own', id: last }, { COUNT: 64, BLOCK: 200 });
+        for (const { messages } of reply ?? [])
+          for (const { id, message } of messages) {
+            last = id;
+            deliver(Number(message.b));
+          }
+      }
+      subscriber.destroy();
+    },
+  );
+  isOver = true;
+  publisher.destroy();
+  return times;
+}
+
+/** Overwrites facts in batches of 1,000. @returns the token of the last */
+async function putMany(member, namespace, from, count) {
+  let token;
+  for (let at = from; at < from + count; at += 1_000) {
+    const size = Math.min(1_000, from + count - at);
+    const entries = Array.from({ length: size }, (_, i) => ({
+      key: `${namespace}.k${String(at + i).padStart(8, '0')}`,
+      value: factOf(serial++),
+    }));
+    const results = await member.running.data.putAll(entries);
+    token = results.at(-1).token;
+    if (token === undefined) throw new Error(`refused: ${JSON.stringify(results.at(-1))}`);
+  }
+  return token;
+}
+
+/** Resolves when a member has seen the write of a token. */
+async function seen(member, token) {
+  for (;;) {
+    try {
+      await member.running.data.get('heal.none', { fresh_as_of: token, timeoutMs: 30_000 });
+      return;
+    } catch (error) {
+      if (error.reason !== 'unavailable' && error.reason !== 'timeout') throw error;
+    }
+  }
+}
+
+async function untilLinks(member, count) {
+  for (;;) {
+    const { members } = await member.running.control.call('members', {});
+    if (members.filter(({ linked }) => linked).length === count) return;
+    await sleep(5);
+  }
+}
+
+function cut({ network }, one, other) {
+  network.cut(one.place, other.place);
+  network.cut(other.place, one.place);
+}
+
+function mend({ network }, one, other) {
+  network.mend(one.place, other.place);
+  network.mend(other.place, one.place);
+}
+
+function residentBytes(member) {
+  const status = readFileSync(`/proc/${member.running.child.pid}/status`, 'utf8');
+  return Number(/VmRSS:\s+(\d+)/.exec(status)[1]) * 1024;
+}

@@ -143,6 +143,10 @@ test('text that is not TOML is reported with line and column', async () => {
 test.each([
   ['[control_plane]\nrole = "follower"', 'a follower needs `origin`'],
   ['[predicate_service.data_plane]\nmessage_plane = "hybrid"', '`hybrid` needs `pubsub_url`'],
+  [
+    '[predicate_service.data_plane]\nmessage_plane = "pubsub"\npubsub_url = "redis://h"\npubsub_tls_ca = "ca.crt"',
+    'needs a `pubsub_url` with tls://',
+  ],
   ['[predicate_service.data_plane]\nresolver = "add-wins"', '`lww` takes no resolver'],
   [
     '[predicate_service.data_plane.namespaces.a]\nconflict_strategy = "set"\nresolver = "siblings"',

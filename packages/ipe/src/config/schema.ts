@@ -64,11 +64,19 @@ const dataPlane = table('Storage and replication of facts.', {
   pubsub_url: z
     .string()
     .regex(
-      /^(nats|tls|redis|rediss|kafka):\/\/\S+$/,
-      'expected nats://, tls://, redis://, rediss:// or kafka:// and an address',
+      /^(nats|tls|redis|rediss|kafka|kafkas):\/\/\S+$/,
+      'expected nats://, tls:// (NATS), redis://, rediss://, kafka:// or kafkas:// and an address',
     )
     .optional()
-    .meta({ description: 'The broker, for `pubsub` and `hybrid`.', examples: ['nats://localhost:4222'] }),
+    .meta({
+      description:
+        'The broker, for `pubsub` and `hybrid`; user and password stand before the host. `tls://` is NATS over TLS, as `rediss://` and `kafkas://` are for theirs. NATS and Kafka take several hosts with commas between.',
+      examples: ['nats://localhost:4222'],
+    }),
+  pubsub_tls_ca: text("PEM file with the authority that the broker's certificate comes from. Default: the system's."),
+  pubsub_tls_cert: text('PEM file with the certificate that this instance shows the broker.'),
+  pubsub_tls_key: text('PEM file with the private key of that certificate.'),
+  pubsub_credentials: text('For NATS: a `.creds` file, or a file with the seed of an nkey.'),
   subscribe_topics: texts('Topics that this instance holds, such as `data.approvals.*`; absent: all.'),
   json_mirror: flag(false, 'Also publish the JSON messages of RFC-005 on `data-json.<namespace>` for other programs.'),
   conflict_strategy: strategy
@@ -336,6 +344,9 @@ function crossChecks(config: z.output<z.ZodObject<typeof configSchema.shape>>, c
   }
   if ((data.message_plane === 'pubsub' || data.message_plane === 'hybrid') && data.pubsub_url === undefined)
     refuse(['predicate_service', 'data_plane', 'message_plane'], `\`${data.message_plane}\` needs \`pubsub_url\``);
+  for (const file of ['pubsub_tls_ca', 'pubsub_tls_cert', 'pubsub_tls_key'] as const)
+    if (data[file] !== undefined && !/^(tls|rediss|kafkas):/.test(data.pubsub_url ?? ''))
+      refuse(['predicate_service', 'data_plane', file], 'needs a `pubsub_url` with tls://, rediss:// or kafkas://');
   if (data.json_mirror && data.message_plane !== 'pubsub' && data.message_plane !== 'hybrid')
     refuse(
       ['predicate_service', 'data_plane', 'json_mirror'],

@@ -37,7 +37,7 @@ async function openBroker(settings: PlaneSettings, instanceId: string): Promise<
     const { openRedisPlane } = await import('./redis/plane.ts');
     return openRedisPlane({ url, ...(tls && { tls }) });
   }
-  if (scheme === 'kafka') {
+  if (scheme === 'kafka' || scheme === 'kafkas') {
     const { openKafkaPlane } = await import('./kafka/plane.ts');
     return openKafkaPlane({ url, groupId: instanceId, ...(tls && { tls }) });
   }

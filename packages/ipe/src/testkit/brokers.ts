@@ -38,15 +38,40 @@ export function missingBroker(kind: keyof typeof brokerPrograms): string | undef
 export interface BrokerOptions {
   /** Default: loopback. */
   readonly place?: Place;
-  /** Arguments besides, such as a file of users or certificates. */
+  /** Arguments besides, such as a file of users. */
   readonly args?: readonly string[];
+  /** Asks for TLS, and for a certificate of the same authority from every client. */
+  readonly tls?: BrokerTls;
+}
+
+/** PEM files: an authority, and a certificate for `127.0.0.1` that comes from it. */
+export interface BrokerTls {
+  readonly caFile: string;
+  readonly certFile: string;
+  readonly keyFile: string;
+}
+
+/** Makes an authority and a certificate of it, for servers and clients alike, in a folder. */
+export function makeBrokerTls(folder: string): BrokerTls {
+  const openssl = (...args: string[]) => execFileSync('openssl', args, { cwd: folder, stdio: 'pipe' });
+  const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2'];
+  openssl('req', '-x509', ...fresh, '-keyout', 'ca.key', '-out', 'ca.crt', '-subj', '/CN=authority');
+  const extensions = ['-addext', 'subjectAltName=IP:127.0.0.1', '-addext', 'basicConstraints=critical,CA:FALSE'];
+  const signed = ['-CA', 'ca.crt', '-CAkey', 'ca.key', ...extensions, '-subj', '/CN=broker'];
+  openssl('req', '-x509', ...fresh, '-keyout', 'broker.key', '-out', 'broker.crt', ...signed);
+  const at = (name: string) => join(folder, name);
+  return { caFile: at('ca.crt'), certFile: at('broker.crt'), keyFile: at('broker.key') };
 }
 
 /** A nats-server with JetStream. */
 export function startNats(options: BrokerOptions = {}): Promise<Broker> {
   return startBroker(options, {
-    scheme: 'nats',
-    command: (host, port, directory) => ['nats-server', '-a', host, '-p', String(port), '-js', '-sd', directory],
+    scheme: options.tls ? 'tls' : 'nats',
+    command: (host, port, directory) => [
+      ...['nats-server', '-a', host, '-p', String(port), '-js', '-sd', directory],
+      ...(options.tls ? ['--tlsverify', '--tlscacert', options.tls.caFile, '--tlscert', options.tls.certFile] : []),
+      ...(options.tls ? ['--tlskey', options.tls.keyFile] : []),
+    ],
     ready: /Server is ready/,
   });
 }
@@ -54,9 +79,12 @@ export function startNats(options: BrokerOptions = {}): Promise<Broker> {
 /** A redis-server that appends every write to its log. */
 export function startRedis(options: BrokerOptions = {}): Promise<Broker> {
   return startBroker(options, {
-    scheme: 'redis',
+    scheme: options.tls ? 'rediss' : 'redis',
     command: (host, port, directory) => [
-      ...['redis-server', '--bind', host, '--port', String(port), '--dir', directory, '--protected-mode', 'no'],
+      ...['redis-server', '--bind', host, '--dir', directory, '--protected-mode', 'no'],
+      ...(options.tls ? ['--port', '0', '--tls-port', String(port)] : ['--port', String(port)]),
+      ...(options.tls ? ['--tls-ca-cert-file', options.tls.caFile, '--tls-cert-file', options.tls.certFile] : []),
+      ...(options.tls ? ['--tls-key-file', options.tls.keyFile] : []),
       ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', '', '--enable-debug-command', 'local'],
     ],
     ready: /Ready to accept connections/,

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { IpeError } from '@ipe/core';
 import type {
   MessagePlane,
@@ -8,19 +7,23 @@ import type {
   PlaneStatus,
   PlaneSubscription,
 } from '@ipe/core/plane';
-import type { Admin, Consumer, EachMessagePayload, Kafka, Producer } from 'kafkajs';
-import { readCursor } from '../cursor.ts';
-import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
+import type { Admin, Consumer, EachMessagePayload, Kafka, KafkaConfig, Producer, SASLOptions } from 'kafkajs';
+import { type BrokerTlsFiles, parseBrokerUrl, readTlsFiles } from '../address.ts';
+import { pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
+import { BrokerSubscription, type SubscriptionRequest } from '../subscription.ts';
 
 /** How to reach and use a Kafka cluster. */
 export interface KafkaPlaneOptions {
-  /** `kafka://host:port[,host:port...]`; user and password in the URL mean SASL/PLAIN, which wants TLS. */
+  /**
+   * `kafka://host:port[,host:port...]`, or `kafkas://` for TLS. User and password in the URL mean SASL, by
+   * `?mechanism=scram-sha-256`, `scram-sha-512` or `plain`, the default, which wants TLS.
+   */
   readonly url: string;
   /** Group that this instance reads as: one of its own, since every instance takes every batch. */
   readonly groupId: string;
-  readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+  readonly tls?: BrokerTlsFiles;
 }
 
 const topicPrefix = 'data.';
@@ -49,6 +52,8 @@ class KafkaPlane implements MessagePlane {
   #producer: Producer | undefined;
   #admin: Admin | undefined;
   #connecting: Promise<void> | undefined;
+  /** The client connects anew by itself once it has been connected; until then nothing is sent. */
+  #isConnected = false;
   #problem: string | undefined = 'not started';
   #published = 0;
   #reconnects = 0;
@@ -64,26 +69,12 @@ class KafkaPlane implements MessagePlane {
   async start(): Promise<void> {
     if (this.#connecting) return;
     const { Kafka, logLevel, Partitioners } = await loadBrokerClient(() => import('kafkajs'), 'kafkajs');
-    const url = new URL(this.#options.url.replace(/^kafka:/, 'http:').replace(/,.*$/, ''));
-    const { tls } = this.#options;
-    const password = decodeURIComponent(url.password);
     this.#kafka = new Kafka({
+      ...kafkaConnection(this.#options),
       clientId: 'ipe',
-      brokers: this.#options.url
-        .replace(/^kafka:\/\/(?:[^@/]*@)?/, '')
-        .replace(/\/.*$/, '')
-        .split(','),
       logLevel: logLevel.NOTHING,
       connectionTimeout: 2_000,
       requestTimeout: requestTimeoutMs,
-      ...(tls && {
-        ssl: {
-          ...(tls.caFile && { ca: [readFileSync(tls.caFile)] }),
-          ...(tls.certFile && { cert: readFileSync(tls.certFile) }),
-          ...(tls.keyFile && { key: readFileSync(tls.keyFile) }),
-        },
-      }),
-      ...(password && { sasl: { mechanism: 'plain' as const, username: decodeURIComponent(url.username), password } }),
       // Bounded, so that a publish is refused in time; the outbox tries again.
       retry: { retries: 2, initialRetryTime: 100, maxRetryTime: 1_000 },
     });
@@ -116,7 +107,8 @@ class KafkaPlane implements MessagePlane {
     deliver: (delivery: PlaneDelivery) => Promise<void>,
     cursor?: string,
   ): PlaneSubscription {
-    const subscription = new KafkaSubscription(this, interest, deliver, cursor);
+    const onClose = () => this.#subscriptions.delete(subscription);
+    const subscription: KafkaSubscription = new KafkaSubscription(this, { interest, deliver, cursor, onClose });
     this.#subscriptions.add(subscription);
     subscription.begin();
     return subscription;
@@ -160,21 +152,22 @@ class KafkaPlane implements MessagePlane {
     });
   }
 
-  forget(subscription: KafkaSubscription): void {
-    this.#subscriptions.delete(subscription);
-  }
-
   async #send(
     topic: string,
     message: { key?: string; value: Buffer; headers?: Record<string, string> },
   ): Promise<void> {
     const producer = this.#producer;
-    if (!producer || this.#problem !== undefined) {
+    if (!producer || !this.#isConnected || this.#closing.signal.aborted) {
       throw new IpeError('unavailable', `the message plane is not connected: ${this.#problem ?? 'starting'}`);
     }
     try {
       await producer.send({ topic, acks: -1, timeout: requestTimeoutMs, messages: [{ key: null, ...message }] });
+      if (this.#problem !== undefined && !this.#closing.signal.aborted) {
+        this.#problem = undefined;
+        this.#reconnects++;
+      }
     } catch (cause) {
+      if (!this.#closing.signal.aborted) this.#problem = (cause as Error).message;
       throw new IpeError('unavailable', `Kafka did not take a batch: ${(cause as Error).message}`, { cause });
     }
   }
@@ -184,7 +177,9 @@ class KafkaPlane implements MessagePlane {
       try {
         await this.#producer!.connect();
         await this.#admin!.connect();
-        if (!this.#closing.signal.aborted) this.#problem = undefined;
+        if (this.#closing.signal.aborted) return;
+        this.#isConnected = true;
+        this.#problem = undefined;
         return;
       } catch (error) {
         this.#problem = (error as Error).message;
@@ -195,75 +190,72 @@ class KafkaPlane implements MessagePlane {
   }
 }
 
+/** Where to connect to, and as whom. @throws IpeError `invalid_params` for a mechanism that is not known */
+export function kafkaConnection({ url, tls }: Pick<KafkaPlaneOptions, 'url' | 'tls'>): KafkaConfig {
+  const { servers, isSecure, username, password, parameters } = parseBrokerUrl(url);
+  const mechanism = parameters.get('mechanism') ?? 'plain';
+  if (!mechanisms.includes(mechanism)) {
+    throw new IpeError(
+      'invalid_params',
+      `no SASL mechanism \`${mechanism}\`; expected one of ${mechanisms.join(', ')}`,
+    );
+  }
+  return {
+    brokers: [...servers],
+    ...(isSecure && { ssl: tls === undefined ? true : readTlsFiles(tls) }),
+    ...(username !== undefined && password !== undefined && { sasl: { mechanism, username, password } as SASLOptions }),
+  };
+}
+
+const mechanisms: readonly string[] = ['plain', 'scram-sha-256', 'scram-sha-512'];
+
 let groupSerial = 0;
 
-class KafkaSubscription implements PlaneSubscription {
+/** Positions are the next offsets to read, by `namespace/partition`. */
+class KafkaSubscription extends BrokerSubscription<number> {
   readonly #plane: KafkaPlane;
-  readonly #deliveries: Deliveries;
-  /** Next offset to read, by `namespace/partition`. */
-  readonly #positions: Map<string, number>;
-  #resolveReady: () => void = () => {};
-  readonly ready: Promise<void> = new Promise((resolve) => {
-    this.#resolveReady = resolve;
-  });
-  #interest: PlaneInterest;
   #restart = new AbortController();
   #running: Promise<void> | undefined;
 
-  constructor(
-    plane: KafkaPlane,
-    interest: PlaneInterest,
-    deliver: (delivery: PlaneDelivery) => Promise<void>,
-    cursor: string | undefined,
-  ) {
+  constructor(plane: KafkaPlane, request: SubscriptionRequest) {
+    super(request);
     this.#plane = plane;
-    this.#interest = interest;
-    this.#deliveries = new Deliveries(deliver);
-    this.#positions = readCursor(cursor);
-  }
-
-  get delivered(): number {
-    return this.#deliveries.delivered;
   }
 
   begin(): void {
     this.#running ??= this.#run();
   }
 
-  update(interest: PlaneInterest): void {
-    this.#interest = interest;
+  protected interestChanged(): void {
     this.#restart.abort();
   }
 
-  async close(): Promise<void> {
-    this.#plane.forget(this);
-    const closed = this.#deliveries.close();
+  protected async stopReading(): Promise<void> {
     this.#restart.abort();
-    await closed;
     await this.#running;
   }
 
   async #run(): Promise<void> {
     if (!(await this.#plane.connected())) return;
     let first = true;
-    for (let attempt = 0; !this.#deliveries.signal.aborted; attempt++) {
+    for (let attempt = 0; !this.deliveries.signal.aborted; attempt++) {
       this.#restart = new AbortController();
       try {
         const topics = await this.#topics();
         if (topics.length > 0) await this.#read(topics, first);
         else {
-          this.#resolveReady();
+          this.becomeReady();
           await pause(discoverIntervalMs / 10, this.#restart.signal);
         }
         first = false;
       } catch {
-        await pause(reconnectDelayMs(attempt), this.#deliveries.signal);
+        await pause(reconnectDelayMs(attempt), this.deliveries.signal);
       }
     }
   }
 
   async #topics(): Promise<string[]> {
-    if (this.#interest !== 'all') return this.#interest.map((namespace) => topicPrefix + namespace);
+    if (this.interest !== 'all') return this.interest.map((namespace) => topicPrefix + namespace);
     return (await this.#plane.admin.listTopics()).filter((topic) => topicPattern.test(topic));
   }
 
@@ -285,7 +277,7 @@ class KafkaSubscription implements PlaneSubscription {
       });
       await Promise.race([joined, aborted(restart.signal)]);
       await this.#align(consumer, topics, first);
-      this.#resolveReady();
+      this.becomeReady();
       await this.#untilChanged(topics, restart.signal);
     } finally {
       await consumer.disconnect().catch(() => {});
@@ -297,11 +289,11 @@ class KafkaSubscription implements PlaneSubscription {
       const namespace = topic.slice(topicPrefix.length);
       for (const { partition, low, high } of await this.#plane.admin.fetchTopicOffsets(topic)) {
         const key = `${namespace}/${partition}`;
-        const held = this.#positions.get(key);
+        const held = this.positions.get(key);
         // Beyond the end: another topic under the same name. Below the start: trimmed.
         const usable = held !== undefined && held <= Number(high) && held >= Number(low);
         const offset = usable ? held : held === undefined && first ? Number(high) : Number(low);
-        this.#positions.set(key, offset);
+        this.positions.set(key, offset);
         consumer.seek({ topic, partition, offset: String(offset) });
       }
     }
@@ -309,8 +301,8 @@ class KafkaSubscription implements PlaneSubscription {
 
   async #untilChanged(topics: readonly string[], signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      await pause(this.#interest === 'all' ? discoverIntervalMs / 10 : discoverIntervalMs, signal);
-      if (signal.aborted || this.#interest !== 'all') continue;
+      await pause(this.interest === 'all' ? discoverIntervalMs / 10 : discoverIntervalMs, signal);
+      if (signal.aborted || this.interest !== 'all') continue;
       const now = await this.#topics();
       if (now.some((topic) => !topics.includes(topic))) return;
     }
@@ -321,17 +313,14 @@ class KafkaSubscription implements PlaneSubscription {
     const key = `${namespace}/${partition}`;
     const offset = Number(message.offset);
     // Fetched before the seek took effect: it comes again, or is older than where we begin.
-    const held = this.#positions.get(key);
+    const held = this.positions.get(key);
     if (held === undefined || offset < held) return;
-    const next = offset + 1;
-    const taken = await this.#deliveries.push({
+    await this.take(key, offset + 1, {
       namespace,
       origin: message.key?.toString() ?? '',
       id: message.headers?.['i']?.toString() ?? '',
       body: message.value ?? new Uint8Array(),
-      cursor: JSON.stringify({ ...Object.fromEntries(this.#positions), [key]: next }),
     });
-    if (taken) this.#positions.set(key, next);
   }
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { isIP } from 'node:net';
 import { IpeError } from '@ipe/core';
 import type {
   MessagePlane,
@@ -10,14 +11,15 @@ import type {
 } from '@ipe/core/plane';
 import type { DeliverPolicy, JetStreamClient, JetStreamManager, JsMsg } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
-import { readCursor } from '../cursor.ts';
-import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
+import { type BrokerTlsFiles, parseBrokerUrl } from '../address.ts';
+import { pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
+import { BrokerSubscription, type SubscriptionRequest } from '../subscription.ts';
 
 /** How to reach and use a NATS server with JetStream. */
 export interface NatsPlaneOptions {
-  /** `nats://` or `tls://`, user and password or token in the URL where the server wants them. */
+  /** `nats://` or `tls://`, one server or several of a cluster; user and password, or a token, where they are wanted. */
   readonly url: string;
   /** Stream that holds the batches; one a cluster. Default `IPE`. */
   readonly stream?: string;
@@ -27,8 +29,8 @@ export interface NatsPlaneOptions {
   readonly streamBytesMax?: number;
   /** How long a batch is kept. Default one day. */
   readonly maxAgeMs?: number;
-  readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
-  /** A `.creds` file, for servers with decentralised authentication. */
+  readonly tls?: BrokerTlsFiles;
+  /** A `.creds` file, for servers with decentralised authentication, or a file that holds the seed of an nkey. */
   readonly credentialsFile?: string;
 }
 
@@ -110,7 +112,8 @@ class NatsPlane implements MessagePlane {
     deliver: (delivery: PlaneDelivery) => Promise<void>,
     cursor?: string,
   ): PlaneSubscription {
-    const subscription = new NatsSubscription(this, interest, deliver, cursor);
+    const onClose = () => this.#subscriptions.delete(subscription);
+    const subscription: NatsSubscription = new NatsSubscription(this, { interest, deliver, cursor, onClose });
     this.#subscriptions.add(subscription);
     if (this.#manager) subscription.connected();
     return subscription;
@@ -139,6 +142,8 @@ class NatsPlane implements MessagePlane {
   async streamState(): Promise<{ created: string; firstSequence: number; lastSequence: number } | undefined> {
     try {
       const info = await this.#manager?.streams.info(this.stream);
+      // It answers: whatever was wrong when the connection came back is over.
+      if (info && this.#problem !== 'disconnected' && !this.#closing.signal.aborted) this.#problem = undefined;
       return info && { created: info.created, firstSequence: info.state.first_seq, lastSequence: info.state.last_seq };
     } catch (error) {
       if (/not found/i.test((error as Error).message)) await this.#ensureStream().catch(() => {});
@@ -157,31 +162,20 @@ class NatsPlane implements MessagePlane {
     return await consumer.consume({ idle_heartbeat: 1_000, expires: 5_000, max_messages: 256 });
   }
 
-  forget(subscription: NatsSubscription): void {
-    this.#subscriptions.delete(subscription);
-  }
-
   #unavailable(): IpeError {
     return new IpeError('unavailable', `the message plane is not connected: ${this.#problem ?? 'starting'}`);
   }
 
   async #connect(): Promise<void> {
-    const { connect, credsAuthenticator } = await loadBrokerClient(
+    const client = await loadBrokerClient(
       () => import('@nats-io/transport-node'),
       '@nats-io/transport-node @nats-io/jetstream',
     );
     const { jetstream, jetstreamManager } = await import('@nats-io/jetstream');
-    const { url, tls, credentialsFile } = this.#options;
-    const parsed = new URL(url);
     for (let attempt = 0; !this.#closing.signal.aborted; attempt++) {
       try {
-        this.#connection = await connect({
-          servers: [parsed.host],
-          ...(parsed.username && parsed.password
-            ? { user: decodeURIComponent(parsed.username), pass: decodeURIComponent(parsed.password) }
-            : parsed.username && { token: decodeURIComponent(parsed.username) }),
-          ...(credentialsFile && { authenticator: credsAuthenticator(await readFile(credentialsFile)) }),
-          ...((tls || parsed.protocol === 'tls:') && { tls: { ...tls } }),
+        this.#connection = await client.connect({
+          ...(await connectionOptions(client, this.#options)),
           name: 'ipe',
           maxReconnectAttempts: -1,
           reconnectTimeWait: 100,
@@ -259,50 +253,55 @@ class NatsPlane implements MessagePlane {
   }
 }
 
-class NatsSubscription implements PlaneSubscription {
+/** Where to connect to, and as whom. */
+async function connectionOptions(
+  client: typeof import('@nats-io/transport-node'),
+  { url, tls, credentialsFile }: NatsPlaneOptions,
+) {
+  const { servers, isSecure, username, password } = parseBrokerUrl(url);
+  const secret = credentialsFile === undefined ? undefined : await readFile(credentialsFile);
+  return {
+    servers: [...servers],
+    ...(username !== undefined && (password === undefined ? { token: username } : { user: username, pass: password })),
+    ...(secret && {
+      authenticator: isNkeySeed(secret)
+        ? client.nkeyAuthenticator(new TextEncoder().encode(secret.toString().trim()))
+        : client.credsAuthenticator(secret),
+    }),
+    ...(isSecure && { tls: { ...tls, ...checkedAddress(servers) } }),
+  };
+}
+
+/** The client compares a certificate with a server's name only; for one that is named by its address this adds that. */
+function checkedAddress(servers: readonly string[]): { host?: string } {
+  const host = servers[0]!.replace(/:\d+$/, '').replace(/^\[|\]$/g, '');
+  return servers.length === 1 && isIP(host) !== 0 ? { host } : {};
+}
+
+/** A seed alone, such as `SUAM...`; a `.creds` file holds one among other things. */
+const isNkeySeed = (secret: Buffer) => /^\s*SU[A-Z2-7]{56}\s*$/.test(secret.toString());
+
+class NatsSubscription extends BrokerSubscription<Position> {
   readonly #plane: NatsPlane;
-  readonly #deliveries: Deliveries;
   readonly #readers = new Map<string, Reader>();
-  readonly #positions: Map<string, Position>;
   /** Filters whose first reader has not begun. */
   readonly #waiting: Set<string>;
-  #resolveReady: () => void = () => {};
-  #interest: PlaneInterest;
-  readonly ready: Promise<void> = new Promise((resolve) => {
-    this.#resolveReady = resolve;
-  });
 
-  constructor(
-    plane: NatsPlane,
-    interest: PlaneInterest,
-    deliver: (delivery: PlaneDelivery) => Promise<void>,
-    cursor: string | undefined,
-  ) {
+  constructor(plane: NatsPlane, request: SubscriptionRequest) {
+    super(request);
     this.#plane = plane;
-    this.#interest = interest;
-    this.#deliveries = new Deliveries(deliver);
-    this.#waiting = new Set(interest === 'all' ? ['*'] : interest);
-    if (this.#waiting.size === 0) this.#resolveReady();
-    this.#positions = readCursor(cursor);
-  }
-
-  get delivered(): number {
-    return this.#deliveries.delivered;
-  }
-
-  update(interest: PlaneInterest): void {
-    this.#interest = interest;
-    this.connected();
+    this.#waiting = new Set(request.interest === 'all' ? ['*'] : request.interest);
+    if (this.#waiting.size === 0) this.becomeReady();
   }
 
   /** (Re)starts the readers of the interest; called whenever the connection is new. */
   connected(): void {
-    const filters = this.#interest === 'all' ? ['*'] : this.#interest;
+    const filters = this.interest === 'all' ? ['*'] : this.interest;
     for (const [filter, reader] of this.#readers) {
       if (!filters.includes(filter)) this.#readers.delete(filter);
       reader.stop();
     }
-    if (this.#deliveries.signal.aborted) return;
+    if (this.deliveries.signal.aborted) return;
     for (const filter of filters) {
       const reader = new Reader();
       this.#readers.set(filter, reader);
@@ -312,7 +311,7 @@ class NatsSubscription implements PlaneSubscription {
 
   /** Restarts where the broker's stream is not the one our positions are of, or went back behind them. */
   compare(state: { created: string; lastSequence: number }): void {
-    for (const position of this.#positions.values()) {
+    for (const position of this.positions.values()) {
       if (position.created !== state.created || position.sequence > state.lastSequence) {
         this.connected();
         return;
@@ -320,14 +319,16 @@ class NatsSubscription implements PlaneSubscription {
     }
   }
 
-  async close(): Promise<void> {
+  protected interestChanged(): void {
+    this.connected();
+  }
+
+  protected async stopReading(): Promise<void> {
     for (const reader of this.#readers.values()) reader.stop();
-    this.#plane.forget(this);
-    await this.#deliveries.close();
   }
 
   async #read(filter: string, reader: Reader): Promise<void> {
-    for (let attempt = 0; !reader.stopped && !this.#deliveries.signal.aborted; attempt++) {
+    for (let attempt = 0; !reader.stopped && !this.deliveries.signal.aborted; attempt++) {
       const state = await this.#plane.streamState();
       if (state && !reader.stopped) {
         try {
@@ -345,37 +346,36 @@ class NatsSubscription implements PlaneSubscription {
           // The connection's own status says why; the loop starts again from the last position.
         }
       }
-      if (!reader.stopped) await pause(reconnectDelayMs(attempt), this.#deliveries.signal);
+      if (!reader.stopped) await pause(reconnectDelayMs(attempt), this.deliveries.signal);
     }
   }
 
   /** Where a reader begins: after the last message taken, at the stream's end at first, at its start if it is another. */
   #positionIn(state: { created: string; lastSequence: number }, filter: string): Position {
-    const held = this.#positions.get(filter);
+    const held = this.positions.get(filter);
     if (held?.created === state.created && held.sequence <= state.lastSequence) return held;
     const position = { created: state.created, sequence: held ? 0 : state.lastSequence };
-    this.#positions.set(filter, position);
+    this.positions.set(filter, position);
     return position;
   }
 
   #started(filter: string): void {
     this.#waiting.delete(filter);
-    if (this.#waiting.size === 0) this.#resolveReady();
+    if (this.#waiting.size === 0) this.becomeReady();
   }
 
   async #take(filter: string, created: string, message: JsMsg): Promise<boolean> {
     const [, namespace, origin] = message.subject.split('.');
-    const sequence = message.seq;
-    const cursor = JSON.stringify({ ...Object.fromEntries(this.#positions), [filter]: { created, sequence } });
-    const taken = await this.#deliveries.push({
-      namespace: namespace!,
-      origin: origin!,
-      id: message.headers?.get('Nats-Msg-Id') ?? '',
-      body: message.data,
-      cursor,
-    });
-    if (taken) this.#positions.set(filter, { created, sequence });
-    return taken;
+    return await this.take(
+      filter,
+      { created, sequence: message.seq },
+      {
+        namespace: namespace!,
+        origin: origin!,
+        id: message.headers?.get('Nats-Msg-Id') ?? '',
+        body: message.data,
+      },
+    );
   }
 }
 

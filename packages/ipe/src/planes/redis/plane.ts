@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { IpeError } from '@ipe/core';
 import type {
   MessagePlane,
@@ -8,10 +7,11 @@ import type {
   PlaneStatus,
   PlaneSubscription,
 } from '@ipe/core/plane';
-import { readCursor } from '../cursor.ts';
-import { Deliveries, pause, reconnectDelayMs } from '../deliveries.ts';
+import { type BrokerTlsFiles, parseBrokerUrl, readTlsFiles } from '../address.ts';
+import { pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
+import { BrokerSubscription, type SubscriptionRequest } from '../subscription.ts';
 
 /** How to reach and use a Redis server. */
 export interface RedisPlaneOptions {
@@ -21,10 +21,12 @@ export interface RedisPlaneOptions {
   readonly prefix?: string;
   /** Batches kept in each stream, approximately. Default 100,000. */
   readonly streamLengthMax?: number;
-  readonly tls?: { readonly caFile?: string; readonly certFile?: string; readonly keyFile?: string };
+  readonly tls?: BrokerTlsFiles;
 }
 
 const blockMs = 1_000;
+/** A connection on which nothing came for so long, pings answered included, is given up: nobody would tell otherwise. */
+const silenceMaxMs = 5_000;
 const readCount = 64;
 
 type Redis = typeof import('redis');
@@ -39,16 +41,11 @@ export function openRedisPlane(options: RedisPlaneOptions): MessagePlane {
 }
 
 function createClient(redis: Redis, options: RedisPlaneOptions) {
-  const { tls } = options;
   const socket = {
     connectTimeout: 2_000,
+    socketTimeout: silenceMaxMs,
     reconnectStrategy: (attempt: number) => reconnectDelayMs(attempt),
-    ...(tls && {
-      tls: true as const,
-      ...(tls.caFile && { ca: readFileSync(tls.caFile) }),
-      ...(tls.certFile && { cert: readFileSync(tls.certFile) }),
-      ...(tls.keyFile && { key: readFileSync(tls.keyFile) }),
-    }),
+    ...(parseBrokerUrl(options.url).isSecure && { tls: true as const, ...readTlsFiles(options.tls ?? {}) }),
   };
   return redis.createClient({
     url: options.url,
@@ -56,6 +53,7 @@ function createClient(redis: Redis, options: RedisPlaneOptions) {
     // A batch that waits unseen in the client would look taken: refuse while disconnected, the log is the outbox.
     disableOfflineQueue: true,
     socket: socket as object,
+    pingInterval: silenceMaxMs / 3,
     commandOptions: { typeMapping: { [redis.RESP_TYPES.BLOB_STRING]: Buffer } },
   });
 }
@@ -145,7 +143,8 @@ class RedisPlane implements MessagePlane {
     deliver: (delivery: PlaneDelivery) => Promise<void>,
     cursor?: string,
   ): PlaneSubscription {
-    const subscription = new RedisSubscription(this, interest, deliver, cursor);
+    const onClose = () => this.#subscriptions.delete(subscription);
+    const subscription: RedisSubscription = new RedisSubscription(this, { interest, deliver, cursor, onClose });
     this.#subscriptions.add(subscription);
     if (this.#redis) subscription.begin();
     return subscription;
@@ -177,10 +176,6 @@ class RedisPlane implements MessagePlane {
     return client;
   }
 
-  forget(subscription: RedisSubscription): void {
-    this.#subscriptions.delete(subscription);
-  }
-
   #unavailable(): IpeError {
     return new IpeError('unavailable', `the message plane is not connected: ${this.#problem ?? 'disconnected'}`);
   }
@@ -207,55 +202,33 @@ class RedisPlane implements MessagePlane {
   }
 }
 
-class RedisSubscription implements PlaneSubscription {
+/** Positions are the last ids taken of each stream, by namespace. */
+class RedisSubscription extends BrokerSubscription<string> {
   readonly #plane: RedisPlane;
-  readonly #deliveries: Deliveries;
-  /** Last id taken of each stream, by namespace. */
-  readonly #positions: Map<string, string>;
-  #resolveReady: () => void = () => {};
-  readonly ready: Promise<void> = new Promise((resolve) => {
-    this.#resolveReady = resolve;
-  });
   #registryPosition = '0';
   #discovered = new Set<string>();
-  #interest: PlaneInterest;
   #running: Promise<void> | undefined;
   #client: Client | undefined;
 
-  constructor(
-    plane: RedisPlane,
-    interest: PlaneInterest,
-    deliver: (delivery: PlaneDelivery) => Promise<void>,
-    cursor: string | undefined,
-  ) {
+  constructor(plane: RedisPlane, request: SubscriptionRequest) {
+    super(request);
     this.#plane = plane;
-    this.#interest = interest;
-    this.#deliveries = new Deliveries(deliver);
-    this.#positions = readCursor(cursor);
-  }
-
-  get delivered(): number {
-    return this.#deliveries.delivered;
   }
 
   begin(): void {
     this.#running ??= this.#run();
   }
 
-  update(interest: PlaneInterest): void {
-    this.#interest = interest;
-  }
+  /** The next read asks for what is wanted then. */
+  protected interestChanged(): void {}
 
-  async close(): Promise<void> {
-    this.#plane.forget(this);
-    const closed = this.#deliveries.close();
+  protected async stopReading(): Promise<void> {
     await closeClient(this.#client, true);
-    await closed;
     await this.#running;
   }
 
   async #run(): Promise<void> {
-    const { signal } = this.#deliveries;
+    const { signal } = this.deliveries;
     let first = true;
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
@@ -264,7 +237,7 @@ class RedisSubscription implements PlaneSubscription {
         if (signal.aborted) break;
         await this.#align(first);
         first = false;
-        this.#resolveReady();
+        this.becomeReady();
         while (!signal.aborted && this.#client.isReady) {
           if (!(await this.#readOnce())) await this.#align(false);
           attempt = 0;
@@ -283,12 +256,12 @@ class RedisSubscription implements PlaneSubscription {
    * new; at its beginning when the stream is not the one the position is of (its last id is lower: purged or replaced).
    */
   async #align(first: boolean): Promise<void> {
-    if (this.#interest === 'all') await this.#discover();
+    if (this.interest === 'all') await this.#discover();
     for (const namespace of this.#wanted()) {
-      const held = this.#positions.get(namespace);
+      const held = this.positions.get(namespace);
       const last = await this.#lastId(namespace);
-      if (held === undefined) this.#positions.set(namespace, first ? last : '0');
-      else if (compareIds(held, last) > 0) this.#positions.set(namespace, '0');
+      if (held === undefined) this.positions.set(namespace, first ? last : '0');
+      else if (compareIds(held, last) > 0) this.positions.set(namespace, '0');
     }
   }
 
@@ -308,7 +281,7 @@ class RedisSubscription implements PlaneSubscription {
   }
 
   #wanted(): string[] {
-    return this.#interest === 'all' ? [...this.#discovered] : [...this.#interest];
+    return this.interest === 'all' ? [...this.#discovered] : [...this.interest];
   }
 
   #lastId(namespace: string): Promise<string> {
@@ -328,15 +301,15 @@ class RedisSubscription implements PlaneSubscription {
   /** @returns false when nothing came in a while, which is when a look at the streams themselves is due. */
   async #readOnce(): Promise<boolean> {
     const wanted = this.#wanted();
-    for (const namespace of wanted) if (!this.#positions.has(namespace)) this.#positions.set(namespace, '0');
+    for (const namespace of wanted) if (!this.positions.has(namespace)) this.positions.set(namespace, '0');
     const keys = wanted.map((namespace) => this.#plane.streamOf(namespace));
-    const ids = wanted.map((namespace) => this.#positions.get(namespace)!);
-    if (this.#interest === 'all') {
+    const ids = wanted.map((namespace) => this.positions.get(namespace)!);
+    if (this.interest === 'all') {
       keys.push(this.#plane.registry);
       ids.push(this.#registryPosition);
     }
     if (keys.length === 0) {
-      await pause(blockMs, this.#deliveries.signal);
+      await pause(blockMs, this.deliveries.signal);
       return false;
     }
     const command = ['XREAD', 'COUNT', String(readCount), 'BLOCK', String(blockMs), 'STREAMS', ...keys, ...ids];
@@ -350,18 +323,14 @@ class RedisSubscription implements PlaneSubscription {
   }
 
   async #take(namespace: string, rows: readonly (readonly [Buffer, readonly Buffer[]])[]): Promise<boolean> {
-    for (const [idBytes, fields] of rows) {
-      const id = idBytes.toString();
-      const cursor = JSON.stringify({ ...Object.fromEntries(this.#positions), [namespace]: id });
-      const taken = await this.#deliveries.push({
+    for (const [id, fields] of rows) {
+      const taken = await this.take(namespace, id.toString(), {
         namespace,
         origin: field(fields, 'o')?.toString() ?? '',
         id: field(fields, 'i')?.toString() ?? '',
         body: field(fields, 'b') ?? new Uint8Array(),
-        cursor,
       });
       if (!taken) return false;
-      this.#positions.set(namespace, id);
     }
     return true;
   }

@@ -1,4 +1,5 @@
 export { canonicalJson } from './canonical-json.ts';
+export { type KeyedHash, sipHash128 } from './siphash.ts';
 
 /**
  * What the core needs from its runtime and must not reach for itself: hashing and text encoding.

@@ -2,6 +2,24 @@ export { membersMax, valueBytesMax } from './admission.ts';
 export { Cell, decodeCell, encodeCell, readCell } from './cell.ts';
 export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
 export { type CommitEntry, decodeCommit } from './commit-row.ts';
+export {
+  answerDigest,
+  type ComparisonEffect,
+  type ComparisonEvent,
+  type ComparisonOptions,
+  type ComparisonStatus,
+  type Cuts,
+  comparisonDefaults,
+  cutsAt,
+  type DigestAnswer,
+  DigestComparison,
+  type DigestQuestion,
+  Digests,
+  type DigestWalk,
+  isLost,
+  type LocalDigests,
+  type RootAnswer,
+} from './digest/index.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
 export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
 export type { Change, Commit, LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';

@@ -1,6 +1,6 @@
 import type { KvOperation } from '../store/kv.ts';
 import { type Cell, encodeCell } from './cell.ts';
-import { ByteWriter } from './codec.ts';
+import type { ByteWriter } from './codec.ts';
 import { encodeCommit } from './commit-row.ts';
 import type { Source } from './dot.ts';
 import type { Change, Commit } from './events.ts';
@@ -137,13 +137,14 @@ export interface SealContext {
   readonly graceMs: number;
   readonly historyOf: (namespace: string) => number;
   readonly namespaceOf: (name: string) => Namespace;
+  /** Where the rows are laid out. */
+  readonly out: ByteWriter;
 }
-
-const scratch = new ByteWriter(4096);
 
 /** Seals the batch's records, numbers its commits, and lays out its rows. */
 export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataFamily>[] {
   for (const namespace of [...batch.open.keys()]) batch.sealRecord(namespace);
+  const { out } = context;
   const operations: KvOperation<DataFamily>[] = [];
   const put = (family: DataFamily, key: Uint8Array, value: Uint8Array) =>
     operations.push({ type: 'put', family, key, value });
@@ -152,22 +153,19 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   for (const { key, cell, atMs } of batch.replaced) {
     const places = context.historyOf(key.slice(0, key.indexOf('.'))) - 1;
     if (places < 1) continue;
-    scratch.u48(atMs);
-    encodeCell(cell, scratch);
-    put('versions', versionsKey(key, cell.revision % places), scratch.take());
+    const row = versionsKey(key, cell.revision % places, out);
+    out.u48(atMs);
+    put('versions', row, encodeCell(cell, out));
   }
   for (const [key, { before, after }] of batch.cells) {
     if (before === after) continue;
-    if (after.state === undefined) remove('live', liveKey(key));
-    else {
-      encodeCell(after, scratch);
-      put('live', liveKey(key), scratch.take());
-    }
+    if (after.state === undefined) remove('live', liveKey(key, out));
+    else put('live', liveKey(key, out), encodeCell(after, out));
     const dueBefore = dueMs(before, context.graceMs);
     const dueAfter = dueMs(after, context.graceMs);
     if (dueBefore !== dueAfter) {
-      if (dueBefore !== 0) remove('expiry', expiryKey(dueBefore, key));
-      if (dueAfter !== 0) put('expiry', expiryKey(dueAfter, key), empty);
+      if (dueBefore !== 0) remove('expiry', expiryKey(dueBefore, key, out));
+      if (dueAfter !== 0) put('expiry', expiryKey(dueAfter, key, out), empty);
     }
     const namespace = context.namespaceOf(key.slice(0, key.indexOf('.')));
     namespace.sealed = withChange(namespace.sealed, key, before, after);
@@ -179,10 +177,10 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   for (const operation of batch.trimmedRows) operations.push(operation);
   for (const record of batch.records) {
     record.commit = ++commit;
-    const bytes = encodeRecord(record, scratch);
+    const bytes = encodeRecord(record, out);
     logBytes += bytes.length;
-    put('log', logKey(record.namespace, record.source, record.seq), bytes);
-    put('commits', commitKey(commit), encodeCommit(record, record.changes, scratch));
+    put('log', logKey(record.namespace, record.source, record.seq, out), bytes);
+    put('commits', commitKey(commit, out), encodeCommit(record, record.changes, out));
     const namespace = context.namespaceOf(record.namespace);
     let seqs = heads.get(namespace);
     if (seqs === undefined) heads.set(namespace, (seqs = new Map()));
@@ -201,15 +199,16 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     batch.namespaces.set(namespace, namespace.sealed);
   }
   for (const [namespace, seqs] of heads)
-    for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source), encodeHead(seq));
+    for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source, out), encodeHead(seq, out));
   for (const namespace of batch.namespaces.keys())
-    put('metadata', namespaceRowKey(namespace.name), encodeNamespaceRow(namespace.row()));
-  for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey));
-  for (const [requestKey, answer] of batch.answers) put('metadata', requestRowKey(requestKey), encodeAnswer(answer()));
+    put('metadata', namespaceRowKey(namespace.name, out), encodeNamespaceRow(namespace.row(), out));
+  for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey, out));
+  for (const [requestKey, answer] of batch.answers)
+    put('metadata', requestRowKey(requestKey, out), encodeAnswer(answer(), out));
   batch.logBytes = Math.max(logBytes, 0);
   const trimmed = batch.trimmedCommit ?? context.trimmedCommit;
-  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed, logBytes: batch.logBytes }));
-  put('metadata', clockRowKey, encodeClockRow({ hlc: context.hlc, readFloorMs: context.readFloorMs }));
+  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed, logBytes: batch.logBytes }, out));
+  put('metadata', clockRowKey, encodeClockRow({ hlc: context.hlc, readFloorMs: context.readFloorMs }, out));
   return operations;
 }
 

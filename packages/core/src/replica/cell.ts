@@ -86,10 +86,11 @@ const contentBytes = (version: { json: string | undefined; bytes: Uint8Array | u
   version.json !== undefined ? version.json.length * 3 : (version.bytes?.length ?? 0) + 64;
 
 /** Row of a cell in `live` (and, behind a time, in `versions`). The cell must have a state. */
-export function encodeCell(cell: Cell, out: ByteWriter): void {
+export function encodeCell(cell: Cell, out: ByteWriter): Uint8Array {
   out.u8(format);
   out.uint(cell.revision);
   writeState(out, cell.state!);
+  return out.take();
 }
 
 /** @throws IpeError `corrupt` */

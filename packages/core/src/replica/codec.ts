@@ -2,38 +2,62 @@ import { toHex } from '../bytes/index.ts';
 import { IpeError } from '../errors.ts';
 import type { Source, Sources } from './dot.ts';
 
+/** Writes the UTF-8 of a text into an array as far as there is room: a `TextEncoder`, handed in where there is one. */
+export interface Utf8Encoder {
+  encodeInto(text: string, into: Uint8Array): { readonly written: number };
+}
+
+/** Shorter texts are written sooner here than a call out of the language takes. */
+const shortText = 24;
+/** Engines keep arrays up to this size among their objects, where they cannot share memory. */
+const inlineBytesMax = 64;
+
 /**
  * Canonical binary encodings: big-endian fixed-width numbers, minimal LEB128 lengths, length-framed UTF-8.
  * One value has one encoding, and a decoder refuses every other, so that encodings can be compared and hashed.
+ *
+ * What is taken shares chunks of memory with what is written next to it: an array of its own for every row of a batch
+ * would cost more than filling it.
  */
 export class ByteWriter {
-  #bytes: Uint8Array;
-  #length = 0;
+  readonly #chunkBytes: number;
+  readonly #encoder: Utf8Encoder | undefined;
+  #chunk: Uint8Array;
+  /** Where the bytes that are not taken yet begin and end in the chunk. */
+  #start = 0;
+  #end = 0;
 
-  constructor(sizeBytes = 256) {
-    this.#bytes = new Uint8Array(sizeBytes);
+  constructor(chunkBytes = 256, encoder?: Utf8Encoder) {
+    this.#chunkBytes = chunkBytes;
+    this.#encoder = encoder;
+    this.#chunk = new Uint8Array(chunkBytes);
   }
 
   get length(): number {
-    return this.#length;
+    return this.#end - this.#start;
   }
 
-  /** A copy of what was written; the writer is empty afterwards and keeps its room. */
+  /** What was written since the last call; never written to again. It holds on to the chunk that it lies in. */
   take(): Uint8Array {
-    const taken = this.#bytes.slice(0, this.#length);
-    this.#length = 0;
+    if (this.#chunk.length <= inlineBytesMax) {
+      const copy = this.#chunk.slice(this.#start, this.#end);
+      this.#end = this.#start;
+      return copy;
+    }
+    const taken = this.#chunk.subarray(this.#start, this.#end);
+    this.#start = this.#end;
     return taken;
   }
 
   u8(value: number): void {
     this.#room(1);
-    this.#bytes[this.#length++] = value;
+    this.#chunk[this.#end++] = value;
   }
 
   u16(value: number): void {
     this.#room(2);
-    this.#bytes[this.#length++] = value >>> 8;
-    this.#bytes[this.#length++] = value;
+    this.#chunk[this.#end++] = value >>> 8;
+    this.#chunk[this.#end++] = value;
   }
 
   u32(value: number): void {
@@ -45,12 +69,12 @@ export class ByteWriter {
   u48(value: number): void {
     this.#room(6);
     const high = Math.floor(value / 0x100000000);
-    this.#bytes[this.#length++] = high >>> 8;
-    this.#bytes[this.#length++] = high;
-    this.#bytes[this.#length++] = value >>> 24;
-    this.#bytes[this.#length++] = value >>> 16;
-    this.#bytes[this.#length++] = value >>> 8;
-    this.#bytes[this.#length++] = value;
+    this.#chunk[this.#end++] = high >>> 8;
+    this.#chunk[this.#end++] = high;
+    this.#chunk[this.#end++] = value >>> 24;
+    this.#chunk[this.#end++] = value >>> 16;
+    this.#chunk[this.#end++] = value >>> 8;
+    this.#chunk[this.#end++] = value;
   }
 
   /** A safe integer from 0 up, in 7-bit groups, least first (LEB128). */
@@ -58,16 +82,16 @@ export class ByteWriter {
     this.#room(8);
     let rest = value;
     while (rest >= 0x80) {
-      this.#bytes[this.#length++] = (rest % 0x80) | 0x80;
+      this.#chunk[this.#end++] = (rest % 0x80) | 0x80;
       rest = Math.floor(rest / 0x80);
     }
-    this.#bytes[this.#length++] = rest;
+    this.#chunk[this.#end++] = rest;
   }
 
   raw(bytes: Uint8Array): void {
     this.#room(bytes.length);
-    this.#bytes.set(bytes, this.#length);
-    this.#length += bytes.length;
+    this.#chunk.set(bytes, this.#end);
+    this.#end += bytes.length;
   }
 
   /** Length, then the bytes. */
@@ -78,62 +102,62 @@ export class ByteWriter {
 
   /** Length in bytes, then UTF-8. The text must be well-formed. */
   text(text: string): void {
-    const at = this.#length;
-    // Short ASCII is nearly everything that is written: one pass, and the length byte is known before.
-    if (text.length < 0x80) {
-      this.#room(text.length * 3 + 2);
-      this.#length = at + 1;
-      this.#utf8(text);
-      const size = this.#length - at - 1;
-      if (size < 0x80) {
-        this.#bytes[at] = size;
-        return;
-      }
-      this.#length = at;
-    }
-    this.uint(utf8Length(text));
+    const before = this.length;
+    // Nearly everything that is written is ASCII: its length is known beforehand.
+    this.uint(text.length);
+    const size = this.utf8(text);
+    if (size === text.length) return;
+    this.#end = this.#start + before;
+    this.uint(size);
     this.utf8(text);
   }
 
-  /** UTF-8 without a length. */
-  utf8(text: string): void {
+  /** UTF-8 without a length. @returns how many bytes */
+  utf8(text: string): number {
     this.#room(text.length * 3);
-    this.#utf8(text);
+    const size =
+      this.#encoder === undefined || text.length < shortText
+        ? writeUtf8(text, this.#chunk, this.#end)
+        : this.#encoder.encodeInto(text, this.#chunk.subarray(this.#end)).written;
+    this.#end += size;
+    return size;
   }
 
   source(source: Source): void {
     this.raw(source.bytes);
   }
 
-  #utf8(text: string): void {
-    const bytes = this.#bytes;
-    let at = this.#length;
-    for (let i = 0; i < text.length; i++) {
-      let code = text.charCodeAt(i);
-      if (code < 0x80) {
-        bytes[at++] = code;
-        continue;
-      }
-      if (code < 0x800) bytes[at++] = 0xc0 | (code >> 6);
-      else {
-        if (code >= 0xd800 && code < 0xdc00 && i + 1 < text.length) {
-          code = 0x10000 + ((code - 0xd800) << 10) + (text.charCodeAt(++i) - 0xdc00);
-          bytes[at++] = 0xf0 | (code >> 18);
-          bytes[at++] = 0x80 | ((code >> 12) & 0x3f);
-        } else bytes[at++] = 0xe0 | (code >> 12);
-        bytes[at++] = 0x80 | ((code >> 6) & 0x3f);
-      }
-      bytes[at++] = 0x80 | (code & 0x3f);
-    }
-    this.#length = at;
-  }
-
   #room(sizeBytes: number): void {
-    if (this.#length + sizeBytes <= this.#bytes.length) return;
-    const grown = new Uint8Array(Math.max(this.#bytes.length * 2, this.#length + sizeBytes));
-    grown.set(this.#bytes.subarray(0, this.#length));
-    this.#bytes = grown;
+    if (this.#end + sizeBytes <= this.#chunk.length) return;
+    const { length } = this;
+    const next = new Uint8Array(Math.max(this.#chunkBytes, 2 * length + sizeBytes));
+    next.set(this.#chunk.subarray(this.#start, this.#end));
+    this.#chunk = next;
+    this.#start = 0;
+    this.#end = length;
   }
+}
+
+function writeUtf8(text: string, bytes: Uint8Array, start: number): number {
+  let at = start;
+  for (let i = 0; i < text.length; i++) {
+    let code = text.charCodeAt(i);
+    if (code < 0x80) {
+      bytes[at++] = code;
+      continue;
+    }
+    if (code < 0x800) bytes[at++] = 0xc0 | (code >> 6);
+    else {
+      if (code >= 0xd800 && code < 0xdc00 && i + 1 < text.length) {
+        code = 0x10000 + ((code - 0xd800) << 10) + (text.charCodeAt(++i) - 0xdc00);
+        bytes[at++] = 0xf0 | (code >> 18);
+        bytes[at++] = 0x80 | ((code >> 12) & 0x3f);
+      } else bytes[at++] = 0xe0 | (code >> 12);
+      bytes[at++] = 0x80 | ((code >> 6) & 0x3f);
+    }
+    bytes[at++] = 0x80 | (code & 0x3f);
+  }
+  return at - start;
 }
 
 /** Bytes of a well-formed text in UTF-8. */

@@ -1,4 +1,4 @@
-import { ByteWriter, utf8Bytes } from './codec.ts';
+import { ByteWriter } from './codec.ts';
 import type { Source } from './dot.ts';
 
 /**
@@ -16,18 +16,24 @@ import type { Source } from './dot.ts';
 export const dataFamilies = ['live', 'versions', 'log', 'commits', 'expiry', 'metadata'] as const;
 export type DataFamily = (typeof dataFamilies)[number];
 
-export const liveKey = utf8Bytes;
+export function liveKey(key: string, out = new ByteWriter(key.length * 3)): Uint8Array {
+  out.utf8(key);
+  return out.take();
+}
 
-export function versionsKey(key: string, place: number): Uint8Array {
-  const out = new ByteWriter(key.length + 16);
+export function versionsKey(key: string, place: number, out = new ByteWriter(key.length * 3 + 3)): Uint8Array {
   out.utf8(key);
   out.u8(0);
   out.u16(place);
   return out.take();
 }
 
-export function logKey(namespace: string, source: Source, seq: number): Uint8Array {
-  const out = new ByteWriter(namespace.length + 21);
+export function logKey(
+  namespace: string,
+  source: Source,
+  seq: number,
+  out = new ByteWriter(namespace.length + 21),
+): Uint8Array {
   out.utf8(namespace);
   out.u8(0);
   out.source(source);
@@ -35,14 +41,12 @@ export function logKey(namespace: string, source: Source, seq: number): Uint8Arr
   return out.take();
 }
 
-export function commitKey(number: number): Uint8Array {
-  const out = new ByteWriter(6);
+export function commitKey(number: number, out = new ByteWriter(6)): Uint8Array {
   out.u48(number);
   return out.take();
 }
 
-export function expiryKey(dueMs: number, key: string): Uint8Array {
-  const out = new ByteWriter(key.length + 16);
+export function expiryKey(dueMs: number, key: string, out = new ByteWriter(key.length * 3 + 6)): Uint8Array {
   out.u48(dueMs);
   out.utf8(key);
   return out.take();

@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter, malformed } from './codec.ts';
+import { ByteReader, type ByteWriter, malformed } from './codec.ts';
 import type { Source, Sources } from './dot.ts';
 import type { Hlc } from './hlc.ts';
 
@@ -60,16 +60,15 @@ export interface ClockRow {
 export const commitRowKey = Uint8Array.of(metadataKinds.commit);
 export const clockRowKey = Uint8Array.of(metadataKinds.clock);
 
-export function namespaceRowKey(namespace: string): Uint8Array {
-  return keyOf(metadataKinds.namespace, namespace);
+export function namespaceRowKey(namespace: string, out: ByteWriter): Uint8Array {
+  return keyOf(metadataKinds.namespace, namespace, out);
 }
 
-export function requestRowKey(requestKey: string): Uint8Array {
-  return keyOf(metadataKinds.request, requestKey);
+export function requestRowKey(requestKey: string, out: ByteWriter): Uint8Array {
+  return keyOf(metadataKinds.request, requestKey, out);
 }
 
-export function vectorRowKey(namespace: string, source: Source): Uint8Array {
-  const out = new ByteWriter(namespace.length + 16);
+export function vectorRowKey(namespace: string, source: Source, out: ByteWriter): Uint8Array {
   out.u8(metadataKinds.vector);
   out.utf8(namespace);
   out.u8(0);
@@ -77,44 +76,38 @@ export function vectorRowKey(namespace: string, source: Source): Uint8Array {
   return out.take();
 }
 
-function keyOf(kind: number, text: string): Uint8Array {
-  const out = new ByteWriter(text.length + 16);
+function keyOf(kind: number, text: string, out: ByteWriter): Uint8Array {
   out.u8(kind);
   out.utf8(text);
   return out.take();
 }
 
-export function encodeCommitRow(row: CommitRow): Uint8Array {
-  const out = new ByteWriter(16);
+export function encodeCommitRow(row: CommitRow, out: ByteWriter): Uint8Array {
   out.uint(row.last);
   out.uint(row.trimmed);
   out.uint(row.logBytes);
   return out.take();
 }
 
-export function encodeClockRow({ hlc, readFloorMs }: ClockRow): Uint8Array {
-  const out = new ByteWriter(16);
+export function encodeClockRow({ hlc, readFloorMs }: ClockRow, out: ByteWriter): Uint8Array {
   out.u48(hlc.ms);
   out.u16(hlc.count);
   out.u48(readFloorMs);
   return out.take();
 }
 
-export function encodeNamespaceRow(row: NamespaceRow): Uint8Array {
-  const out = new ByteWriter(64);
+export function encodeNamespaceRow(row: NamespaceRow, out: ByteWriter): Uint8Array {
   out.text(row.strategy);
   for (const value of [row.floor, row.entries, row.tombstones, row.bytes, row.joined]) out.uint(value);
   return out.take();
 }
 
-export function encodeHead(seq: number): Uint8Array {
-  const out = new ByteWriter(8);
+export function encodeHead(seq: number, out: ByteWriter): Uint8Array {
   out.uint(seq);
   return out.take();
 }
 
-export function encodeAnswer(answer: RememberedAnswer): Uint8Array {
-  const out = new ByteWriter(256);
+export function encodeAnswer(answer: RememberedAnswer, out: ByteWriter): Uint8Array {
   out.text(answer.fingerprint);
   out.u48(answer.untilMs);
   out.text(JSON.stringify(answer.results));

@@ -1,6 +1,7 @@
 import type { KvOperation } from '../store/kv.ts';
 import type { Answers } from './answers.ts';
 import { Batch, sealBatch } from './batch.ts';
+import { ByteWriter, type Utf8Encoder } from './codec.ts';
 import type { ReplicaEffect } from './events.ts';
 import type { HybridClock } from './hlc.ts';
 import type { DataFamily } from './layout.ts';
@@ -13,12 +14,16 @@ import type { Failure, WriteOutcome } from './write.ts';
 const inFlightMax = 4;
 /** Bytes that gather before another commit is started beside the one in flight. */
 const gatherBytesMax = 8 * 1024 * 1024;
+/** Memory that the rows of batches are cut from. */
+const rowChunkBytes = 64 * 1024;
 
 export interface PipelineOptions {
   readonly historyOf: (namespace: string) => number;
   readonly batchWritesMax: number;
   readonly flushIntervalMs: number;
   readonly tombstoneGraceMs: number;
+  /** Writes text into rows; absent: JavaScript does. */
+  readonly encoder?: Utf8Encoder;
 }
 
 /** What the pipeline works on; owned by the replica. */
@@ -39,6 +44,7 @@ export class Pipeline {
   gathering: Batch;
   readonly #options: PipelineOptions;
   readonly #parts: PipelineParts;
+  readonly #out: ByteWriter;
   readonly #inFlight: Batch[] = [];
   /** Batches that failed, of which the store may hold some, from the first on. */
   #doubtful: readonly Batch[] = [];
@@ -55,6 +61,7 @@ export class Pipeline {
   constructor(options: PipelineOptions, parts: PipelineParts, recovered: Recovered) {
     this.#options = options;
     this.#parts = parts;
+    this.#out = new ByteWriter(rowChunkBytes, options.encoder);
     this.#sealedCommit = this.#appliedCommit = this.#durableCommit = recovered.lastCommit;
     this.#trimmedCommit = this.#committedTrim = recovered.trimmedCommit;
     this.#sealedLogBytes = this.#logBytes = recovered.logBytes;
@@ -116,6 +123,7 @@ export class Pipeline {
       graceMs: this.#options.tombstoneGraceMs,
       historyOf: this.#options.historyOf,
       namespaceOf: (name) => namespaces.get(name)!,
+      out: this.#out,
     });
     this.#sealedCommit = batch.lastCommit;
     this.#sealedLogBytes = batch.logBytes;

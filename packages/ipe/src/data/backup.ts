@@ -126,10 +126,7 @@ async function readPiece(
     if (held !== undefined) {
       // Not committed when the backup began: what it shows is the cell before, if there was one.
       if (held.state === undefined) row = empty;
-      else {
-        encodeCell(held, scratch);
-        row = scratch.take();
-      }
+      else row = encodeCell(held, scratch);
     } else decodeRow(engine, key, value);
     rows.push(row === empty ? '' : JSON.stringify({ key, row: Buffer.from(row).toString('base64') }));
     bytes += row.length;

@@ -1,5 +1,6 @@
 import { IpeError, isIpeError } from '@ipe/core';
 import {
+  ByteWriter,
   type Cell,
   type DataFamily,
   type Failure,
@@ -216,7 +217,11 @@ export class Driver {
 
   async #load(load: number, keys: readonly string[]): Promise<void> {
     try {
-      const rows = await this.#kv.getMany('live', keys.map(liveKey));
+      const out = new ByteWriter(keyChunkBytes);
+      const rows = await this.#kv.getMany(
+        'live',
+        keys.map((key) => liveKey(key, out)),
+      );
       this.step({ type: 'loaded', load, rows });
     } catch (error) {
       const failure = failureOf(error);
@@ -282,6 +287,9 @@ export class Driver {
     void work.finally(() => this.#underWay.delete(work));
   }
 }
+
+/** Memory that the keys of a load are cut from. */
+const keyChunkBytes = 4096;
 
 /** Facts that were acknowledged, or seen by readers, are not in the store any more. */
 function lossOf(first: number, last: number): Failure {

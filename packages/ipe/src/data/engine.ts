@@ -105,6 +105,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       tombstoneGraceMs: options.tombstoneGraceMs,
       cacheBytesMax: options.cacheBytesMax,
       queueBytesMax,
+      encoder: new TextEncoder(),
       isStable: (namespace, dot) => attached.view?.isStable(namespace, dot) ?? options.isClustered !== true,
     },
     sources,

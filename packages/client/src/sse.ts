@@ -28,9 +28,10 @@ export class SseParser {
 
   push(text: string): void {
     const all = this.#rest === '' ? text : this.#rest + text;
+    const hasCarriage = all.includes('\r');
     let start = 0;
     for (;;) {
-      const end = lineEnd(all, start);
+      const end = lineEnd(all, start, hasCarriage);
       if (end === -1) break;
       this.#line(all.slice(start, end));
       start = all[end] === '\r' && all[end + 1] === '\n' ? end + 2 : end + 1;
@@ -64,9 +65,14 @@ export class SseParser {
   }
 }
 
-/** A lone `\r` at the very end may be half of `\r\n`, so it waits for the next piece. */
-function lineEnd(text: string, from: number): number {
+/**
+ * Where the line that begins at `from` ends; -1 when that is not known yet. A lone `\r` at the very end may be half of
+ * `\r\n`, so it waits for the next piece.
+ * @param hasCarriage whether there is a `\r` at all: looking for one to the end for every line would take quadratic time
+ */
+function lineEnd(text: string, from: number, hasCarriage: boolean): number {
   const newline = text.indexOf('\n', from);
+  if (!hasCarriage) return newline;
   const carriage = text.indexOf('\r', from);
   if (carriage === -1 || (newline !== -1 && newline < carriage)) return newline;
   return carriage === text.length - 1 ? -1 : carriage;

@@ -18,7 +18,7 @@ export function parseJson(bytes: Uint8Array, maxDepth: number): unknown {
  * @throws IpeError `parse_error` (not JSON), `too_large` (deeper than `maxDepth`), `invalid_request`.
  */
 export function parseJsonText(text: string, maxDepth: number): unknown {
-  if (text.length > maxDepth) checkDepth(text, maxDepth);
+  if (mayBeDeep(text, maxDepth)) checkDepth(text, maxDepth);
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -28,6 +28,16 @@ export function parseJsonText(text: string, maxDepth: number): unknown {
   }
   if (text.includes('__proto__') || text.includes('\\u')) refuseProto(value);
   return value;
+}
+
+/** Whether a text opens more brackets than it may be deep: most do not, and need no closer look. */
+function mayBeDeep(text: string, maxDepth: number): boolean {
+  if (text.length <= maxDepth) return false;
+  let opened = 0;
+  for (const bracket of ['{', '['])
+    for (let at = text.indexOf(bracket); at >= 0; at = text.indexOf(bracket, at + 1))
+      if (++opened > maxDepth) return true;
+  return false;
 }
 
 const quote = 0x22;

@@ -44,7 +44,14 @@ export class ChangeLog {
     return this.#first + this.#recent.length - 1;
   }
 
-  append(commits: readonly Commit[]): void {
+  /** @param isFollowed whether anybody follows; else they are left to the log on disk, and their cells to the collector */
+  append(commits: readonly Commit[], isFollowed: boolean): void {
+    if (!isFollowed) {
+      this.#first = this.head + commits.length + 1;
+      this.#recent = [];
+      this.#bytes = 0;
+      return;
+    }
     for (const commit of commits) {
       this.#recent.push(commit);
       this.#bytes += weight(commit);

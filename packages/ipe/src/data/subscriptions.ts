@@ -135,7 +135,7 @@ export class Subscriptions {
   }
 
   #publish({ commits, joined }: Applied): void {
-    this.#log.append(commits);
+    this.#log.append(commits, this.#byId.size > 0);
     for (const namespace of joined)
       for (const { members } of this.#groups.get(namespace)?.values() ?? [])
         for (const subscription of members) subscription.resync();

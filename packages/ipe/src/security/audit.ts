@@ -16,6 +16,11 @@ export interface AuditLogOptions {
   readonly now: () => number;
   /** Told when records could not be written; they are tried again with the next ones. */
   readonly onError: (error: unknown) => void;
+  /**
+   * Least time between two writes, milliseconds, default 100: what is appended meanwhile gathers, so that a busy node
+   * does not sync its audit log as often as the disk can.
+   */
+  readonly gatherMs?: number;
 }
 
 /**
@@ -55,44 +60,63 @@ const fileName = (firstNumber: number) => `audit-${String(firstNumber).padStart(
 
 /** Opens the trail and goes on after its last whole line; what a crash left of an unfinished one is cut off. */
 export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> {
-  const { directory, maxBytes, keep, now, onError } = options;
+  const { directory, maxBytes, keep, now, onError, gatherMs = 100 } = options;
   await mkdir(directory, { recursive: true, mode: 0o700 });
   let { head, name, size } = await findEnd(directory);
   let waiting: string[] = [];
   let dropped = 0;
-  let writing: Promise<void> | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let lastWriteMs = Number.NEGATIVE_INFINITY;
+  let writing = Promise.resolve();
 
-  const write = async (): Promise<void> => {
-    while (waiting.length > 0) {
-      const lines = waiting;
-      waiting = [];
-      const text = lines.join('');
-      try {
-        if (size > 0 && size + text.length > maxBytes) {
-          name = fileName(numberOf(lines[0]!));
-          size = 0;
-          await removeOld(directory, keep - 1);
-        }
-        const file = await open(join(directory, name), 'a', 0o600);
-        try {
-          await file.writeFile(text);
-          await file.datasync();
-        } finally {
-          await file.close();
-        }
-        size += Buffer.byteLength(text);
-      } catch (error) {
-        waiting = [...lines, ...waiting];
-        onError(error);
-        return;
+  /** Writes what waits, if anything does. @returns whether the disk took it */
+  const writeGroup = async (): Promise<boolean> => {
+    const lines = waiting;
+    if (lines.length === 0) return true;
+    waiting = [];
+    lastWriteMs = performance.now();
+    const text = lines.join('');
+    try {
+      if (size > 0 && size + text.length > maxBytes) {
+        name = fileName(numberOf(lines[0]!));
+        size = 0;
+        await removeOld(directory, keep - 1);
       }
+      const file = await open(join(directory, name), 'a', 0o600);
+      try {
+        await file.writeFile(text);
+        await file.datasync();
+      } finally {
+        await file.close();
+      }
+      size += Buffer.byteLength(text);
+      return true;
+    } catch (error) {
+      waiting = [...lines, ...waiting];
+      onError(error);
+      return false;
     }
   };
-  const flush = (): Promise<void> => {
-    writing ??= write().finally(() => {
-      writing = undefined;
-    });
+  const writeAll = async (): Promise<void> => {
+    while (waiting.length > 0) if (!(await writeGroup())) return;
+  };
+  const inTurn = (write: () => Promise<unknown>): Promise<void> => {
+    writing = writing.then(write).then(() => {});
     return writing;
+  };
+  const flush = (): Promise<void> => {
+    clearTimeout(timer);
+    timer = undefined;
+    return inTurn(writeAll);
+  };
+  const writeSoon = (): void => {
+    timer ??= setTimeout(
+      () => {
+        timer = undefined;
+        void inTurn(writeGroup);
+      },
+      Math.max(0, lastWriteMs + gatherMs - performance.now()),
+    );
   };
 
   const append = (event: AuditEvent): void => {
@@ -110,16 +134,13 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
         dropped = 0;
         append(event);
       }
-      void flush();
+      writeSoon();
     },
     flush,
     get head() {
       return head;
     },
-    close: async () => {
-      await flush();
-      await flush();
-    },
+    close: flush,
   };
 }
 

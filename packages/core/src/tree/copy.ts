@@ -1,5 +1,5 @@
-import { decodeTree, IdSet, type ObjectType } from '../git/index.ts';
-import { compareRoots } from './compare.ts';
+import { IdSet, type ObjectType } from '../git/index.ts';
+import { changedObjects } from './changed-objects.ts';
 import { walkReachable } from './reach.ts';
 import { type CommitRecord, decodeDeletedRow, fromAscii, metadataKeys, prefixRange } from './rows.ts';
 import { mainRef, type StoreState } from './state.ts';
@@ -8,11 +8,22 @@ import { emptyRoot, type ObjectId, type StoreCopy } from './types.ts';
 const sliceObjects = 256;
 
 /** What `planCopy` found to be copied. */
-export type CopyPlan = Omit<StoreCopy, 'release'>;
+export type CopyPlan = Omit<StoreCopy, 'release'> & {
+  /** Root commits among it: what they reach must be kept until the copy is done. */
+  readonly rootCommits: readonly ObjectId[];
+};
+
+/** What is to be copied, as it is gathered. */
+interface Gathered {
+  readonly objects: Map<ObjectId, ObjectType>;
+  readonly rootCommits: ObjectId[];
+  /** Newest version of each policy that the copy holds one of. */
+  readonly versions: Iterable<readonly [path: string, version: ObjectId]>;
+}
 
 /**
  * Plans a copy of a store: of everything that refs and version chains reach or, with `since`, of what came after that
- * root commit of `main`. The caller keeps it from collection meanwhile.
+ * root commit of `main`; then it costs what came after. The caller keeps it from collection meanwhile.
  */
 export async function planCopy(state: StoreState, since: ObjectId | undefined, mainOnly = false): Promise<CopyPlan> {
   const main = state.head(mainRef).commit;
@@ -21,29 +32,26 @@ export async function planCopy(state: StoreState, since: ObjectId | undefined, m
     if (mainOnly && head.name !== mainRef) continue;
     if (head.commit !== null) refs.push([gitRefName(head.name, head.kind), state.head(head.name).commit!]);
   }
-  const versions = await newestVersions(state);
-  const objects = new Map<ObjectId, ObjectType>();
-  const found = new IdSet();
-  if (since === undefined) await gatherAll(state, refs, versions, objects, found);
-  else await gatherSince(state, since, refs, objects, found);
+  const heads = refs.map(([, id]) => id);
+  const gathered = since === undefined ? await gatherAll(state, heads) : await gatherSince(state, since, heads);
+  const { objects, rootCommits, versions } = gathered;
 
   const shallow: ObjectId[] = [];
   const prerequisites = new Set<ObjectId>();
-  const cut = await shallowCommits(state);
   for (const [id, type] of objects) {
     if (type !== 'commit') continue;
-    if (cut.has(id)) shallow.push(id);
+    if (await state.records.isShallow(id)) shallow.push(id);
     else
-      for (const parent of (await state.records.commit(id)).parents) if (!found.has(parent)) prerequisites.add(parent);
+      for (const parent of (await state.records.commit(id)).parents)
+        if (!objects.has(parent)) prerequisites.add(parent);
   }
-  // A version whose commit is not copied stands where it stood.
-  const copied = since === undefined ? versions : versions.filter(([, version]) => found.has(version));
-  refs.push(...copied.map(([path, version]): [string, ObjectId] => [versionRefName(path), version]));
+  for (const [path, version] of versions) refs.push([versionRefName(path), version]);
   refs.sort(([a], [b]) => (a < b ? -1 : 1));
   if (objects.size > 0) objects.set(emptyRoot, 'tree');
   return {
     commit: main,
     refs,
+    rootCommits,
     shallow,
     prerequisites: [...prerequisites].sort(),
     count: objects.size,
@@ -112,50 +120,59 @@ async function shallowCommits(state: StoreState): Promise<Set<ObjectId>> {
   return cut;
 }
 
-async function gatherAll(
-  state: StoreState,
-  refs: readonly (readonly [string, ObjectId])[],
-  versions: readonly (readonly [string, ObjectId])[],
-  objects: Map<ObjectId, ObjectType>,
-  found: IdSet,
-): Promise<void> {
+async function gatherAll(state: StoreState, heads: readonly ObjectId[]): Promise<Gathered> {
+  const objects = new Map<ObjectId, ObjectType>();
+  const rootCommits: ObjectId[] = [];
+  const found = new IdSet();
   const cut = await shallowCommits(state);
-  const starts = [...refs, ...versions].map(([, id]) => id);
-  await walkReachable(state, starts, found, {
-    parents: (id) => !cut.has(id),
-    readBlobs: false,
-    visit: (id, type) => objects.set(id, type),
-    breathe: state.breathe,
+  const walk = (starts: readonly ObjectId[], visit: (id: ObjectId, type: ObjectType) => void) =>
+    walkReachable(state, starts, found, {
+      parents: (id) => !cut.has(id),
+      readBlobs: false,
+      visit,
+      breathe: state.breathe,
+    });
+  const versions = await newestVersions(state);
+  await walk(heads, (id, type) => {
+    objects.set(id, type);
+    if (type === 'commit') rootCommits.push(id);
   });
+  await walk(
+    versions.map(([, id]) => id),
+    (id, type) => objects.set(id, type),
+  );
+  return { objects, rootCommits, versions };
 }
 
 /** What the commits after `since` added: found by comparing each with its first parent, so it costs their changes. */
-async function gatherSince(
-  state: StoreState,
-  since: ObjectId,
-  refs: readonly (readonly [string, ObjectId])[],
-  objects: Map<ObjectId, ObjectType>,
-  found: IdSet,
-): Promise<void> {
+async function gatherSince(state: StoreState, since: ObjectId, heads: readonly ObjectId[]): Promise<Gathered> {
+  const objects = new Map<ObjectId, ObjectType>();
+  const rootCommits: ObjectId[] = [];
+  const versions = new Map<string, { readonly version: ObjectId; readonly generation: number }>();
   const add = (id: ObjectId, type: ObjectType): void => {
-    if (id !== emptyRoot && found.add(id)) objects.set(id, type);
+    if (id !== emptyRoot && !objects.has(id)) objects.set(id, type);
   };
   const limit = (await state.records.get(since)).generation;
   const isOld = async (id: ObjectId, record: CommitRecord): Promise<boolean> =>
     id === since || (record.generation <= limit && (await state.records.chainAt(record.generation)) === id);
-  const open = refs.map(([, id]) => id);
+  const open = [...heads];
   const seen = new Set<ObjectId>(open);
   for (let id = open.pop(); id !== undefined; id = open.pop()) {
     const record = await state.records.get(id);
     if (await isOld(id, record)) continue;
+    const { generation } = record;
     add(id, 'commit');
+    rootCommits.push(id);
     // Versions made elsewhere than on `main` have no ref to hold them; whoever needs them derives them.
-    if ((await state.records.chainAt(record.generation)) === id) {
-      for (const [, , after] of record.policies) add(after.version, 'commit');
+    if ((await state.records.chainAt(generation)) === id) {
+      for (const [path, , { version }] of record.policies) {
+        add(version, 'commit');
+        if ((versions.get(path)?.generation ?? -1) < generation) versions.set(path, { version, generation });
+      }
     }
     const cut = record.base === true || record.parents[0] === undefined;
-    const parentRoot = cut ? emptyRoot : (await state.records.get(record.parents[0]!)).root;
-    await gatherChanged(state, parentRoot, record.root, add);
+    const parentRoot = cut ? emptyRoot : (await state.records.commit(record.parents[0]!)).tree;
+    await changedObjects(state, parentRoot, record.root, add);
     for (const parent of record.parents) {
       if (cut || seen.has(parent)) continue;
       seen.add(parent);
@@ -163,25 +180,5 @@ async function gatherSince(
     }
     await state.breathe();
   }
-}
-
-async function gatherChanged(
-  state: StoreState,
-  before: ObjectId,
-  after: ObjectId,
-  add: (id: ObjectId, type: ObjectType) => void,
-): Promise<void> {
-  const { policies, directories } = await compareRoots(state.objects, before, after, state.breathe);
-  for (const side of directories.values()) if (side.after !== null) add(side.after, 'tree');
-  for (const side of policies.values()) {
-    if (side.after === null) continue;
-    if (side.after.test !== null && side.after.test !== side.before?.test) add(side.after.test, 'blob');
-    if (side.after.hash === side.before?.hash) continue;
-    add(side.after.hash, 'tree');
-    const old = side.before === null ? [] : decodeTree(await state.objects.read(side.before.hash, 'tree'));
-    const known = new Set(old.map((entry) => entry.id));
-    for (const entry of decodeTree(await state.objects.read(side.after.hash, 'tree'))) {
-      if (!known.has(entry.id)) add(entry.id, entry.kind);
-    }
-  }
+  return { objects, rootCommits, versions: [...versions].map(([path, { version }]) => [path, version] as const) };
 }

@@ -149,7 +149,8 @@ describe('a collection', () => {
 
   test('beside updates in any interleaving loses nothing that a ref reaches', async () => {
     // Few contents, so that updates keep coming back to objects that a collection has condemned.
-    const kinds = fc.constantFrom('one', 'two', 'start', 'restore', 'pin', 'unpin', 'delete');
+    const kinds = fc.constantFrom('one', 'two', 'start', 'restore', 'pin', 'unpin', 'delete', 'take');
+    const elsewhere = await recordOf(await open(newKv()));
     await fc.assert(
       fc.asyncProperty(fc.array(kinds, { minLength: 4, maxLength: 10 }), fc.scheduler(), async (steps, scheduler) => {
         const real = newKv();
@@ -177,13 +178,16 @@ describe('a collection', () => {
           if (kind === 'restore') return raced.restore({ revision: first.commit, ...meta });
           if (kind === 'pin') return raced.pin('pinned', first.commit);
           if (kind === 'unpin') return raced.unpin('pinned');
+          if (kind === 'take') return takeIn(raced, elsewhere, meta);
           if (kind === 'delete') return apply(raced, [{ path: 'b.c', delete: true }], meta);
           return apply(raced, [{ path: kind === 'two' ? 'b.c' : 'a', files: files(kind) }], meta);
         };
         const writer = async () => {
           for (const kind of steps) {
             // What is asked may be gone by now, and say so; it may not break anything.
-            await run(kind).catch((error) => expect(['not_found', 'conflict']).toContain(error.reason));
+            await run(kind).catch((error) => {
+              if (error.details?.problem !== 'missing') expect(['not_found', 'conflict']).toContain(error.reason);
+            });
           }
         };
         const collector = async () => {
@@ -197,4 +201,68 @@ describe('a collection', () => {
       { numRuns: 60 },
     );
   });
+
+  test('deletes nothing after one that was cut short, and goes on after that', async () => {
+    const kv = newKv();
+    const store = await open(kv);
+    for (let i = 0; i < 4; i++)
+      await apply(store, [{ path: 'a', files: files(`v${i}`) }], { timeMs: now - 9 * day + i });
+    const options = { retentionMs: 0, graceMs: 0 };
+    const write = kv.write.bind(kv);
+    const isMark = (each: KvOperation<PolicyFamily>) => Buffer.from(each.key).toString().startsWith('condemned/');
+    // Half of the marks are written, as when the process dies.
+    kv.write = async (operations) => {
+      if (!operations.some(isMark)) return write(operations);
+      await write(operations.slice(0, operations.length / 2));
+      throw new Error('the process dies');
+    };
+    await expect(store.collect({ ...options, nowMs: now })).rejects.toThrow(/dies/);
+    kv.write = write;
+    const again = await open(kv);
+    const second = await again.collect({ ...options, nowMs: now + day });
+    expect(second.deleted).toBe(0);
+    expect(second.waiting).toBeGreaterThan(0);
+    expect((await again.collect({ ...options, nowMs: now + 2 * day })).deleted).toBeGreaterThan(0);
+    expect(await again.verify()).toMatchObject(clean);
+  });
 });
+
+interface Sent {
+  readonly head: string;
+  readonly objects: readonly {
+    readonly id: string;
+    readonly type: 'blob' | 'tree' | 'commit';
+    readonly body: Uint8Array;
+  }[];
+}
+
+/** What another instance would send: contents that the racing updates write too, in commits of its own. */
+async function recordOf(store: PolicyStore): Promise<Sent> {
+  await apply(store, [{ path: 'a', files: files('one') }], { timeMs: now });
+  await apply(store, [{ path: 'b.c', files: files('two') }], { timeMs: now });
+  const copy = await store.copy();
+  const objects: Sent['objects'][number][] = [];
+  for await (const object of copy.objects()) objects.push(object);
+  return { head: copy.commit!, objects };
+}
+
+/** As a follower does: only what is not here is sent, then the head is looked at and `main` moves to its content. */
+async function takeIn(
+  store: PolicyStore,
+  { head, objects }: Sent,
+  meta: { readonly author: typeof author; readonly timeMs: number },
+): Promise<void> {
+  const absent = new Set(await store.missing(objects.map(({ id }) => id)));
+  const sent = objects.filter(({ id }) => absent.has(id));
+  const none: typeof objects = [];
+  const each = async function* (list: typeof objects) {
+    yield* list;
+  };
+  (await store.ingest({ objects: each(sent), heads: [] })).release();
+  const { release } = await store.ingest({ objects: each(none), heads: [head] });
+  try {
+    await store.promote({ from: head, force: true, ...meta });
+  } finally {
+    release();
+  }
+}

@@ -21,7 +21,8 @@ const sliceObjects = 500;
  * Every put takes an object's mark back, also where the object was there already, and marks are looked at again in the
  * queue's turn that deletes: `gc-model.test.ts` tries every interleaving of these rules, and of those without one of them.
  * A root commit that is condemned is gone for whoever asks by its id. So a ref, lease or restore can only ever name
- * commits that no earlier run condemned, and what those reach is not deleted by this run either.
+ * commits that no earlier run condemned, and what those reach is not deleted by this run either. That holds only if an
+ * earlier run condemned everything it missed: after a sweep that was cut short, the next one only condemns.
  */
 export async function collectGarbage(
   state: StoreState,
@@ -31,11 +32,16 @@ export async function collectGarbage(
   const dryRun = options.dryRun === true;
   const graceMs = options.graceMs ?? 24 * 3600 * 1000;
   const earlier = new Map(state.condemned);
+  const wasCutShort = (await state.kv.get('metadata', metadataKeys.sweep)) !== undefined;
   const retention = await planRetention(state, options);
   const reached = await mark(state, retention, options);
-  if (!dryRun) await cutHistory(state, retention, reached.shallowVersions);
+  if (!dryRun) {
+    await cutHistory(state, retention, reached.shallowVersions);
+    await state.kv.write([put('metadata', metadataKeys.sweep, ascii('1'))]);
+  }
 
   const totals = { scanned: 0, condemned: 0, cleared: 0, waiting: 0, deleted: 0, deletedBytes: 0, unreachable: 0 };
+  const isDue = (since: number): boolean => !wasCutShort && options.nowMs - since >= graceMs;
   let slice: SweepSlice = newSlice();
   const finish = async (): Promise<void> => {
     const done = slice;
@@ -55,15 +61,16 @@ export async function collectGarbage(
     } else {
       totals.unreachable++;
       if (since === undefined) slice.condemned.push(id);
-      else if (options.nowMs - since < graceMs) totals.waiting++;
+      else if (!isDue(since)) totals.waiting++;
       else slice.doomed.push({ id, key, stored, since });
-      if (dryRun) totals.deletedBytes += since !== undefined && options.nowMs - since >= graceMs ? stored.length : 0;
+      if (dryRun) totals.deletedBytes += since !== undefined && isDue(since) ? stored.length : 0;
     }
     if (slice.looked >= sliceObjects) await finish();
   }
   await finish();
   if (!dryRun) {
     state.objects.forget();
+    await state.kv.write([del('metadata', metadataKeys.sweep)]);
     await state.kv.sync();
     if (totals.deleted > 0) await state.kv.compact('objects');
   }
@@ -116,6 +123,8 @@ async function mark(
       if (parents.some((parent) => !retention.versions.has(parent))) shallowVersions.push(id);
     },
   });
+  // What is being brought in is kept as far as it is here; whether it is whole, the one who brings it finds out.
+  await walkReachable(state, [...state.connecting], ids, { ...walk, parents: () => true, damaged: () => {} });
   return { ids, shallowVersions };
 }
 
@@ -166,7 +175,9 @@ async function deletionOf(state: StoreState, { id, key, stored }: Doomed): Promi
   const operations = [del('objects', key), del('metadata', metadataKeys.condemned(id))];
   const commit = readCommit(state, id, stored);
   if (commit === undefined) return operations;
-  operations.push(del('metadata', metadataKeys.commit(id)), del('metadata', metadataKeys.shallow(id)));
+  for (const key of [metadataKeys.commit(id), metadataKeys.shallow(id), metadataKeys.whole(id)]) {
+    operations.push(del('metadata', key));
+  }
   const latest = await state.kv.get('metadata', metadataKeys.root(commit.tree));
   if (latest !== undefined && fromAscii(latest) === id)
     operations.push(del('metadata', metadataKeys.root(commit.tree)));

@@ -75,6 +75,19 @@ export async function readLog(
   return next === undefined ? { items } : { items, cursor: encodeCursor('log', items.at(-1)!.commit) };
 }
 
+/** Commits of `main` at distances 0, 1, 2, 4, 8, ... from its head, as far back as history is kept. */
+export async function readLandmarks(state: StoreState): Promise<ObjectId[]> {
+  const { commit, generation } = state.head(mainRef);
+  if (commit === null) return [];
+  const found = [commit];
+  for (let distance = 1; distance <= generation; distance *= 2) {
+    const id = await state.records.chainAt(generation - distance);
+    if (id === undefined || state.condemned.has(id)) break;
+    found.push(id);
+  }
+  return found;
+}
+
 async function parentOf(state: StoreState, commit: ObjectId): Promise<ObjectId | undefined> {
   const { parents } = await state.records.commit(commit);
   return parents[0] === undefined || (await state.records.isShallow(commit)) ? undefined : parents[0];

@@ -29,9 +29,17 @@ export interface States {
  * is set the commit shares no history with the index and the states are all there is.
  */
 export interface StatePatch {
-  readonly policies: ReadonlyMap<string, ChainState | null>;
-  readonly directories: ReadonlyMap<string, DirectoryState | null>;
+  readonly policies: Map<string, ChainState | null>;
+  readonly directories: Map<string, DirectoryState | null>;
   readonly detached: boolean;
+}
+
+/** The first parent of a commit whose record is derived. */
+export interface DerivedFrom {
+  readonly root: ObjectId;
+  readonly generation: number;
+  /** States at it of (at least) the paths that differ. */
+  readonly statesAt: (changed: Comparison) => Promise<States>;
 }
 
 /** A version commit to be stored with the root commit that makes it. */
@@ -128,7 +136,8 @@ export class Records {
     if (commit === main) return { policies, directories, detached: false };
     const redo: CommitRecord[] = [];
     let meeting: CommitRecord | undefined;
-    for (let id: ObjectId | undefined = commit; id !== undefined; ) {
+    let isMain = false;
+    for (let id: ObjectId | undefined = commit; id !== undefined && !isMain; ) {
       const record: CommitRecord = await this.get(id);
       if (main !== null && (await this.chainAt(record.generation)) === id) {
         const undo = await this.#undo(main, record.generation);
@@ -143,12 +152,13 @@ export class Records {
       }
       redo.push(record);
       id = await this.#firstParent(id, record);
+      isMain = id === main;
     }
     for (const record of redo.reverse()) {
       for (const [path, , after] of record.policies) policies.set(path, after);
       for (const [path, , after] of record.directories) directories.set(path, after);
     }
-    return { policies, directories, detached: meeting === undefined };
+    return { policies, directories, detached: meeting === undefined && !isMain };
   }
 
   /** Records of `main` above a generation, newest first; undefined where retention cut the history in between. */
@@ -251,27 +261,26 @@ export class Records {
       at = (await this.isShallow(at)) ? undefined : parents[0];
       if (at !== undefined) record = await this.#stored(at);
     }
-    let parent = lost.length > 0 ? (await this.commit(lost.at(-1)!)).parents[0] : undefined;
-    if (record === undefined) parent = undefined;
     for (const each of lost.reverse()) {
-      record = await this.#deriveOne(each, parent, record);
-      parent = each;
+      const [parent] = record === undefined ? [] : (await this.commit(each)).parents;
+      const statesAt = ({ policies, directories }: Comparison) =>
+        this.statesAt(parent!, { policies: policies.keys(), directories: directories.keys() });
+      record = await this.derive(each, record && { ...record, statesAt });
     }
     return record!;
   }
 
-  async #deriveOne(
-    id: ObjectId,
-    parent: ObjectId | undefined,
-    parentRecord: CommitRecord | undefined,
-  ): Promise<CommitRecord> {
+  /**
+   * Derives a commit's record, and stores it with the versions it makes.
+   * @param from  the commit's first parent; absent where history begins or ends with it
+   */
+  async derive(id: ObjectId, from?: DerivedFrom): Promise<CommitRecord> {
     const commit = await this.commit(id);
-    const comparison = await compareRoots(this.#objects, parentRecord?.root ?? emptyRoot, commit.tree);
-    const changed = { policies: comparison.policies.keys(), directories: comparison.directories.keys() };
-    const before = parent === undefined ? noStates() : await this.statesAt(parent, changed);
-    const generation = parentRecord === undefined ? 0 : parentRecord.generation + 1;
+    const comparison = await compareRoots(this.#objects, from?.root ?? emptyRoot, commit.tree);
+    const before = from === undefined ? noStates() : await from.statesAt(comparison);
+    const generation = from === undefined ? 0 : from.generation + 1;
     const { record, versions } = this.describe(id, commit, generation, comparison, before);
-    const boundary = parentRecord === undefined && (await this.isShallow(id));
+    const boundary = from === undefined && (await this.isShallow(id));
     const whole = boundary ? await this.#boundaryRecord(record) : record;
     const operations = [this.encode(id, whole)];
     if (!boundary) {

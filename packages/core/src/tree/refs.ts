@@ -76,7 +76,7 @@ export async function promoteRef(
   checkExpectedRoot(target, request.expectedRoot);
   if (source.commit === null) throw new IpeError('invalid_params', `\`${request.from}\` has no commit to promote`);
   if (source.commit === target.commit && state.heads.has(target.name)) return unchanged(target, target.name);
-  const between = await commitsSince(state, source.commit, target.commit);
+  const between = await commitsSince(state, source.commit, target);
   if (between !== undefined) {
     const comparison = await compareRoots(state.objects, target.root, source.root, state.breathe);
     const { name: ref } = target;
@@ -115,10 +115,9 @@ async function moveToRoot(
 async function commitsSince(
   state: StoreState,
   commit: ObjectId,
-  base: ObjectId | null,
+  { commit: base, generation: lowest }: Head,
 ): Promise<(readonly [ObjectId, CommitRecord])[] | undefined> {
   const found: (readonly [ObjectId, CommitRecord])[] = [];
-  const lowest = base === null ? -1 : (await state.records.get(base)).generation;
   for (let id: ObjectId | undefined = commit; id !== undefined && id !== base; ) {
     const record: CommitRecord = await state.records.get(id);
     if (record.generation <= lowest) return undefined;

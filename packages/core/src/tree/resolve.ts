@@ -54,16 +54,17 @@ async function candidates(state: StoreState, prefix: string): Promise<Revision[]
   }
   for (const [id, commit] of await commitsFrom(state, prefix)) {
     const version = versionOf(commit);
-    // A root that retention gave up is gone already, although its objects still wait for their deletion.
-    if (state.condemned.has(version?.commit ?? id)) continue;
+    const rootCommit = version?.commit ?? id;
+    // A root that retention gave up is gone already, although its objects still wait for their deletion; and a commit
+    // that no record is kept of was brought in and belongs to no ref yet.
+    if (state.condemned.has(rootCommit)) continue;
+    if ((await state.kv.get('metadata', metadataKeys.commit(rootCommit))) === undefined) continue;
     if (version === undefined) {
-      // A commit that no record is kept of was brought in and belongs to no ref yet.
-      if ((await state.kv.get('metadata', metadataKeys.commit(id))) === undefined) continue;
       found.push({ kind: 'commit', name: id, commit: id, root: commit.tree });
     } else {
-      const made = await state.objects.find(version.commit);
+      const made = await state.objects.find(rootCommit);
       const root = made === undefined ? undefined : decodeCommit(state.primitives, made.body).tree;
-      if (root !== undefined) found.push({ kind: 'version', name: id, commit: version.commit, root });
+      if (root !== undefined) found.push({ kind: 'version', name: id, commit: rootCommit, root });
     }
   }
   return found;

@@ -27,7 +27,7 @@ export async function planRetention(state: StoreState, options: CollectOptions):
     if (id !== null && commits.add(id)) open.push(id);
   };
   for (const name of state.heads.keys()) reach(state.head(name).commit);
-  for (const id of state.leases.keys()) reach(id);
+  for (const id of state.leases.keys()) if (!state.connecting.has(id)) reach(id);
   for (const id of options.keep ?? []) reach(await rootCommitOf(state, id));
   for (let id = open.pop(); id !== undefined; id = open.pop()) {
     const commit = await state.records.commit(id);

@@ -23,6 +23,10 @@ export const metadataKeys = {
   /** The latest root commit that had a content root. */
   root: (id: ObjectId) => ascii(`root/${id}`),
   condemned: (id: ObjectId) => ascii(`condemned/${id}`),
+  /** There while a collection sweeps: found at the begin of one, the one before was cut short. */
+  sweep: ascii('sweep'),
+  /** A root commit that was brought in, and of which everything it reaches was found here (`connect.ts`). */
+  whole: (id: ObjectId) => ascii(`whole/${id}`),
   /** A root commit whose parents were collected. */
   shallow: (id: ObjectId) => ascii(`shallow/${id}`),
 } as const;

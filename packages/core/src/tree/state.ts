@@ -5,7 +5,7 @@ import type { Comparison } from './compare.ts';
 import { LruCache } from './lru.ts';
 import { ObjectStore } from './objects.ts';
 import { type IndexNode, LivePathIndex } from './path-index.ts';
-import { noStates, Records, type States } from './records.ts';
+import { noStates, Records, type StatePatch, type States } from './records.ts';
 import { decodeDeletedRow, del, encodeRef, metadataKeys, put, refsDigest, rowKey, type StoredRef } from './rows.ts';
 import { Snapshot, type SnapshotModules } from './snapshot.ts';
 import {
@@ -59,6 +59,8 @@ export class StoreState {
   readonly files: LruCache<string, PolicyFiles>;
   readonly heads = new Map<string, Head>();
   readonly leases: Leases = new Map();
+  /** Leased commits that were brought in and are being looked at: what they reach may not all be here. */
+  readonly connecting = new Set<ObjectId>();
   readonly watchers = new Set<(event: UpdateEvent) => void>();
   /** Objects that a collection marked for deletion, and when (Unix milliseconds). Mirrors the `condemned/` rows. */
   readonly condemned = new Map<ObjectId, number>();
@@ -129,9 +131,12 @@ export class StoreState {
 
   /** States at a root commit of the paths that a comparison names. Call only from the queue: the index must stand still. */
   async statesAt(commit: ObjectId | null, changed: Comparison): Promise<States> {
+    return commit === null ? noStates() : this.statesWith(await this.records.patch(commit, this.live.commit), changed);
+  }
+
+  /** As `statesAt`, with the patch for that root commit at hand. */
+  async statesWith(patch: StatePatch, changed: Comparison): Promise<States> {
     const states = noStates();
-    if (commit === null) return states;
-    const patch = await this.records.patch(commit, this.live.commit);
     const unknown: string[] = [];
     for (const path of changed.policies.keys()) {
       const patched = patch.policies.get(path);

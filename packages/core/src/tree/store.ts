@@ -1,38 +1,40 @@
 import { IpeError } from '../errors.ts';
 import { isObjectId } from '../git/index.ts';
+import { connectHeads } from './connect.ts';
 import { planCopy } from './copy.ts';
 import { checkCollectOptions, collectGarbage } from './gc.ts';
-import { diffRoots, readHistory, readLog } from './history.ts';
-import { checkHead, ingestObjects } from './ingest.ts';
+import { diffRoots, readHistory, readLandmarks, readLog } from './history.ts';
+import { ingestObjects } from './ingest.ts';
 import { makeProof, type TreeProof } from './proof.ts';
 import { dropRef, listRefs, pinRef, promoteRef, restoreRoot } from './refs.ts';
 import { resolveRevision } from './resolve.ts';
 import { emptyHead, mainRef, type StoreState } from './state.ts';
-import type {
-  CollectOptions,
-  CollectReport,
-  CommitInfo,
-  CommitMeta,
-  DiffEntry,
-  DiffOptions,
-  IncomingObjects,
-  Lease,
-  ObjectId,
-  Page,
-  PageOptions,
-  PolicySnapshot,
-  PolicyStore,
-  PolicyStoreStatus,
-  PolicyVersion,
-  RefInfo,
-  Revision,
-  ScrubSlice,
-  StoreCopy,
-  UpdateEvent,
-  UpdateRequest,
-  UpdateResult,
-  VerifyOptions,
-  VerifyReport,
+import {
+  type CollectOptions,
+  type CollectReport,
+  type CommitInfo,
+  type CommitMeta,
+  type DiffEntry,
+  type DiffOptions,
+  emptyRoot,
+  type IncomingObjects,
+  type Lease,
+  type ObjectId,
+  type Page,
+  type PageOptions,
+  type PolicySnapshot,
+  type PolicyStore,
+  type PolicyStoreStatus,
+  type PolicyVersion,
+  type RefInfo,
+  type Revision,
+  type ScrubSlice,
+  type StoreCopy,
+  type UpdateEvent,
+  type UpdateRequest,
+  type UpdateResult,
+  type VerifyOptions,
+  type VerifyReport,
 } from './types.ts';
 import { applyUpdate } from './update.ts';
 import { scrubSlice, verifyStore } from './verify.ts';
@@ -138,15 +140,26 @@ export class TreePolicyStore implements PolicyStore {
     return isObjectId(id) && (await this.#state.objects.missing([id])).size === 0;
   }
 
+  async missing(ids: readonly ObjectId[]): Promise<readonly ObjectId[]> {
+    const missing = await this.#state.objects.missing(ids.filter((id) => isObjectId(id) && id !== emptyRoot));
+    return ids.filter((id) => missing.has(id));
+  }
+
+  landmarks(): Promise<readonly ObjectId[]> {
+    return readLandmarks(this.#state);
+  }
+
   async copy(options: { readonly since?: string; readonly mainOnly?: boolean } = {}): Promise<StoreCopy> {
     const since = options.since === undefined ? undefined : (await this.resolve(options.since)).commit;
-    const refs = this.refs();
-    const leases = refs.map(({ commit }) => this.lease(commit, 'copy'));
+    const leases = this.refs().map(({ commit }) => this.lease(commit, 'copy'));
     const release = (): void => {
       for (const lease of leases) lease.release();
     };
     try {
-      return { ...(await planCopy(this.#state, since ?? undefined, options.mainOnly)), release };
+      const { rootCommits, ...plan } = await planCopy(this.#state, since ?? undefined, options.mainOnly);
+      // Heads keep what is within retention; the rest of the plan must not go while it is read, either.
+      for (const commit of rootCommits) leases.push(this.lease(commit, 'copy'));
+      return { ...plan, release };
     } catch (error) {
       release();
       throw error;
@@ -160,7 +173,7 @@ export class TreePolicyStore implements PolicyStore {
       for (const lease of leases) lease.release();
     };
     try {
-      for (const head of incoming.heads) await checkHead(this.#state, head);
+      await connectHeads(this.#state, (task) => this.#enqueue(task), incoming.heads);
     } catch (error) {
       release();
       throw error;

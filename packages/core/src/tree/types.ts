@@ -467,6 +467,13 @@ export interface PolicyStore {
 
   /** Whether an object is stored, reachable or not. Does not read it. */
   has(id: ObjectId): Promise<boolean>;
+  /** Those of `ids` that are not stored, in their order. */
+  missing(ids: readonly ObjectId[]): Promise<readonly ObjectId[]>;
+  /**
+   * Commits of `main` at distances 0, 1, 2, 4, 8, ... from its head, as far back as history is kept: a few by which
+   * another store finds what both have.
+   */
+  landmarks(): Promise<readonly ObjectId[]>;
   /**
    * Plans a copy of everything, or of what came after the root commit `since` of `main`; with `mainOnly` without other
    * branches and pins. @throws `not_found`
@@ -474,7 +481,7 @@ export interface PolicyStore {
   copy(options?: { readonly since?: string; readonly mainOnly?: boolean }): Promise<StoreCopy>;
   /**
    * Takes in objects from elsewhere: each is rehashed, and each head is whole and leased once this resolves. No ref moves:
-   * name a head to `promote` (a fast-forward) or `restore` (a new commit), then release.
+   * name a head to `promote` (a fast-forward) or `restore` (a new commit), then release. Costs what is new, not the tree.
    * @throws `corrupt`; what came in is not named by anything and is collected in time
    */
   ingest(incoming: IncomingObjects): Promise<{ readonly newObjects: number; release(): void }>;

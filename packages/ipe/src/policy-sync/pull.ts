@@ -16,13 +16,10 @@ const requestTimeoutMs = 30_000;
 /** Ids that one plan may name: far above what the store's own limits allow. */
 const idsMax = 20_000_000;
 
-/** Recent commits of `main`, further and further apart, so that few of them bridge a long absence. */
+/** Commits by which the origin finds what both have: what was verified last, and a few of `main` further and further apart. */
 export async function haveOf(store: PolicyStore, verified: string | undefined): Promise<string[]> {
   const have = verified !== undefined && (await store.has(verified)) ? [verified] : [];
-  if (store.current().commit === null) return have;
-  const { items } = await store.log({ limit: 1000 });
-  for (let at = 0; at < items.length; at = at === 0 ? 1 : at * 2) have.push(items[at]!.commit);
-  return [...new Set(have)];
+  return [...new Set([...have, ...(await store.landmarks())])];
 }
 
 /** Asks for a plan. Nothing of it is believed before its head was checked. */
@@ -59,8 +56,7 @@ export async function pullObjects(
   let objects = 0;
   for (let at = 0; at < ids.length; at += pieceIdsMax) {
     const piece = ids.slice(at, at + pieceIdsMax);
-    const held = await Promise.all(piece.map((id) => store.has(id)));
-    let missing = new Set(piece.filter((id, i) => !held[i] && id !== emptyTree));
+    let missing = new Set(await store.missing(piece));
     while (missing.size > 0) {
       const received = await askPiece(link, plan, missing, signal);
       bytes += received.bytes;
@@ -72,9 +68,6 @@ export async function pullObjects(
   }
   return { objects, bytes };
 }
-
-/** The store knows it without an object. */
-const emptyTree = objectId(nodePrimitives, 'tree', new Uint8Array(0));
 
 async function askPiece(
   link: PeerLink,

@@ -3,6 +3,27 @@ export { Cell, decodeCell, encodeCell, readCell } from './cell.ts';
 export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
 export { type CommitEntry, decodeCommit } from './commit-row.ts';
 export {
+  type Claim,
+  type FetchEffect,
+  type FetchEvent,
+  Fetches,
+  type FetchesOptions,
+  Holdings,
+  type HoldingsOptions,
+  type LogRange,
+  type LogSlice,
+  PageGatherer,
+  type Publication,
+  PublishLine,
+  PublishLines,
+  Reception,
+  type ReceptionOptions,
+  SliceGatherer,
+  type SnapshotPage,
+  type SnapshotRow,
+  type Standing,
+} from './delivery/index.ts';
+export {
   answerDigest,
   type ComparisonEffect,
   type ComparisonEvent,
@@ -44,7 +65,16 @@ export {
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
 export { isCausal, join, stateOf } from './join.ts';
 export { checkKey, isReserved, keyBytesMax, namespaceOf } from './key.ts';
-export { commitKey, type DataFamily, dataFamilies, expiryKey, liveKey, logKey, versionsKey } from './layout.ts';
+export {
+  commitKey,
+  type DataFamily,
+  dataFamilies,
+  expiryKey,
+  liveKey,
+  logKey,
+  seqOfLogKey,
+  versionsKey,
+} from './layout.ts';
 export { namespacesMax } from './namespaces.ts';
 export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';

@@ -41,6 +41,13 @@ export function logKey(
   return out.take();
 }
 
+/** The sequence number that a key of `log` ends in. */
+export function seqOfLogKey(key: Uint8Array): number {
+  let seq = 0;
+  for (const byte of key.subarray(key.length - 6)) seq = seq * 256 + byte;
+  return seq;
+}
+
 export function commitKey(number: number, out = new ByteWriter(6)): Uint8Array {
   out.u48(number);
   return out.take();

@@ -1,54 +1,37 @@
 import { IpeError } from '@ipe/core';
 import {
-  type DataFamily,
-  decodeCell,
-  decodeRecord,
   decodeReport,
   Exchange,
   type ExchangeEffect,
   type ExchangeEvent,
   encodeReport,
-  type Head,
-  type KeyState,
+  type FetchEffect,
+  type FetchEvent,
+  Fetches,
+  type Holdings,
   liveKey,
-  type PullOutcome,
-  type Source,
-  type Strategy,
+  PageGatherer,
+  type VectorReport,
 } from '@ipe/core/replica';
-import type { Kv } from '@ipe/core/store';
 import type { PeerLink } from '../cluster/link.ts';
 import type { Peers } from '../cluster/peers.ts';
+import type { Engine } from '../data/engine.ts';
 import { readLog } from './log-reader.ts';
-import { decodePage, decodeSlice, encodePage, encodeSlice, type SnapshotPage } from './transfer.ts';
-
-/** What anti-entropy needs of this instance's facts. */
-export interface LocalFacts {
-  readonly origin: string;
-  readonly kv: Kv<DataFamily>;
-  readonly sources: Parameters<typeof decodeReport>[1];
-  strategyOf(namespace: string): Strategy;
-  /** The purge floor of a namespace: the highest version ever purged there. */
-  floorOf(namespace: string): number;
-  headsOf(namespace: string): ReadonlyMap<Source, number>;
-  report(): Parameters<typeof encodeReport>[0];
-  takeRecords(from: string, records: readonly ReturnType<typeof decodeRecord>[]): void;
-  /** Resolves once the durable heads reach a record; rejects when that cannot be expected any more. */
-  untilHeld(namespace: string, source: Source, seq: number, signal: AbortSignal): Promise<void>;
-  joinStates(namespace: string, entries: readonly { key: string; state: KeyState }[]): Promise<void>;
-  advance(namespace: string, heads: readonly Head[], floor: number): Promise<void>;
-}
+import { decodePage, decodeSlice, encodePage, encodeSlice } from './transfer.ts';
 
 export interface AntiEntropyOptions {
-  readonly facts: LocalFacts;
+  readonly engine: Engine;
+  readonly holdings: Holdings;
   readonly peers: Peers;
   /** Origin of the member that a certificate belongs to. */
   readonly originOf: (fingerprint: string) => string | undefined;
   /** Certificate of a member. */
   readonly fingerprintOf: (origin: string) => string | undefined;
-  readonly isOfInterest: (namespace: string) => boolean;
   readonly now: () => number;
   readonly intervalMs?: number;
   readonly onWhole: (namespace: string) => void;
+  /** States came in, and the vector moved with them. */
+  readonly onAdvanced: (namespace: string) => void;
   readonly onMismatch: (mismatch: Extract<ExchangeEffect, { type: 'mismatch' }>) => void;
   readonly onError: (error: unknown, what: string) => void;
 }
@@ -62,37 +45,54 @@ const transferTimeoutMs = 30_000;
 const sliceBytes = 1024 * 1024;
 
 /**
- * Drives the exchange over the peer links: carries its questions and reports, and fetches what it asks to be fetched.
+ * Drives exchange and fetches over the peer links: carries their questions and reports, and stores what they bring.
  * Whatever planes lose, this finds; nothing depends on anything else.
  */
 export class AntiEntropy {
   readonly exchange: Exchange;
+  readonly fetches: Fetches;
   readonly #options: AntiEntropyOptions;
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<void>>();
   readonly #timer: NodeJS.Timeout;
-  /** Where an interrupted bootstrap goes on, by `namespace/peer`. */
-  readonly #cursors = new Map<string, { page: SnapshotPage['head']; after: string | undefined }>();
   #hurried = false;
-  pulledRecords = 0;
-  joinedStates = 0;
 
   constructor(options: AntiEntropyOptions) {
     this.#options = options;
     this.exchange = new Exchange({ intervalMs: options.intervalMs ?? 1_000, pullsMax: 16 });
-    const { peers } = options;
+    const { peers, engine, holdings } = options;
+    this.fetches = new Fetches({
+      sources: engine.replica.sources,
+      strategyOf: (namespace) => engine.replica.strategyOf(namespace),
+      holds: (namespace, source, seq) => holdings.holds(namespace, source, seq),
+      stepTimeoutMs: transferTimeoutMs,
+    });
     peers.handle(reportName, async (body, { fingerprint }) => this.#answerReport(body, fingerprint));
     peers.handle(logName, (body) => this.#answerLog(body));
     peers.handle(snapshotName, (body) => this.#answerSnapshot(body));
     peers.on('up', (link) => this.#linked(link, 'linked'));
     peers.on('down', (link) => this.#linked(link, 'unlinked'));
     for (const link of peers.links()) this.#linked(link, 'linked');
-    this.#timer = setInterval(() => this.step({ type: 'tick' }), tickMs).unref();
+    this.#timer = setInterval(() => {
+      this.step({ type: 'tick' });
+      this.#stepFetches({ type: 'tick' });
+    }, tickMs).unref();
   }
 
   step(event: ExchangeEvent): void {
     if (this.#closing.signal.aborted) return;
     for (const effect of this.exchange.step(event, this.#options.now())) this.#carryOut(effect);
+  }
+
+  /** The durable heads of a namespace, or whether it is whole, changed. */
+  moved(namespace: string): void {
+    this.step({ type: 'heads', namespace, vector: this.#options.holdings.vectorOf(namespace) });
+    this.#stepFetches({ type: 'moved', namespace });
+  }
+
+  /** A record of a peer cannot be applied here: who waits for it need not wait longer. */
+  refused(event: Omit<Extract<FetchEvent, { type: 'refused' }>, 'type'>): void {
+    this.#stepFetches({ type: 'refused', ...event });
   }
 
   /** Asks all linked peers in this tick rather than at the next interval. */
@@ -122,10 +122,8 @@ export class AntiEntropy {
         this.#track(this.#ask(effect.peer));
         return;
       case 'pull':
-        this.#track(this.#fetch(effect.pull, effect.peer, (link) => this.#pull(link, effect)));
-        return;
       case 'bootstrap':
-        this.#track(this.#fetch(effect.pull, effect.peer, (link) => this.#bootstrap(link, effect)));
+        this.#stepFetches(effect);
         return;
       case 'whole':
         this.#options.onWhole(effect.namespace);
@@ -137,11 +135,10 @@ export class AntiEntropy {
   }
 
   async #ask(peer: string): Promise<void> {
-    const { facts } = this.#options;
     try {
-      const body = Buffer.from(encodeReport(facts.report()));
+      const body = Buffer.from(encodeReport(this.#options.holdings.report()));
       const answer = await this.#link(peer).request(reportName, body, this.#signal(requestTimeoutMs));
-      this.#reported(decodeReport(Buffer.from(answer).toString('utf8'), facts.sources), peer, true);
+      this.#reported(this.#readReport(answer), peer, true);
     } catch {
       // The link says itself why it is down; a peer that does not answer is asked again.
       this.step({ type: 'ask-failed', peer });
@@ -149,119 +146,125 @@ export class AntiEntropy {
   }
 
   #answerReport(body: Uint8Array, fingerprint: string): Uint8Array {
-    const { facts, originOf } = this.#options;
-    const peer = originOf(fingerprint);
-    if (peer !== undefined)
-      this.#reported(decodeReport(Buffer.from(body).toString('utf8'), facts.sources), peer, false);
-    return Buffer.from(encodeReport(facts.report()));
+    const peer = this.#options.originOf(fingerprint);
+    if (peer !== undefined) this.#reported(this.#readReport(body), peer, false);
+    return Buffer.from(encodeReport(this.#options.holdings.report()));
+  }
+
+  #readReport(bytes: Uint8Array): VectorReport {
+    return decodeReport(Buffer.from(bytes).toString('utf8'), this.#options.engine.replica.sources);
   }
 
   /** A member may speak for itself only: its word decides what others purge. */
-  #reported(report: ReturnType<typeof decodeReport>, peer: string, isAnswer: boolean): void {
+  #reported(report: VectorReport, peer: string, isAnswer: boolean): void {
     if (report.origin !== peer) throw new IpeError('forbidden', `\`${peer}\` reports for \`${report.origin}\``);
-    const { facts, isOfInterest } = this.#options;
-    for (const [namespace, { strategy }] of report.namespaces) {
-      if (facts.headsOf(namespace).size > 0 || !isOfInterest(namespace)) continue;
-      // A namespace that is new here: from now on its heads, none yet, are ours to fill.
-      this.step({ type: 'heads', namespace, vector: { strategy, isWhole: false, heads: new Map() } });
-    }
+    for (const found of this.#options.holdings.newIn(report)) this.step({ type: 'heads', ...found });
     this.step({ type: 'reported', report, isAnswer });
   }
 
-  async #fetch(pull: number, peer: string, run: (link: PeerLink) => Promise<PullOutcome>): Promise<void> {
-    let outcome: PullOutcome = 'failed';
-    try {
-      outcome = await run(this.#link(peer));
-    } catch (error) {
-      if (!this.#closing.signal.aborted) this.#options.onError(error, `fetching facts from ${peer}`);
-    }
-    this.step({ type: 'pulled', pull, outcome });
+  #stepFetches(event: FetchEvent): void {
+    if (this.#closing.signal.aborted) return;
+    for (const effect of this.fetches.step(event, this.#options.now())) this.#fetch(effect);
   }
 
-  async #pull(link: PeerLink, effect: Extract<ExchangeEffect, { type: 'pull' }>): Promise<PullOutcome> {
-    const { facts } = this.#options;
-    const { namespace, source, upTo, peer } = effect;
-    for (let { after } = effect; after < upTo; ) {
-      const request = Buffer.from(JSON.stringify({ namespace, source: source.id, after, upTo }));
-      const slice = decodeSlice(await link.request(logName, request, this.#signal(transferTimeoutMs)));
-      if (slice.isTrimmed) return 'trimmed';
-      if (slice.records.length === 0) return 'done';
-      facts.takeRecords(
-        peer,
-        slice.records.map((record) => decodeRecord(record, facts.sources)),
-      );
-      await facts.untilHeld(namespace, source, slice.upTo, this.#signal(transferTimeoutMs));
-      this.pulledRecords += slice.records.length;
-      after = slice.upTo;
+  #fetch(effect: FetchEffect): void {
+    const { engine, onError } = this.#options;
+    switch (effect.type) {
+      case 'ask-log':
+        this.#answered(effect.pull, this.#askLog(effect));
+        return;
+      case 'ask-snapshot':
+        this.#answered(effect.pull, this.#askSnapshot(effect));
+        return;
+      case 'take':
+        engine.takeRecords(effect.peer, effect.records);
+        return;
+      case 'join':
+        this.#answered(effect.pull, this.#stored(effect.pull, engine.joinStates(effect.namespace, effect.entries)));
+        return;
+      case 'advance':
+        this.#answered(effect.pull, this.#advance(effect));
+        return;
+      case 'pulled':
+        if (effect.error !== undefined) onError(effect.error, 'reading what a peer sent');
+        this.step({ type: 'pulled', pull: effect.pull, outcome: effect.outcome });
+        return;
     }
-    return 'done';
   }
 
-  async #bootstrap(link: PeerLink, effect: Extract<ExchangeEffect, { type: 'bootstrap' }>): Promise<PullOutcome> {
-    const { facts } = this.#options;
-    const { namespace, peer } = effect;
-    const place = `${namespace}/${peer}`;
-    let { page: head, after } = this.#cursors.get(place) ?? { page: undefined, after: undefined };
-    for (;;) {
-      const request = Buffer.from(JSON.stringify({ namespace, ...(after !== undefined && { after }) }));
-      const page = decodePage(await link.request(snapshotName, request, this.#signal(transferTimeoutMs)));
-      // The heads of the first page are what the states reach at least: later pages were read later.
-      head ??= page.head;
-      const entries = page.rows.map(({ key, row }) => ({
-        key,
-        state: decodeCell(row, facts.sources, facts.strategyOf(namespace)).state!,
-      }));
-      if (entries.length > 0) await facts.joinStates(namespace, entries);
-      this.joinedStates += entries.length;
-      if (page.isLast) break;
-      after = page.rows.at(-1)!.key;
-      this.#cursors.set(place, { page: head, after });
-    }
-    this.#cursors.delete(place);
-    const heads = Object.entries(head?.heads ?? {}).map(([id, seq]) => ({ source: facts.sources.parse(id)!, seq }));
-    await facts.advance(namespace, heads, head?.floor ?? 0);
-    return 'done';
+  /** Hands in what a fetch asked for, or that it failed. */
+  #answered(pull: number, answer: Promise<FetchEvent>): void {
+    this.#track(
+      answer.then(
+        (event) => this.#stepFetches(event),
+        (error) => {
+          if (!this.#closing.signal.aborted) this.#options.onError(error, 'fetching facts from a peer');
+          this.#stepFetches({ type: 'failed', pull });
+        },
+      ),
+    );
+  }
+
+  async #askLog({
+    pull,
+    peer,
+    namespace,
+    source,
+    after,
+    upTo,
+  }: FetchEffect & { type: 'ask-log' }): Promise<FetchEvent> {
+    const request = Buffer.from(JSON.stringify({ namespace, source: source.id, after, upTo }));
+    const answer = await this.#link(peer).request(logName, request, this.#signal(transferTimeoutMs));
+    return { type: 'slice', pull, slice: decodeSlice(answer) };
+  }
+
+  async #askSnapshot({ pull, peer, namespace, after }: FetchEffect & { type: 'ask-snapshot' }): Promise<FetchEvent> {
+    const request = Buffer.from(JSON.stringify({ namespace, ...(after !== undefined && { after }) }));
+    const answer = await this.#link(peer).request(snapshotName, request, this.#signal(transferTimeoutMs));
+    return { type: 'page', pull, page: decodePage(answer, this.#options.engine.replica.sources) };
+  }
+
+  async #advance({ pull, namespace, heads, floor }: FetchEffect & { type: 'advance' }): Promise<FetchEvent> {
+    const { engine, holdings, onAdvanced } = this.#options;
+    await engine.advance(namespace, heads, floor);
+    holdings.advanced(namespace, heads);
+    onAdvanced(namespace);
+    return { type: 'stored', pull };
+  }
+
+  async #stored(pull: number, done: Promise<void>): Promise<FetchEvent> {
+    await done;
+    return { type: 'stored', pull };
   }
 
   async #answerLog(body: Uint8Array): Promise<Uint8Array> {
-    const { facts } = this.#options;
+    const { engine, holdings } = this.#options;
     const { namespace, source: id, after, upTo } = readJson(body);
-    const source = typeof id === 'string' ? facts.sources.parse(id) : undefined;
+    const source = typeof id === 'string' ? engine.replica.sources.parse(id) : undefined;
     if (typeof namespace !== 'string' || source === undefined || !isCount(after) || !isCount(upTo)) {
       throw new IpeError('invalid_params', 'a request for records holds `namespace`, `source`, `after` and `upTo`');
     }
     // What is not durable here could be taken back by a crash, and then would be known elsewhere only.
-    const bound = Math.min(upTo, facts.headsOf(namespace).get(source) ?? 0);
+    const bound = Math.min(upTo, holdings.headsOf(namespace).get(source) ?? 0);
     if (bound <= after) return encodeSlice({ records: [], upTo: after, isTrimmed: false });
-    return encodeSlice(await readLog(facts.kv, namespace, source, after, bound, sliceBytes));
+    return encodeSlice(await readLog(engine.kv, { namespace, source, after, upTo: bound }, sliceBytes));
   }
 
   async #answerSnapshot(body: Uint8Array): Promise<Uint8Array> {
-    const { facts } = this.#options;
+    const { engine, holdings } = this.#options;
     const { namespace, after } = readJson(body);
     if (typeof namespace !== 'string' || (after !== undefined && typeof after !== 'string')) {
       throw new IpeError('invalid_params', 'a request for states holds `namespace` and `after`');
     }
-    // Read before the rows: what the heads say is in them.
-    const heads: Record<string, number> = {};
-    for (const [source, seq] of facts.headsOf(namespace)) heads[source.id] = seq;
-    const floor = facts.floorOf(namespace);
-    const rows: { key: string; row: Uint8Array }[] = [];
-    let bytes = 0;
-    let isLast = true;
+    const page = new PageGatherer(holdings.headsOf(namespace), engine.replica.floorOf(namespace), sliceBytes);
     const from = after === undefined ? { gte: liveKey(`${namespace}.`) } : { gt: liveKey(after) };
     // `/` is the byte after `.`: the end of everything in the namespace.
     const range = { ...from, lt: liveKey(`${namespace}/`), order: 'store' as const };
-    for await (const [key, row] of facts.kv.entries('live', range)) {
-      if (bytes >= sliceBytes) {
-        isLast = false;
-        break;
-      }
-      rows.push({ key: Buffer.from(key).toString('utf8'), row });
-      bytes += key.length + row.length;
+    for await (const [key, row] of engine.kv.entries('live', range)) {
+      if (!page.take(Buffer.from(key).toString('utf8'), row)) break;
     }
-    await facts.kv.sync();
-    return encodePage({ head: { heads, floor }, rows, isLast });
+    await engine.kv.sync();
+    return encodePage(page.page());
   }
 
   #link(peer: string): PeerLink {

@@ -1,6 +1,6 @@
 import { IpeError, isIpeError } from '@ipe/core';
 import type { PlaneDelivery } from '@ipe/core/plane';
-import { decodeRecord, type LogRecord, type Sources } from '@ipe/core/replica';
+import { decodeRecord, type LogRecord, Reception, type Sources } from '@ipe/core/replica';
 import type { MemberRecord } from '../cluster/members.ts';
 import { claimOf, openBatch } from './envelope.ts';
 
@@ -30,16 +30,18 @@ export type Rejection = 'malformed' | 'forged' | 'evicted';
  */
 export class Inbox {
   readonly #options: InboxOptions;
-  #parked: PlaneDelivery[] = [];
+  readonly #reception: Reception<PlaneDelivery>;
   readonly rejected: Record<Rejection, number> = { malformed: 0, forged: 0, evicted: 0 };
   received = 0;
 
   constructor(options: InboxOptions) {
     this.#options = options;
+    const { origin, isOfInterest, memberOf: standingOf } = options;
+    this.#reception = new Reception({ origin, isOfInterest, standingOf, parkedMax });
   }
 
   get parked(): number {
-    return this.#parked.length;
+    return this.#reception.parkedCount;
   }
 
   /** Takes one delivery. Never throws: whatever cannot be used here must not come again. */
@@ -54,22 +56,16 @@ export class Inbox {
 
   /** Tries parked batches again: a member record has arrived. */
   membersChanged(): void {
-    const parked = this.#parked;
-    this.#parked = [];
-    for (const delivery of parked) this.deliver(delivery);
+    for (const delivery of this.#reception.unpark()) this.deliver(delivery);
   }
 
   #take(delivery: PlaneDelivery): void {
-    const { origin, sources, memberOf, sealingKeyOf, isOfInterest, take, onAnnounced } = this.#options;
+    const { sources, memberOf, sealingKeyOf, take, onAnnounced } = this.#options;
     const claim = claimOf(delivery.body);
-    if (claim.origin === origin || !isOfInterest(claim.namespace)) return;
+    const verdict = this.#reception.judge(claim);
+    if (verdict === 'park') this.#reception.park({ ...delivery, body: delivery.body.slice() });
     const member = memberOf(claim.origin);
-    if (member === undefined) {
-      // The oldest goes first: it is the likeliest to have been found by anti-entropy meanwhile.
-      if (this.#parked.length >= parkedMax) this.#parked.shift();
-      this.#parked.push({ ...delivery, body: delivery.body.slice() });
-      return;
-    }
+    if (verdict !== 'open' || member === undefined) return;
     const batch = openBatch(delivery.body, member.signingKey, sealingKeyOf);
     const records = batch.records.map((bytes) => decodeRecord(bytes, sources));
     for (const record of records) {
@@ -84,7 +80,7 @@ export class Inbox {
       onAnnounced(batch.namespace, batch.origin);
       return;
     }
-    const accepted = member.state === 'active' ? records : records.filter((record) => isAccepted(member, record));
+    const accepted = this.#reception.accepted(batch.origin, records);
     if (accepted.length < records.length) {
       this.#reject('evicted', new IpeError('forbidden', `\`${batch.origin}\` was evicted before it wrote this`));
     }
@@ -95,10 +91,4 @@ export class Inbox {
     this.rejected[why]++;
     this.#options.onRejected(error.message, { ...error.details, why });
   }
-}
-
-/** Whether an evicted member wrote a record before its eviction, as the eviction says. */
-function isAccepted(member: MemberRecord, record: LogRecord): boolean {
-  const last = member.lastAccepted?.[record.namespace]?.[record.source.id];
-  return last !== undefined && record.seq <= last;
 }

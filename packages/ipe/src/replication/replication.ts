@@ -1,14 +1,12 @@
 import { IpeError } from '@ipe/core';
 import type { MessagePlane, PlaneSubscription } from '@ipe/core/plane';
-import { type Interest, isOfInterest, type Source, strategyText } from '@ipe/core/replica';
+import { Holdings, type Interest, type Source } from '@ipe/core/replica';
 import type { Identity } from '../cluster/identity.ts';
 import type { MemberDirectory } from '../cluster/members.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import { AntiEntropy } from './anti-entropy.ts';
-import { DurableHeads } from './durable-heads.ts';
 import { type EnvelopeOptions, sealingKey } from './envelope.ts';
-import { HeldWaits } from './held-waits.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
 
@@ -63,17 +61,14 @@ const ackTimeoutMs = 5_000;
  */
 export class Replication {
   readonly #options: ReplicationOptions;
-  readonly #heads: DurableHeads;
-  readonly #waits = new HeldWaits();
+  readonly #holdings: Holdings;
   readonly #antiEntropy: AntiEntropy;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox | undefined;
   readonly #stops: (() => void)[] = [];
-  readonly #whole = new Set<string>();
   #subscription: PlaneSubscription | undefined;
   #cursor: string | undefined;
   #savedMemory = '';
-  #isSettled: boolean;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: ReplicationOptions, memory: ReplicationMemory) {
@@ -81,38 +76,27 @@ export class Replication {
     const { engine, directory, identity, interest, peers, plane, now, log } = options;
     this.#cursor = memory.planeCursor;
     const alone = directory.list().every(({ body }) => body.origin === identity.origin);
-    this.#isSettled = alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest));
-    this.#heads = new DurableHeads(engine.namespaces());
-    if (this.#isSettled) for (const name of this.#heads.names()) this.#whole.add(name);
-    const isWanted = (namespace: string) => isOfInterest(interest, namespace);
+    this.#holdings = new Holdings({
+      origin: identity.origin,
+      interest,
+      strategyOf: (namespace) => engine.replica.strategyOf(namespace),
+      isSettled: alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest)),
+      recovered: engine.namespaces(),
+    });
+    const isWanted = (namespace: string) => this.#holdings.isOfInterest(namespace);
     this.#antiEntropy = new AntiEntropy({
-      facts: {
-        origin: identity.origin,
-        kv: engine.kv,
-        sources: engine.replica.sources,
-        strategyOf: (namespace) => engine.replica.strategyOf(namespace),
-        floorOf: (namespace) => engine.replica.floorOf(namespace),
-        headsOf: (namespace) => this.#heads.get(namespace),
-        report: () => this.#report(),
-        takeRecords: (from, records) => engine.takeRecords(from, records),
-        untilHeld: (namespace, source, seq, signal) => this.#untilHeld(namespace, source, seq, signal),
-        joinStates: (namespace, entries) => engine.joinStates(namespace, entries),
-        advance: async (namespace, heads, floor) => {
-          await engine.advance(namespace, heads, floor);
-          this.#heads.advanced(namespace, heads);
-          this.#moved(namespace);
-        },
-      },
+      engine,
+      holdings: this.#holdings,
       peers,
       originOf: (fingerprint) => directory.active(fingerprint)?.origin,
       fingerprintOf: (origin) => directory.byOrigin(origin)?.fingerprint,
-      isOfInterest: isWanted,
       now,
       ...(options.intervalMs !== undefined && { intervalMs: options.intervalMs }),
       onWhole: (namespace) => {
-        this.#whole.add(namespace);
-        this.#moved(namespace);
+        this.#holdings.becameWhole(namespace);
+        this.#antiEntropy.moved(namespace);
       },
+      onAdvanced: (namespace) => this.#antiEntropy.moved(namespace),
       onMismatch: ({ peer, namespace, ours, theirs }) =>
         log.warn({ peer, namespace, ours, theirs }, 'a namespace is not exchanged: its conflict strategies differ'),
       onError: (error, what) => log.warn({ err: error }, what),
@@ -157,10 +141,10 @@ export class Replication {
 
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
   notHeld(namespace: string): string | undefined {
-    if (!isOfInterest(this.#options.interest, namespace)) {
+    if (!this.#holdings.isOfInterest(namespace)) {
       return `this instance does not hold namespace \`${namespace}\`: it is not among \`subscribe_topics\``;
     }
-    if (this.#isSettled || this.#whole.has(namespace)) return undefined;
+    if (this.#holdings.isWhole(namespace)) return undefined;
     return `namespace \`${namespace}\` is still being loaded from the other members`;
   }
 
@@ -173,8 +157,8 @@ export class Replication {
       .list()
       .find(({ body }) => body.id === idOrOrigin || body.origin === idOrOrigin);
     const accepted: Record<string, Record<string, number>> = {};
-    for (const namespace of this.#heads.names()) {
-      for (const [source, seq] of this.#heads.get(namespace)) {
+    for (const namespace of this.#holdings.names()) {
+      for (const [source, seq] of this.#holdings.headsOf(namespace)) {
         if (source.origin === member?.body.origin) (accepted[namespace] ??= {})[source.id] = seq;
       }
     }
@@ -214,13 +198,13 @@ export class Replication {
   status(): ReplicationStatus {
     return {
       plane: this.#options.plane?.status(),
-      isSettled: this.#isSettled,
-      loading: this.#isSettled ? [] : this.#heads.names().filter((name) => !this.#whole.has(name)),
+      isSettled: this.#holdings.isSettled,
+      loading: this.#holdings.loading(),
       lag: this.#antiEntropy.exchange.lag(),
       published: this.#outbox?.published ?? 0,
       received: this.#inbox.received,
-      pulledRecords: this.#antiEntropy.pulledRecords,
-      joinedStates: this.#antiEntropy.joinedStates,
+      pulledRecords: this.#antiEntropy.fetches.pulledRecords,
+      joinedStates: this.#antiEntropy.fetches.joinedStates,
       rejected: this.#inbox.rejected,
       parked: this.#inbox.parked,
     };
@@ -240,7 +224,7 @@ export class Replication {
   async #start(): Promise<void> {
     const { engine, directory, plane, interest } = this.#options;
     this.#stops.push(
-      engine.onApplied(({ commits }) => this.#heads.applied(commits)),
+      engine.onApplied(({ commits }) => this.#holdings.applied(commits)),
       engine.onNotice((notice) => {
         if (notice.type === 'durable') this.#durable(notice.commit);
         else if (notice.type === 'gap') this.#antiEntropy.hurry();
@@ -249,7 +233,7 @@ export class Replication {
       directory.onChange(() => this.#membersChanged()),
     );
     this.#membersChanged();
-    for (const name of this.#heads.names()) this.#moved(name);
+    for (const name of this.#holdings.names()) this.#antiEntropy.moved(name);
     if (plane) {
       await plane.start();
       const wanted = interest === 'all' ? interest : [...interest, '_sys'];
@@ -289,54 +273,24 @@ export class Replication {
 
   #durable(commit: number): void {
     const { identity } = this.#options;
-    const done = this.#heads.durable(commit);
+    const done = this.#holdings.durable(commit);
     const own = done.map(({ record }) => record).filter(({ source }) => source.origin === identity.origin);
     if (own.length > 0) this.#outbox?.add(own);
-    for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#moved(namespace);
-  }
-
-  #moved(namespace: string): void {
-    const heads = this.#heads.get(namespace);
-    if (this.#isSettled) this.#whole.add(namespace);
-    this.#antiEntropy.step({ type: 'heads', namespace, vector: this.#vector(namespace) });
-    this.#waits.moved(namespace, heads);
+    for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#antiEntropy.moved(namespace);
   }
 
   #refused(namespace: string, source: Source, message: string): void {
     this.#options.log.warn({ namespace, source: source.id }, `a record of a peer cannot be applied: ${message}`);
-    this.#waits.refused(namespace, source, message);
-  }
-
-  #untilHeld(namespace: string, source: Source, seq: number, signal: AbortSignal): Promise<void> {
-    if ((this.#heads.get(namespace).get(source) ?? 0) >= seq) return Promise.resolve();
-    return this.#waits.until(namespace, source, seq, signal);
-  }
-
-  #vector(namespace: string) {
-    const strategy = strategyText(this.#options.engine.replica.strategyOf(namespace));
-    return {
-      strategy,
-      isWhole: this.#isSettled || this.#whole.has(namespace),
-      heads: new Map(this.#heads.get(namespace)),
-    };
-  }
-
-  #report() {
-    const names = this.#heads.names().filter((name) => isOfInterest(this.#options.interest, name));
-    return {
-      origin: this.#options.identity.origin,
-      interest: this.#options.interest,
-      isSettled: this.#isSettled,
-      namespaces: new Map(names.map((name) => [name, this.#vector(name)])),
-    };
+    this.#antiEntropy.refused({ namespace, source });
   }
 
   /** Once a settled peer has been heard and all that it names is whole here, so is this instance. */
   #settle(): void {
-    if (this.#isSettled || !this.#antiEntropy.exchange.hasHeardAll((name) => this.#whole.has(name))) return;
-    this.#isSettled = true;
-    this.#options.log.info({ namespaces: this.#heads.names().length }, 'all facts of the cluster are held here');
-    for (const name of this.#heads.names()) this.#moved(name);
+    const holdings = this.#holdings;
+    if (holdings.isSettled || !this.#antiEntropy.exchange.hasHeardAll((name) => holdings.isWhole(name))) return;
+    holdings.settle();
+    this.#options.log.info({ namespaces: holdings.names().length }, 'all facts of the cluster are held here');
+    for (const name of holdings.names()) this.#antiEntropy.moved(name);
   }
 
   #envelope(): EnvelopeOptions {
@@ -346,7 +300,7 @@ export class Replication {
 
   async #remember(): Promise<void> {
     const memory: ReplicationMemory = {
-      ...(this.#isSettled && { settledInterest: this.#options.interest }),
+      ...(this.#holdings.isSettled && { settledInterest: this.#options.interest }),
       ...(this.#cursor !== undefined && { planeCursor: this.#cursor }),
     };
     const text = JSON.stringify(memory);

@@ -1,14 +1,5 @@
 import { IpeError } from '@ipe/core';
-import type { LogSlice } from './log-reader.ts';
-
-/** States of a namespace, a page of them, as another member joins them in. */
-export interface SnapshotPage {
-  /** What the states of this page and all later ones hold at least, and the highest version purged. */
-  readonly head: { readonly heads: Readonly<Record<string, number>>; readonly floor: number } | undefined;
-  /** Rows of `live`, in order of their keys. */
-  readonly rows: readonly { readonly key: string; readonly row: Uint8Array }[];
-  readonly isLast: boolean;
-}
+import type { LogSlice, SnapshotPage, SnapshotRow, Sources } from '@ipe/core/replica';
 
 /** `u8 trimmed | u48 upTo | (u32 length | record)*`. */
 export function encodeSlice({ records, upTo, isTrimmed }: LogSlice): Uint8Array {
@@ -28,27 +19,42 @@ export function decodeSlice(bytes: Uint8Array): LogSlice {
   }));
 }
 
+interface PageHeadJson {
+  readonly heads: Readonly<Record<string, number>>;
+  readonly floor: number;
+  readonly last: boolean;
+}
+
 /** `u32 length | JSON head | (u32 length | key | u32 length | row)*`. */
-export function encodePage({ head, rows, isLast }: SnapshotPage): Uint8Array {
-  const front = Buffer.from(JSON.stringify({ head, isLast }));
+export function encodePage({ heads, floor, rows, isLast }: SnapshotPage): Uint8Array {
+  const seqs = Object.fromEntries(heads.map(({ source, seq }) => [source.id, seq]));
+  const head: PageHeadJson = { heads: seqs, floor, last: isLast };
   return Buffer.concat([
-    ...framed(front),
+    ...framed(Buffer.from(JSON.stringify(head))),
     ...rows.flatMap(({ key, row }) => [...framed(Buffer.from(key)), ...framed(row)]),
   ]);
 }
 
 /** @throws IpeError `invalid_request` */
-export function decodePage(bytes: Uint8Array): SnapshotPage {
+export function decodePage(bytes: Uint8Array, sources: Sources): SnapshotPage {
   return reading(() => {
     const [front, ...parts] = frames(bufferOf(bytes), 0);
-    const { head, isLast } = JSON.parse(Buffer.from(front!).toString('utf8')) as Pick<SnapshotPage, 'head' | 'isLast'>;
-    const rows = [];
+    const { heads, floor, last } = JSON.parse(Buffer.from(front!).toString('utf8')) as PageHeadJson;
+    if (!isCount(floor) || typeof last !== 'boolean') throw new TypeError('its head is none');
+    const positions = Object.entries(heads).map(([id, seq]) => {
+      const source = sources.parse(id);
+      if (source === undefined || !isCount(seq)) throw new TypeError(`head \`${id}\` is none`);
+      return { source, seq };
+    });
+    const rows: SnapshotRow[] = [];
     for (let i = 0; i + 1 < parts.length; i += 2) {
       rows.push({ key: Buffer.from(parts[i]!).toString('utf8'), row: parts[i + 1]! });
     }
-    return { head, isLast, rows };
+    return { heads: positions, floor, isLast: last, rows };
   });
 }
+
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function framed(bytes: Uint8Array): Uint8Array[] {
   const length = Buffer.alloc(4);

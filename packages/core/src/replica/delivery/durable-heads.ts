@@ -1,4 +1,6 @@
-import type { Commit, NamespaceReport, Source } from '@ipe/core/replica';
+import type { Source } from '../dot.ts';
+import type { Commit } from '../events.ts';
+import type { NamespaceReport } from '../replica.ts';
 
 /**
  * The vector as it is on disk for certain: the only one that peers may be told. Under `durability = "wal"` it trails the
@@ -9,7 +11,7 @@ export class DurableHeads {
   #waiting: Commit[] = [];
 
   /** @param reports as recovered at start, when all that is known is on disk */
-  constructor(reports: readonly NamespaceReport[]) {
+  constructor(reports: readonly Pick<NamespaceReport, 'name' | 'heads'>[]) {
     for (const { name, heads } of reports) this.#byNamespace.set(name, new Map(heads));
   }
 

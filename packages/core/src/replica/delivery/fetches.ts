@@ -1,0 +1,289 @@
+import { decodeCell } from '../cell.ts';
+import { malformed } from '../codec.ts';
+import type { Source, Sources } from '../dot.ts';
+import type { ExchangeEffect, PullOutcome } from '../exchange/index.ts';
+import type { LogRecord } from '../record.ts';
+import { decodeRecord } from '../record-codec.ts';
+import type { Head, KeyState, Strategy } from '../state.ts';
+import type { LogSlice, SnapshotPage } from './slice.ts';
+
+/** What the outside tells of fetches under way. Those of a fetch that has ended do nothing. */
+export type FetchEvent =
+  /** The exchange asks for records or states. */
+  | Extract<ExchangeEffect, { readonly type: 'pull' | 'bootstrap' }>
+  /** The answer to `ask-log`. */
+  | { readonly type: 'slice'; readonly pull: number; readonly slice: LogSlice }
+  /** The answer to `ask-snapshot`. */
+  | { readonly type: 'page'; readonly pull: number; readonly page: SnapshotPage }
+  /** What `join` or `advance` asked for is durable. */
+  | { readonly type: 'stored'; readonly pull: number }
+  /** A question, a join or an advance failed. */
+  | { readonly type: 'failed'; readonly pull: number }
+  /** Durable heads of a namespace moved. */
+  | { readonly type: 'moved'; readonly namespace: string }
+  /** A record of this source cannot be applied here. */
+  | { readonly type: 'refused'; readonly namespace: string; readonly source: Source }
+  /** Time has passed: about each 100 ms. */
+  | { readonly type: 'tick' };
+
+/** What fetches ask of the outside. */
+export type FetchEffect =
+  /** Ask a peer for records `after < seq <= upTo`; answer with `slice` or `failed`. */
+  | {
+      readonly type: 'ask-log';
+      readonly pull: number;
+      readonly peer: string;
+      readonly namespace: string;
+      readonly source: Source;
+      readonly after: number;
+      readonly upTo: number;
+    }
+  /** Ask a peer for the states of keys behind `after`; answer with `page` or `failed`. */
+  | {
+      readonly type: 'ask-snapshot';
+      readonly pull: number;
+      readonly peer: string;
+      readonly namespace: string;
+      readonly after: string | undefined;
+    }
+  /** Hand records to the replica. That they are durable is told by `moved`. */
+  | { readonly type: 'take'; readonly peer: string; readonly records: readonly LogRecord[] }
+  /** Join states in; answer with `stored` or `failed`. */
+  | {
+      readonly type: 'join';
+      readonly pull: number;
+      readonly namespace: string;
+      readonly entries: readonly { readonly key: string; readonly state: KeyState }[];
+    }
+  /** Move the vector; answer with `stored` or `failed`. */
+  | {
+      readonly type: 'advance';
+      readonly pull: number;
+      readonly namespace: string;
+      readonly heads: readonly Head[];
+      readonly floor: number;
+    }
+  /** For the exchange. `error`: what a peer sent could not be read. */
+  | { readonly type: 'pulled'; readonly pull: number; readonly outcome: PullOutcome; readonly error?: unknown };
+
+export interface FetchesOptions {
+  readonly sources: Sources;
+  readonly strategyOf: (namespace: string) => Strategy;
+  /** Whether a record is durable here. */
+  readonly holds: (namespace: string, source: Source, seq: number) => boolean;
+  /** Time that each step of a fetch may take. */
+  readonly stepTimeoutMs: number;
+}
+
+type Fetch = PullFetch | BootstrapFetch;
+
+interface PullFetch {
+  readonly type: 'pull';
+  readonly pull: number;
+  readonly peer: string;
+  readonly namespace: string;
+  readonly source: Source;
+  readonly upTo: number;
+  /** `asking`: for the slice after `after`; `holding`: until everything up to `after` is durable. */
+  stage: 'asking' | 'holding';
+  after: number;
+  dueMs: number;
+}
+
+interface BootstrapFetch {
+  readonly type: 'bootstrap';
+  readonly pull: number;
+  readonly peer: string;
+  readonly namespace: string;
+  stage: 'asking' | 'joining' | 'advancing';
+  place: Place;
+  dueMs: number;
+}
+
+/** How far a bootstrap has come. */
+interface Place {
+  /** Of the first page: later pages were read later, so they hold at least as much. */
+  readonly heads: readonly Head[] | undefined;
+  readonly floor: number;
+  /** Last key whose state is durable here, or is being joined. */
+  readonly after: string | undefined;
+  readonly isLast: boolean;
+}
+
+const beginning: Place = { heads: undefined, floor: 0, after: undefined, isLast: false };
+
+/**
+ * Carries out what the exchange decided to fetch, as a deterministic state machine: records slice by slice, each durable
+ * before the next is asked for; states page by page, joined and never replacing, the vector moved only behind the last.
+ * A bootstrap that was interrupted goes on behind the last page that is durable.
+ */
+export class Fetches {
+  readonly #options: FetchesOptions;
+  readonly #underWay = new Map<number, Fetch>();
+  /** Where an interrupted bootstrap goes on, by `namespace/peer`. */
+  readonly #places = new Map<string, Place>();
+  #effects: FetchEffect[] = [];
+  /** Records and states fetched in all. */
+  pulledRecords = 0;
+  joinedStates = 0;
+
+  constructor(options: FetchesOptions) {
+    this.#options = options;
+  }
+
+  step(event: FetchEvent, nowMs: number): readonly FetchEffect[] {
+    switch (event.type) {
+      case 'pull': {
+        const { pull, peer, namespace, source, after, upTo } = event;
+        this.#begin({ type: 'pull', pull, peer, namespace, source, upTo, stage: 'asking', after, dueMs: 0 }, nowMs);
+        break;
+      }
+      case 'bootstrap': {
+        const { pull, peer, namespace } = event;
+        const place = this.#places.get(`${namespace}/${peer}`) ?? beginning;
+        this.#begin({ type: 'bootstrap', pull, peer, namespace, stage: 'asking', place, dueMs: 0 }, nowMs);
+        break;
+      }
+      case 'slice': {
+        const fetch = this.#underWay.get(event.pull);
+        if (fetch?.type === 'pull' && fetch.stage === 'asking') this.#slice(fetch, event.slice, nowMs);
+        break;
+      }
+      case 'page': {
+        const fetch = this.#underWay.get(event.pull);
+        if (fetch?.type === 'bootstrap' && fetch.stage === 'asking') this.#page(fetch, event.page, nowMs);
+        break;
+      }
+      case 'stored': {
+        const fetch = this.#underWay.get(event.pull);
+        if (fetch?.type === 'bootstrap' && fetch.stage !== 'asking') this.#stored(fetch, nowMs);
+        break;
+      }
+      case 'failed':
+        this.#end(event.pull, 'failed');
+        break;
+      case 'moved':
+        for (const fetch of [...this.#underWay.values()])
+          if (fetch.type === 'pull' && fetch.stage === 'holding' && fetch.namespace === event.namespace)
+            this.#goOn(fetch, nowMs);
+        break;
+      case 'refused':
+        for (const fetch of [...this.#underWay.values()])
+          if (fetch.type === 'pull' && fetch.namespace === event.namespace && fetch.source === event.source)
+            this.#end(fetch.pull, 'failed');
+        break;
+      case 'tick':
+        for (const { pull, dueMs } of [...this.#underWay.values()]) if (dueMs <= nowMs) this.#end(pull, 'failed');
+        break;
+    }
+    const effects = this.#effects;
+    this.#effects = [];
+    return effects;
+  }
+
+  #begin(fetch: Fetch, nowMs: number): void {
+    this.#underWay.set(fetch.pull, fetch);
+    this.#ask(fetch, nowMs);
+  }
+
+  #ask(fetch: Fetch, nowMs: number): void {
+    const { pull, peer, namespace } = fetch;
+    fetch.stage = 'asking';
+    this.#extend(fetch, nowMs);
+    if (fetch.type === 'bootstrap') {
+      this.#effects.push({ type: 'ask-snapshot', pull, peer, namespace, after: fetch.place.after });
+    } else {
+      const { source, after, upTo } = fetch;
+      this.#effects.push({ type: 'ask-log', pull, peer, namespace, source, after, upTo });
+    }
+  }
+
+  #slice(fetch: PullFetch, { records, upTo, isTrimmed }: LogSlice, nowMs: number): void {
+    if (isTrimmed || records.length === 0) {
+      this.#end(fetch.pull, isTrimmed ? 'trimmed' : 'done');
+      return;
+    }
+    const { sources, holds } = this.#options;
+    fetch.after = upTo;
+    fetch.stage = 'holding';
+    this.#extend(fetch, nowMs);
+    if (!holds(fetch.namespace, fetch.source, upTo)) {
+      const decoded = this.#reading(fetch.pull, () => records.map((record) => decodeRecord(record, sources)));
+      if (decoded === undefined) return;
+      this.#effects.push({ type: 'take', peer: fetch.peer, records: decoded });
+      this.pulledRecords += records.length;
+    }
+    this.#goOn(fetch, nowMs);
+  }
+
+  /** The next slice, once this one is durable: a crash must not leave a hole behind what others are told. */
+  #goOn(fetch: PullFetch, nowMs: number): void {
+    const { pull, namespace, source, after, upTo } = fetch;
+    if (!this.#options.holds(namespace, source, after)) return;
+    if (after >= upTo) this.#end(pull, 'done');
+    else this.#ask(fetch, nowMs);
+  }
+
+  #page(fetch: BootstrapFetch, { heads, floor, rows, isLast }: SnapshotPage, nowMs: number): void {
+    const { sources, strategyOf } = this.#options;
+    const { pull, namespace, place } = fetch;
+    fetch.place = {
+      heads: place.heads ?? heads,
+      floor: Math.max(place.floor, floor),
+      after: rows.at(-1)?.key ?? place.after,
+      isLast,
+    };
+    fetch.stage = 'joining';
+    this.#extend(fetch, nowMs);
+    if (rows.length === 0) {
+      // An empty page that is not the last would be asked for for ever.
+      if (isLast) this.#stored(fetch, nowMs);
+      else this.#end(pull, 'failed');
+      return;
+    }
+    const strategy = strategyOf(namespace);
+    const entries = this.#reading(pull, () =>
+      rows.map(({ key, row }) => {
+        const { state } = decodeCell(row, sources, strategy);
+        if (state === undefined) throw malformed(`no state of \`${key}\``);
+        return { key, state };
+      }),
+    );
+    if (entries === undefined) return;
+    this.joinedStates += entries.length;
+    this.#effects.push({ type: 'join', pull, namespace, entries });
+  }
+
+  #stored(fetch: BootstrapFetch, nowMs: number): void {
+    const { pull, peer, namespace, place, stage } = fetch;
+    if (stage === 'advancing') {
+      this.#places.delete(`${namespace}/${peer}`);
+      this.#end(pull, 'done');
+    } else if (place.isLast) {
+      fetch.stage = 'advancing';
+      this.#extend(fetch, nowMs);
+      this.#effects.push({ type: 'advance', pull, namespace, heads: place.heads ?? [], floor: place.floor });
+    } else {
+      this.#places.set(`${namespace}/${peer}`, place);
+      this.#ask(fetch, nowMs);
+    }
+  }
+
+  #extend(fetch: Fetch, nowMs: number): void {
+    fetch.dueMs = nowMs + this.#options.stepTimeoutMs;
+  }
+
+  #end(pull: number, outcome: PullOutcome): void {
+    if (this.#underWay.delete(pull)) this.#effects.push({ type: 'pulled', pull, outcome });
+  }
+
+  #reading<Result>(pull: number, read: () => Result): Result | undefined {
+    try {
+      return read();
+    } catch (error) {
+      this.#underWay.delete(pull);
+      this.#effects.push({ type: 'pulled', pull, outcome: 'failed', error });
+      return undefined;
+    }
+  }
+}

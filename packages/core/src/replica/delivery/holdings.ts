@@ -1,0 +1,111 @@
+import type { Source } from '../dot.ts';
+import type { Commit } from '../events.ts';
+import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from '../exchange/index.ts';
+import type { NamespaceReport } from '../replica.ts';
+import { type Head, type Strategy, strategyText } from '../state.ts';
+import { DurableHeads } from './durable-heads.ts';
+
+export interface HoldingsOptions {
+  readonly origin: string;
+  readonly interest: Interest;
+  readonly strategyOf: (namespace: string) => Strategy;
+  /** Whether this instance held all of its interest whole when it stopped, or is alone. */
+  readonly isSettled: boolean;
+  /** As recovered at start, when all that is known is on disk. */
+  readonly recovered: readonly Pick<NamespaceReport, 'name' | 'heads'>[];
+}
+
+/**
+ * What one instance holds and may tell others: durable heads, which namespaces are whole, and whether all are. Reports
+ * are bounded by what is durable, since a crash may take back what is not.
+ */
+export class Holdings {
+  readonly #options: HoldingsOptions;
+  readonly #heads: DurableHeads;
+  readonly #whole: Set<string>;
+  #isSettled: boolean;
+
+  constructor(options: HoldingsOptions) {
+    this.#options = options;
+    this.#heads = new DurableHeads(options.recovered);
+    this.#isSettled = options.isSettled;
+    this.#whole = new Set(options.isSettled ? this.#heads.names() : []);
+  }
+
+  /** Whether all of the interest is held whole: then what is absent here is known to be absent. */
+  get isSettled(): boolean {
+    return this.#isSettled;
+  }
+
+  names(): readonly string[] {
+    return this.#heads.names();
+  }
+
+  headsOf(namespace: string): ReadonlyMap<Source, number> {
+    return this.#heads.get(namespace);
+  }
+
+  holds(namespace: string, source: Source, seq: number): boolean {
+    return (this.#heads.get(namespace).get(source) ?? 0) >= seq;
+  }
+
+  isOfInterest(namespace: string): boolean {
+    return isOfInterest(this.#options.interest, namespace);
+  }
+
+  isWhole(namespace: string): boolean {
+    return this.#isSettled || this.#whole.has(namespace);
+  }
+
+  /** Namespaces that may not be read yet. */
+  loading(): readonly string[] {
+    return this.names().filter((name) => !this.isWhole(name));
+  }
+
+  /** Commits that readers see. */
+  applied(commits: readonly Commit[]): void {
+    this.#heads.applied(commits);
+  }
+
+  /** Everything up to this commit is on disk. @returns the commits that became durable, in order */
+  durable(commit: number): readonly Commit[] {
+    return this.#heads.durable(commit);
+  }
+
+  /** States came in that reach up to these heads, durably. */
+  advanced(namespace: string, heads: readonly Head[]): void {
+    this.#heads.advanced(namespace, heads);
+  }
+
+  /** All that existed of the namespace when a whole member was asked is here. */
+  becameWhole(namespace: string): void {
+    this.#whole.add(namespace);
+  }
+
+  /** All of the interest is whole. */
+  settle(): void {
+    this.#isSettled = true;
+  }
+
+  vectorOf(namespace: string): NamespaceVector {
+    const strategy = strategyText(this.#options.strategyOf(namespace));
+    return { strategy, isWhole: this.isWhole(namespace), heads: new Map(this.headsOf(namespace)) };
+  }
+
+  report(): VectorReport {
+    const { origin, interest } = this.#options;
+    const names = this.names().filter((name) => this.isOfInterest(name));
+    const namespaces = new Map(names.map((name) => [name, this.vectorOf(name)]));
+    return { origin, interest, isSettled: this.#isSettled, namespaces };
+  }
+
+  /** Namespaces that a report names and that are new here: from now on their heads, none yet, are ours to fill. */
+  newIn(report: VectorReport): { readonly namespace: string; readonly vector: NamespaceVector }[] {
+    const found = [];
+    for (const [namespace, { strategy }] of report.namespaces) {
+      if (this.headsOf(namespace).size > 0 || !this.isOfInterest(namespace)) continue;
+      found.push({ namespace, vector: { strategy, isWhole: false, heads: new Map() } });
+    }
+    return found;
+  }
+}

@@ -1,4 +1,3 @@
-import { toHex } from '../bytes/index.ts';
 import { IpeError } from '../errors.ts';
 import type { Source, Sources } from './dot.ts';
 
@@ -277,9 +276,9 @@ export class ByteReader {
 
   source(): Source {
     this.#need(14);
-    const origin = toHex(this.#bytes.subarray(this.#at, this.#at + 8));
-    this.#at += 8;
-    return this.#sources.of(origin, this.u48());
+    const source = this.#sources.at(this.#bytes, this.#at);
+    this.#at += 14;
+    return source;
   }
 
   #need(length: number): void {

@@ -1,4 +1,4 @@
-import { fromHex } from '../bytes/index.ts';
+import { fromHex, toHex } from '../bytes/index.ts';
 
 /**
  * Who writes: one start of one instance. An instance keeps its origin for life and draws a new epoch at every start, so
@@ -39,9 +39,27 @@ export interface Stamp extends Dot {
 /** The sources that a replica has met, one object each. */
 export class Sources {
   readonly #byId = new Map<string, Source>();
+  /** By the epoch, which is random: two origins rarely share one, and then the list tells them apart. */
+  readonly #byEpoch = new Map<number, readonly Source[]>();
 
   /** @param origin 16 lower-case hexadecimal digits @param epoch 0 to 2^48 - 1 */
   of(origin: string, epoch: number): Source {
+    return this.#byEpoch.get(epoch)?.find((source) => source.origin === origin) ?? this.#add(origin, epoch);
+  }
+
+  /** The source whose 14 bytes (`Source.bytes`) stand in a buffer at an offset. */
+  at(bytes: Uint8Array, offset: number): Source {
+    let epoch = 0;
+    for (let i = offset + 8; i < offset + 14; i++) epoch = epoch * 256 + bytes[i]!;
+    for (const source of this.#byEpoch.get(epoch) ?? []) {
+      let i = 0;
+      while (i < 8 && source.bytes[i] === bytes[offset + i]) i++;
+      if (i === 8) return source;
+    }
+    return this.#add(toHex(bytes.subarray(offset, offset + 8)), epoch);
+  }
+
+  #add(origin: string, epoch: number): Source {
     const id = `${origin}:${epoch.toString(16).padStart(12, '0')}`;
     let source = this.#byId.get(id);
     if (source === undefined) {
@@ -49,13 +67,15 @@ export class Sources {
       if (bytes.length !== 14) throw new RangeError(`not a source: \`${id}\``);
       source = { origin, epoch, id, bytes, tagWords: wordsOf(id) };
       this.#byId.set(id, source);
+      this.#byEpoch.set(epoch, [...(this.#byEpoch.get(epoch) ?? []), source]);
     }
     return source;
   }
 
   /** Reads `Source.id`. Undefined for any other text. */
   parse(id: string): Source | undefined {
-    if (!/^[0-9a-f]{16}:[0-9a-f]{12}$/.test(id)) return undefined;
+    const known = this.#byId.get(id);
+    if (known !== undefined || !/^[0-9a-f]{16}:[0-9a-f]{12}$/.test(id)) return known;
     return this.of(id.slice(0, 16), Number.parseInt(id.slice(17), 16));
   }
 }

@@ -1,3 +1,4 @@
+import type { MessagePlane, PlaneDelivery, PlaneInterest, PlaneMessage, PlaneSubscription } from '@ipe/core/plane';
 import { dataFamilies } from '@ipe/core/replica';
 import { openMemoryKv } from '@ipe/core/store';
 import { afterEach, describe, expect, test } from 'vitest';
@@ -35,7 +36,12 @@ const rng = () => {
 async function startMember(
   mesh: Mesh,
   index: number,
-  options: { exchange?: MemoryExchange; memory?: ReplicationMemory; logBytesMax?: number } = {},
+  options: {
+    exchange?: MemoryExchange;
+    openPlane?: () => MessagePlane;
+    memory?: ReplicationMemory;
+    logBytesMax?: number;
+  } = {},
 ): Promise<Member> {
   const engine = await openEngine({
     kv: openMemoryKv({ families: dataFamilies }),
@@ -63,6 +69,7 @@ async function startMember(
     intervalMs: 50,
     log: { warn: () => {}, info: () => {} },
     ...(options.exchange && { plane: openMemoryPlane(options.exchange) }),
+    ...(options.openPlane && { plane: options.openPlane() }),
   });
   cleanups.push(async () => {
     await replication.close();
@@ -71,7 +78,43 @@ async function startMember(
   return { engine, replication };
 }
 
-async function cluster(count: number, options: { exchange?: MemoryExchange } = {}): Promise<[Mesh, Member[]]> {
+/** Takes a third of what it is given and drops it, and delivers the rest late, in any order, some of it twice. */
+class UnreliablePlane implements MessagePlane {
+  readonly kind = 'unreliable';
+  readonly durable = false;
+  readonly bodyBytesMax: number;
+  readonly #plane: MessagePlane;
+  readonly #random: () => number;
+
+  constructor(plane: MessagePlane, random: () => number) {
+    this.#plane = plane;
+    this.#random = random;
+    this.bodyBytesMax = plane.bodyBytesMax;
+  }
+
+  start = () => this.#plane.start();
+  status = () => this.#plane.status();
+  close = () => this.#plane.close();
+
+  async publish(message: PlaneMessage): Promise<void> {
+    if (this.#random() < 0.33) return;
+    await this.#plane.publish(message);
+  }
+
+  subscribe(interest: PlaneInterest, deliver: (delivery: PlaneDelivery) => Promise<void>): PlaneSubscription {
+    const held: PlaneDelivery[] = [];
+    return this.#plane.subscribe(interest, async (delivery) => {
+      held.push(delivery);
+      if (this.#random() < 0.2) held.push(delivery);
+      while (held.length > 4) await deliver(held.splice(Math.floor(this.#random() * held.length), 1)[0]!);
+    });
+  }
+}
+
+async function cluster(
+  count: number,
+  options: { exchange?: MemoryExchange; openPlane?: () => MessagePlane } = {},
+): Promise<[Mesh, Member[]]> {
   const mesh = await startMesh(count);
   cleanups.push(() => mesh.close());
   return [mesh, await Promise.all(mesh.peers.map((_, i) => startMember(mesh, i, options)))];
@@ -106,6 +149,22 @@ describe('replication', () => {
     for (const member of members) await untilValue(member, 'users.alice', { role: 'admin' });
     await members[2]!.engine.delete('users.alice');
     for (const member of members) await untilValue(member, 'users.alice', undefined);
+  });
+
+  test('a plane that loses, repeats, reorders and lies about what it took makes things slower and nothing else', async () => {
+    const exchange = new MemoryExchange();
+    const [, members] = await cluster(3, { openPlane: () => new UnreliablePlane(openMemoryPlane(exchange), rng) });
+    for (let i = 0; i < 200; i++) {
+      const { engine } = members[i % 3]!;
+      if (i % 5 === 4) await engine.delete(`users.u${(i * 7) % 40}`);
+      else await engine.put(`users.u${(i * 7) % 40}`, i);
+    }
+    for (const [i, { engine }] of members.entries()) await engine.put(`users.last${i}`, 'last');
+    for (const member of members) for (const i of members.keys()) await untilValue(member, `users.last${i}`, 'last');
+    for (let i = 0; i < 40; i++) {
+      const values = await Promise.all(members.map((member) => valueAt(member, `users.u${i}`)));
+      expect(values, `users.u${i}`).toEqual([values[0], values[0], values[0]]);
+    }
   });
 
   test('without a message plane anti-entropy brings everything', async () => {

@@ -7,17 +7,32 @@ import type {
   PlaneStatus,
   PlaneSubscription,
 } from '@ipe/core/plane';
-import type { PeerLink } from '../../cluster/link.ts';
-import type { Peers } from '../../cluster/peers.ts';
 import { Deliveries } from '../deliveries.ts';
 import { wants } from '../interest.ts';
 import { statusOf } from '../status.ts';
 import { decodeGossip, encodeGossip } from './message.ts';
 import { SeenIds } from './seen.ts';
 
+/** A link to one peer, as far as gossip needs it; `PeerLink` is one. */
+export interface GossipLink {
+  readonly fingerprint: string;
+  /** Bytes that wait in the socket. */
+  readonly bufferedBytes: number;
+  send(name: string, body: Uint8Array): unknown;
+  request(name: string, body: Uint8Array): Promise<Uint8Array>;
+  drain(): Promise<void>;
+}
+
+/** The links that there are, as far as gossip needs them; `Peers` are some. */
+export interface GossipPeers {
+  handle(name: string, handler: (body: Uint8Array, from: { readonly fingerprint: string }) => Promise<undefined>): void;
+  on(event: 'up' | 'down', listener: (link: GossipLink) => void): unknown;
+  links(): readonly GossipLink[];
+}
+
 /** How batches spread over the peer links. */
 export interface GossipPlaneOptions {
-  readonly peers: Peers;
+  readonly peers: GossipPeers;
   /** Up to so many links, a batch is pushed to all of them and not relayed: one hop. Default 32. */
   readonly pushAllMax?: number;
   /** Beyond that, to how many peers an instance pushes or relays a batch that it sees first. Default 8. */
@@ -59,7 +74,7 @@ class Gossip implements GossipPlane {
   readonly durable = false;
   /** A frame of a peer link, less room for its head. */
   readonly bodyBytesMax = 4 * 1024 * 1024;
-  readonly #peers: Peers;
+  readonly #peers: GossipPeers;
   readonly #pushAllMax: number;
   readonly #fanout: number;
   readonly #linkBufferBytesMax: number;
@@ -146,7 +161,7 @@ class Gossip implements GossipPlane {
   }
 
   /** Tells peers what is wanted here, and the subscriptions that they know. */
-  async announce(links: readonly PeerLink[] = this.#peers.links()): Promise<void> {
+  async announce(links: readonly GossipLink[] = this.#peers.links()): Promise<void> {
     if (!this.#started || this.#closed) return;
     const covered = [...this.#subscriptions];
     const body = Buffer.from(JSON.stringify(union(covered.map((subscription) => subscription.wanted()))));
@@ -172,14 +187,14 @@ class Gossip implements GossipPlane {
   }
 
   /** Sends to those that want it; with many members to some of them, interested or not, since they relay. */
-  #push(links: readonly PeerLink[], message: PlaneMessage, toAll: boolean): PeerLink[] {
+  #push(links: readonly GossipLink[], message: PlaneMessage, toAll: boolean): GossipLink[] {
     const relays = links.length > this.#pushAllMax;
     const targets = relays
       ? sample(links, this.#fanout, this.#random)
       : links.filter((link) => toAll || wants(this.#interests.get(link.fingerprint) ?? [], message.namespace));
     if (targets.length === 0) return [];
     const frame = encodeGossip(message, relays);
-    const sent: PeerLink[] = [];
+    const sent: GossipLink[] = [];
     for (const link of targets) {
       if (link.bufferedBytes > this.#linkBufferBytesMax) this.#dropped++;
       else {

@@ -5,7 +5,8 @@ import { missingBroker, startKafka } from '../../testkit/brokers.ts';
 import { openKafkaPlane } from './plane.ts';
 
 const runner = {
-  test: (title: string, run: () => Promise<void>) => test(title, run),
+  // Side by side: the mock waits three seconds before it lets anybody into a group.
+  test: (title: string, run: () => Promise<void>) => test.concurrent(title, run),
   skipTest: (title: string) => test.skip(title, () => {}),
   turn: () => sleep(20),
 };

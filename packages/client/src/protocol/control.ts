@@ -320,6 +320,10 @@ export interface RekeyReport {
 export interface CollectReport {
   readonly dry_run: boolean;
   readonly retained_commits: number;
+  /** Kept commits before which history ends. */
+  readonly boundary_commits: number;
+  /** Root commits kept because decisions logged within retention were made at them. */
+  readonly cited_roots: number;
   readonly reachable: number;
   readonly scanned: number;
   readonly unreachable: number;

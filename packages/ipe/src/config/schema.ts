@@ -247,7 +247,7 @@ const evaluationPlane = table('Decisions.', {
 });
 
 const storage = table('Upkeep of the policy store.', {
-  retention: duration('90d', 'How long unreachable policy versions are kept.'),
+  retention: duration('90d', 'How long policy history is kept, and the roots that logged decisions were made at.'),
   gc_every: duration('24h', 'How often unreachable objects are collected.'),
   scrub_every: duration('24h', 'How often all stored objects are read and checked.'),
   backup: table('Scheduled backups of the policy store.', {

@@ -10,7 +10,7 @@ import { readMethods } from './read-methods.ts';
 import { policySubscriptions } from './subscriptions.ts';
 import type { Transfers } from './transfers.ts';
 import type { Upkeep } from './upkeep.ts';
-import { upkeepMethods } from './upkeep-methods.ts';
+import { type CitedRootsSince, upkeepMethods } from './upkeep-methods.ts';
 import { writeMethods } from './write-methods.ts';
 import { createPolicyWriter, type PolicyWriter } from './writer.ts';
 
@@ -30,8 +30,8 @@ export interface ControlServiceOptions {
   readonly upkeep?: Upkeep;
   /** Files on their way; absent: `backup` and `restore-backup` are not offered. */
   readonly transfers?: Transfers;
-  /** Roots that retained decisions name: never collected. */
-  readonly citedRoots?: () => Promise<Iterable<string>>;
+  /** Roots of decisions logged since then: not collected. */
+  readonly citedRoots?: CitedRootsSince;
   /** Unix milliseconds. */
   readonly clock: () => number;
   readonly newId: () => string;

@@ -7,12 +7,14 @@ import { revisionOf } from './lookup.ts';
 import type { Upkeep, UpkeepJob } from './upkeep.ts';
 import { seconds } from './wire.ts';
 
+/** Content roots and root commits (null: nothing was ever written) of the decisions logged at or after a time in Unix milliseconds. */
+export type CitedRootsSince = (sinceMs: number) => readonly { readonly root: string; readonly commit: string | null }[];
+
 export interface UpkeepMethodOptions {
   readonly store: PolicyStore;
   readonly upkeep: Upkeep;
   readonly registry?: MirrorRegistry;
-  /** Roots that retained decisions name. */
-  readonly citedRoots?: () => Promise<Iterable<string>>;
+  readonly citedRoots?: CitedRootsSince;
   /** Unix milliseconds. */
   readonly clock: () => number;
 }
@@ -112,7 +114,7 @@ export function storeJobs(options: UpkeepJobOptions): UpkeepJob[] {
 async function collect(
   store: PolicyStore,
   registry: MirrorRegistry | undefined,
-  citedRoots: (() => Promise<Iterable<string>>) | undefined,
+  citedRoots: CitedRootsSince | undefined,
   options: {
     readonly nowMs: number;
     readonly retentionMs: number;
@@ -124,7 +126,8 @@ async function collect(
   const { report, ...rest } = options;
   // What the mirrors last synced is what drift is told against.
   const keep = new Set(registry?.list().flatMap(({ rootCommit }) => (rootCommit === null ? [] : [rootCommit])));
-  for (const root of (await citedRoots?.()) ?? []) keep.add(root);
+  const cited = citedRoots?.(rest.nowMs - rest.retentionMs) ?? [];
+  for (const { root, commit } of cited) keep.add(root).add(commit ?? root);
   const done = await store.collect({
     ...rest,
     keep,
@@ -134,6 +137,7 @@ async function collect(
     dry_run: done.dryRun,
     retained_commits: done.retainedCommits,
     boundary_commits: done.boundaryCommits,
+    cited_roots: cited.length,
     reachable: done.reachable,
     scanned: done.scanned,
     unreachable: done.unreachable,

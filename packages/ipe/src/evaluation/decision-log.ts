@@ -2,6 +2,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ReceiptSigner } from '@ipe/core/eval';
 import { type AuditLog, type AuditReport, verifyAudit } from '../security/audit.ts';
+import type { CitedRoots } from './cited-roots.ts';
 import type { DecisionRecord } from './evaluator.ts';
 
 /** Which decisions are written down: none; those that an `Audit` policy found fault with; denials besides; all. */
@@ -13,6 +14,8 @@ export interface DecisionLogOptions {
   readonly trail: AuditLog;
   readonly mode: DecisionLogMode;
   readonly signer: ReceiptSigner;
+  /** Told of the root of each decision written down. */
+  readonly cited?: Pick<CitedRoots, 'cite'>;
   /** Lines of a segment; its end is signed. Default 1,000. */
   readonly segmentLines?: number;
 }
@@ -28,7 +31,13 @@ export interface DecisionLog {
  * The decision log: a line a decision, each with the receipt and the request, so that `replay` can decide it again. Lines
  * are chained by hash, and each segment of the chain is sealed by one signature, which costs a decision nothing.
  */
-export function createDecisionLog({ trail, mode, signer, segmentLines = 1_000 }: DecisionLogOptions): DecisionLog {
+export function createDecisionLog({
+  trail,
+  mode,
+  signer,
+  cited,
+  segmentLines = 1_000,
+}: DecisionLogOptions): DecisionLog {
   let unsigned = 0;
   const seal = (): void => {
     const { number, hash } = trail.head;
@@ -48,6 +57,7 @@ export function createDecisionLog({ trail, mode, signer, segmentLines = 1_000 }:
       const receipt = decision.describe();
       const input = { ...receipt.input, value: decision.request };
       trail.append({ event: 'decision', receipt: { ...receipt, input }, audits, warnings, errors });
+      cited?.cite(receipt, trail.head.number);
       if (++unsigned >= segmentLines) seal();
     },
     async close() {

@@ -1,3 +1,4 @@
+export { type CitedRoots, openCitedRoots } from './cited-roots.ts';
 export {
   createDecisionLog,
   type DecisionLog,

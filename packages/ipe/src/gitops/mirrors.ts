@@ -69,7 +69,7 @@ export function fileState(path: string): StateText {
         return await readFile(path, 'utf8');
       } catch (error) {
         if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined;
-        throw new IpeError('unavailable', `cannot read the state of the mirrors in \`${path}\``, { cause: error });
+        throw new IpeError('unavailable', `the state in \`${path}\` cannot be read`, { cause: error });
       }
     },
     async save(text) {

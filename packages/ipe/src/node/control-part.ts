@@ -12,6 +12,7 @@ import { createControlService } from '../control/service.ts';
 import { openTransfers } from '../control/transfers.ts';
 import { createUpkeep, type UpkeepEvent, type UpkeepJob } from '../control/upkeep.ts';
 import { storeJobs } from '../control/upkeep-methods.ts';
+import type { CitedRoots } from '../evaluation/index.ts';
 import { createGit } from '../gitops/git/index.ts';
 import { fileState, openMirrorRegistry } from '../gitops/mirrors.ts';
 import {
@@ -43,6 +44,7 @@ export interface ControlPart {
 /** Opens the policy store and the control plane over it, mirrors of Git repositories included. */
 export async function openControlPart(
   context: PartsContext,
+  cited: Pick<CitedRoots, 'since'>,
   describe: () => Promise<Readonly<Record<string, unknown>>>,
 ): Promise<ControlPart> {
   const { config, layout, identity, log, version, onClose } = context;
@@ -67,6 +69,7 @@ export async function openControlPart(
   const baseDir = process.cwd();
   const git = createGit({ stateDir: layout.mirrors, environment: process.env });
   const shared = { clock: () => Date.now(), newId: () => randomUUID() };
+  const citedRoots = (sinceMs: number) => cited.since(sinceMs);
   const sync = createSyncEngine({ store, compiler, registry, git, mirrorsDir: layout.mirrors, baseDir, ...shared });
   const timing = { timer: unrefTimer, random: Math.random };
   const gitops = createGitOpsService({
@@ -83,6 +86,7 @@ export async function openControlPart(
       ...storeJobs({
         store,
         registry,
+        citedRoots,
         clock: shared.clock,
         retentionMs: config.storage.retention,
         gcEveryMs: config.storage.gc_every,
@@ -102,6 +106,7 @@ export async function openControlPart(
     compiler,
     gitops: { registry, sync, baseDir, configured: gitops.configured, missing: gitops.missing },
     upkeep,
+    citedRoots,
     transfers: await openTransfers({ directory: join(layout.root, 'transfers'), ...shared }),
     version,
     instance: identity.id,

@@ -1,20 +1,16 @@
 import { randomUUID } from 'node:crypto';
-import { join } from 'node:path';
 import { performance } from 'node:perf_hooks';
-import type { ReceiptSigner } from '@ipe/core/eval';
 import type { PolicyStore } from '@ipe/core/tree';
 import { verifySignature } from '../cluster/identity.ts';
 import type { Config } from '../config/index.ts';
 import {
-  createDecisionLog,
   createEvaluationService,
-  type DecisionLog,
   type EvaluationConfig,
   type EvaluationService,
   type FactsSource,
 } from '../evaluation/index.ts';
 import { nodePrimitives } from '../repository/index.ts';
-import { openAuditLog } from '../security/audit.ts';
+import type { DecisionLogPart } from './decision-log-part.ts';
 import type { PartsContext } from './start.ts';
 
 /** The evaluation plane over the node's policies and facts. */
@@ -22,11 +18,10 @@ export async function openEvaluationPart(
   context: PartsContext,
   policies: PolicyStore,
   facts: FactsSource,
+  decisions: DecisionLogPart,
   missing: () => readonly string[],
 ): Promise<EvaluationService> {
   const { config, identity, version, log, metrics } = context;
-  const signer = { key: identity.signing.publicKey, sign: (bytes: Uint8Array) => identity.signing.sign(bytes) };
-  const decisions = await openDecisionLog(context, signer);
   const counts = { allow: 0, deny: 0, not_applicable: 0 };
   const service = createEvaluationService({
     policies,
@@ -38,13 +33,13 @@ export async function openEvaluationPart(
     config: evaluationConfigOf(config),
     version,
     instance: identity.id,
-    signer,
+    signer: decisions.signer,
     verifier: (key, bytes, signature) =>
       key === identity.signing.publicKey ? verifySignature(key, bytes, signature) : undefined,
     verifyPrograms: config.control_plane.role === 'follower',
     onDecision: (decision) => {
       counts[decision.outcome.decision]++;
-      decisions.record(decision);
+      decisions.log.record(decision);
     },
     reportInternal: (id, error) => log.error({ id, err: error }, 'internal error'),
     missing,
@@ -61,23 +56,6 @@ export async function openEvaluationPart(
     read: () => service.counters().bytes,
   });
   return service;
-}
-
-/** The decision log beside the audit trail, in a folder of its own. */
-async function openDecisionLog(context: PartsContext, signer: ReceiptSigner): Promise<DecisionLog> {
-  const { config, layout, log, onClose } = context;
-  const plane = config.evaluation_plane;
-  const trail = await openAuditLog({
-    directory: join(layout.audit, 'decisions'),
-    maxBytes: plane.decision_log_max_bytes,
-    keep: plane.decision_log_keep,
-    now: () => Date.now(),
-    onError: (error) => log.error({ err: error }, 'the decision log cannot be written'),
-  });
-  onClose('decision log file', () => trail.close());
-  const decisions = createDecisionLog({ trail, mode: plane.decision_log, signer });
-  onClose('decision log', () => decisions.close());
-  return decisions;
 }
 
 /** `[evaluation_plane]` as the plane takes it. */

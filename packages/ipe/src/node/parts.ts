@@ -2,6 +2,7 @@ import { aloneHandlers } from './alone.ts';
 import { isClustered, openClusterPart } from './cluster-part.ts';
 import { openControlPart } from './control-part.ts';
 import { openDataPart } from './data-part.ts';
+import { openDecisionLogPart } from './decision-log-part.ts';
 import { openEvaluationPart } from './evaluation-part.ts';
 import { factTokenStore } from './fact-tokens.ts';
 import { openPolicySync, type PolicySyncPart, refuseLoneFollower } from './policy-sync-part.ts';
@@ -24,8 +25,9 @@ export const openParts: OpenParts = async (context) => {
   }
   const members = cluster?.handlers ?? aloneHandlers(context.identity);
   const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...members };
+  const decisions = await openDecisionLogPart(context);
   let policySync: PolicySyncPart | undefined;
-  const control = await openControlPart({ ...context, controlExtra }, async () => ({
+  const control = await openControlPart({ ...context, controlExtra }, decisions.cited, async () => ({
     ...context.describe(),
     cluster: cluster?.describe() ?? null,
     policy_sync: policySync?.describe() ?? null,
@@ -34,7 +36,7 @@ export const openParts: OpenParts = async (context) => {
       refuses_writes: data.engine.fence?.message ?? null,
     },
   }));
-  const evaluation = await openEvaluationPart(context, control.store, data.facts, () => []);
+  const evaluation = await openEvaluationPart(context, control.store, data.facts, decisions, () => []);
   policySync = cluster && (await openPolicySync(context, cluster, control));
   if (policySync === undefined) await control.mirrors.start();
   await control.start();

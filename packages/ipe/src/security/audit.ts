@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
+import { createReadStream, existsSync } from 'node:fs';
 import { mkdir, open, readdir, readFile, unlink } from 'node:fs/promises';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { IpeError } from '@ipe/core';
 
 /** What is recorded: JSON, small, without secrets. */
@@ -45,8 +47,11 @@ export interface AuditHead {
   readonly hash: string;
 }
 
-interface Line extends Readonly<Record<string, unknown>> {
+/** One line of the trail: its place in the chain, and the event. */
+export interface AuditLine extends Readonly<Record<string, unknown>> {
+  /** From 1, without gaps. */
   readonly n: number;
+  /** ISO 8601. */
   readonly time: string;
   readonly previous: string;
 }
@@ -121,7 +126,7 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
 
   const append = (event: AuditEvent): void => {
     const time = new Date(now()).toISOString();
-    const line = JSON.stringify({ n: head.number + 1, time, previous: head.hash, ...event } satisfies Line);
+    const line = JSON.stringify({ n: head.number + 1, time, previous: head.hash, ...event } satisfies AuditLine);
     head = { number: head.number + 1, hash: hashOf(line) };
     waiting.push(`${line}\n`);
   };
@@ -189,6 +194,22 @@ export async function verifyAudit(directory: string): Promise<AuditReport> {
   return { files: names.length, lines, first, head: expected ?? genesis, problems };
 }
 
+/**
+ * Lines after the one of that number, oldest first. Files that hold none of them are not opened; lines that are damaged
+ * are passed over, for `verifyAudit` to report. Empty where there is no trail.
+ */
+export async function* auditLinesAfter(directory: string, number: number): AsyncGenerator<AuditLine> {
+  const names = existsSync(directory) ? await auditFiles(directory) : [];
+  for (const [index, name] of names.entries()) {
+    const next = names[index + 1];
+    if (next !== undefined && firstNumberOf(next) <= number + 1) continue;
+    for await (const row of createInterface({ input: createReadStream(join(directory, name)), crlfDelay: Infinity })) {
+      const line = parseLine(row);
+      if (line !== undefined && line.n > number) yield line;
+    }
+  }
+}
+
 async function findEnd(directory: string): Promise<{ head: AuditHead; name: string; size: number }> {
   const name = (await auditFiles(directory)).at(-1);
   if (name === undefined) return { head: genesis, name: fileName(1), size: 0 };
@@ -236,14 +257,15 @@ async function removeOld(directory: string, keep: number): Promise<void> {
   for (const name of names.slice(0, Math.max(0, names.length - keep))) await unlink(join(directory, name));
 }
 
-function parseLine(text: string): Line | undefined {
+function parseLine(text: string): AuditLine | undefined {
   try {
-    const line = JSON.parse(text) as Partial<Line>;
-    return Number.isSafeInteger(line.n) && typeof line.previous === 'string' ? (line as Line) : undefined;
+    const line = JSON.parse(text) as Partial<AuditLine>;
+    return Number.isSafeInteger(line.n) && typeof line.previous === 'string' ? (line as AuditLine) : undefined;
   } catch {
     return undefined;
   }
 }
 
-const numberOf = (line: string) => (JSON.parse(line) as Line).n;
+const firstNumberOf = (name: string) => Number(filePattern.exec(name)![1]);
+const numberOf = (line: string) => (JSON.parse(line) as AuditLine).n;
 const hashOf = (line: string) => createHash('sha256').update(line, 'utf8').digest('hex');

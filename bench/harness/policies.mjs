@@ -1,8 +1,7 @@
 // Policies and requests that benches share: the approval policy of the examples, its paths spread as deployments do it.
 import { readFileSync } from 'node:fs';
-import { deflateSync, inflateSync } from 'node:zlib';
 import { compilePolicy } from '@ipe/core/policy';
-import { nodePrimitives as primitives } from '../../packages/ipe/dist/repository/index.js';
+import { zlibCodec as codec, nodePrimitives as primitives } from '../../packages/ipe/dist/repository/index.js';
 
 const example = new URL('../../examples/policies/prod/deployment/', import.meta.url);
 export const source = readFileSync(new URL('approval.policy.yaml', example), 'utf8');
@@ -11,10 +10,7 @@ export const tests = readFileSync(new URL('approval.test.yaml', example));
 /** What a policy store asks of its runtime. */
 export const treeRuntime = {
   primitives,
-  codec: {
-    deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
-    inflate: (bytes, maxOutputLength) => new Uint8Array(inflateSync(bytes, { maxOutputLength })),
-  },
+  codec,
   now: () => performance.now(),
   breathe: () => new Promise((resolve) => setImmediate(resolve)),
 };

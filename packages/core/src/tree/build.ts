@@ -4,6 +4,7 @@ import type { Comparison } from './compare.ts';
 import { directoryBody } from './directory.ts';
 import type { ObjectStore, PreparedObject } from './objects.ts';
 import { childPath, maxDirectoryEntries, policyEntry, policySegments, testEntry } from './paths.ts';
+import { slices } from './slices.ts';
 import type { ObjectId, PolicyFiles } from './types.ts';
 
 /** A policy's objects, ready to be written. */
@@ -64,7 +65,9 @@ export async function rebuildTree(
   breathe: () => Promise<void>,
 ): Promise<RebuiltTree> {
   const plan: Plan = { policies: new Map(), directories: new Map() };
+  const planned = slices(breathe, 512);
   for (const [path, placement] of placements) {
+    await planned();
     const segments = policySegments(path);
     const name = segments.pop()!;
     let at = plan;
@@ -78,11 +81,11 @@ export async function rebuildTree(
   const built: PreparedObject[] = [];
   const directories = new Map<string, { before: ObjectId | null; after: ObjectId | null }>();
   let reused = 0;
-  let steps = 0;
+  const rest = slices(breathe, 8);
 
   const rebuild = async (path: string, id: ObjectId | null, changes: Plan): Promise<ObjectId | null> => {
     const body = id === null ? new Uint8Array(0) : await directoryBody(objects, id);
-    if (++steps % 32 === 0) await breathe();
+    await rest();
     const edits: TreeEdit[] = [];
     for (const [name, placement] of changes.policies) {
       edits.push(

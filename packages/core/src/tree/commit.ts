@@ -6,7 +6,6 @@ import type { Comparison, PolicySide } from './compare.ts';
 import { decodePolicyTree, walkTo } from './directory.ts';
 import type { PreparedObject } from './objects.ts';
 import type { IndexChange } from './path-index.ts';
-import { comparePaths } from './paths.ts';
 import {
   ascii,
   type ChainState,
@@ -22,6 +21,7 @@ import {
   rowKey,
   storeFormat,
 } from './rows.ts';
+import { slices } from './slices.ts';
 import { type Head, mainRef, type StoreState } from './state.ts';
 import type { ChangedPolicy, CommitMeta, ObjectId, PolicyFamily, PolicyInfo, UpdateResult } from './types.ts';
 
@@ -30,7 +30,7 @@ export interface MadeCommit {
   readonly id: ObjectId;
   readonly record: CommitRecord;
   /** The commit and the version commits it makes. */
-  readonly objects: readonly PreparedObject[];
+  readonly objects: ReadonlyMap<ObjectId, PreparedObject>;
 }
 
 /** Makes a root commit on top of `head`. @param comparison  what differs between the head's root and `root` */
@@ -46,9 +46,8 @@ export async function makeCommit(
   const object = state.objects.prepare('commit', body);
   const before = await state.statesAt(head.commit, comparison);
   const commit = decodeCommit(state.primitives, body);
-  const { record, versions } = state.records.describe(object.id, commit, head.generation + 1, comparison, before);
-  const versionObjects = versions.map((version) => state.objects.prepare('commit', version.body));
-  return { id: object.id, record, objects: [object, ...versionObjects] };
+  const { record, versions } = await state.records.describe(object.id, commit, head.generation + 1, comparison, before);
+  return { id: object.id, record, objects: new Map([object, ...versions].map((each) => [each.id, each])) };
 }
 
 /** A ref's move to a root commit whose record is known, with the new objects it needs. */
@@ -59,23 +58,30 @@ export interface Move {
   /** Records from just after `from` to `commit`, oldest first. */
   readonly records: readonly (readonly [ObjectId, CommitRecord])[];
   readonly comparison: Comparison;
-  readonly objects: readonly PreparedObject[];
+  readonly objects: ReadonlyMap<ObjectId, PreparedObject>;
   /** Program ids by policy tree, where they are known already. */
   readonly programs?: ReadonlyMap<ObjectId, ObjectId>;
   readonly reused: number;
   readonly dryRun?: boolean;
 }
 
+/** Objects packed before other work gets its turn, and most of them written in one batch. */
+const packedAtOnce = 16;
+const writtenAtOnce = 256;
+
 /**
  * Takes a move: all its rows in one batch, then in one tick the new head and index, then the watchers.
  * With `dryRun` it only says what would come of it.
+ *
+ * Of many new objects most are written before that batch, which then is short: until a ref names them they are garbage,
+ * whatever happens. All that takes long is cut into slices, so that reads go on between them.
  */
 export async function applyMove(state: StoreState, move: Move): Promise<UpdateResult> {
   const record = move.records.at(-1)![1];
-  const ids = [...new Set(move.objects.map((object) => object.id))];
-  const missing = await state.objects.missing(ids);
-  const { policies, directories } = finalStates(move.records.map(([, each]) => each));
-  const changed = describeChanges(move, policies);
+  const { objects } = move;
+  const missing = await state.objects.missing([...objects.keys()]);
+  const states = await movedStates(state, move);
+  const changed = await describeChanges(state, move, states);
   const result: UpdateResult = {
     ref: move.ref,
     root: record.root,
@@ -83,19 +89,17 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
     previousRoot: move.from.root,
     previousCommit: move.from.commit,
     changed,
-    reusedObjects: move.reused + ids.length - missing.size,
+    reusedObjects: move.reused + objects.size - missing.size,
     newObjects: missing.size,
   };
   if (move.dryRun === true) return result;
 
-  const operations: KvOperation<PolicyFamily>[] = [];
-  for (const object of move.objects) if (missing.delete(object.id)) operations.push(object.operation);
+  const operations = await writeAhead(state, objects, missing);
   // An object that a collection chose to delete is wanted again, even where it was there already.
-  for (const id of ids) {
-    if (state.condemned.has(id)) operations.push(del('metadata', metadataKeys.condemned(id)));
-  }
+  const condemned = state.condemned.size === 0 ? [] : [...objects.keys()].filter((id) => state.condemned.has(id));
+  for (const id of condemned) operations.push(del('metadata', metadataKeys.condemned(id)));
   for (const [id, each] of move.records) {
-    operations.push(state.records.encode(id, each), put('metadata', metadataKeys.root(each.root), ascii(id)));
+    operations.push(await state.records.encode(id, each), put('metadata', metadataKeys.root(each.root), ascii(id)));
   }
   const kind = move.from.kind;
   operations.push(
@@ -107,77 +111,108 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
   let indexChange: IndexChange | undefined;
   let { deleted } = state;
   if (move.ref === mainRef) {
-    indexChange = await planIndexChange(state, move, policies, directories);
-    deleted += deletedChange(move, policies);
-    for (const operation of indexRows(move, indexChange, policies, deleted)) operations.push(operation);
+    indexChange = await planIndexChange(state, move, states);
+    deleted += states.deletedChange;
+    await addIndexRows(state, operations, move, indexChange, states, deleted);
   }
+  const directoryTrees = [...move.comparison.directories.values()].flatMap(
+    ({ after }) => objects.get(after ?? '') ?? [],
+  );
+  await state.breathe();
   await state.commit(operations, () => {
     state.heads.set(move.ref, head);
     state.deleted = deleted;
     if (indexChange !== undefined) state.live.apply(root, move.commit, indexChange);
-    for (const object of move.objects) state.objects.remember(object);
-    for (const id of ids) state.condemned.delete(id);
+    for (const object of directoryTrees) state.objects.remember(object);
+    for (const id of condemned) state.condemned.delete(id);
   });
   state.notify({ ref: move.ref, root, commit: move.commit, previousRoot: move.from.root, changed });
+  // The swap of a large change takes milliseconds, and so does what its caller makes of the result.
+  if (changed.length > writtenAtOnce) await state.breathe();
   return result;
 }
 
-/** States after the last of some consecutive records. */
-function finalStates(records: readonly CommitRecord[]): {
-  policies: Map<string, ChainState>;
-  directories: Map<string, DirectoryState | null>;
-} {
+/** Writes objects that are missing, but for the last few, and gives what writes those. */
+async function writeAhead(
+  state: StoreState,
+  objects: ReadonlyMap<ObjectId, PreparedObject>,
+  missing: ReadonlySet<ObjectId>,
+): Promise<KvOperation<PolicyFamily>[]> {
+  let operations: KvOperation<PolicyFamily>[] = [];
+  const rest = slices(state.breathe, packedAtOnce);
+  for (const id of missing) {
+    if (operations.length === writtenAtOnce) {
+      if (state.failed !== undefined) throw state.failed;
+      await state.kv.write(operations);
+      operations = [];
+    }
+    await rest();
+    operations.push(state.objects.operation(objects.get(id)!));
+  }
+  return operations;
+}
+
+/** What some consecutive records did, taken together. */
+interface MovedStates {
+  /** States before the first of them. */
+  readonly before: ReadonlyMap<string, ChainState | null>;
+  /** States after the last of them. */
+  readonly policies: ReadonlyMap<string, ChainState>;
+  readonly directories: ReadonlyMap<string, DirectoryState | null>;
+  /** How many rows of removed policies are added. */
+  readonly deletedChange: number;
+}
+
+async function movedStates(state: StoreState, move: Move): Promise<MovedStates> {
+  const before = new Map<string, ChainState | null>();
   const policies = new Map<string, ChainState>();
   const directories = new Map<string, DirectoryState | null>();
-  for (const record of records) {
-    for (const [path, , after] of record.policies) policies.set(path, after);
+  const rest = slices(state.breathe, 1024);
+  for (const [, record] of move.records) {
+    for (const [path, first, after] of record.policies) {
+      await rest();
+      if (!before.has(path)) before.set(path, first);
+      policies.set(path, after);
+    }
     for (const [path, , after] of record.directories) directories.set(path, after);
   }
-  return { policies, directories };
+  let deletedChange = 0;
+  for (const each of before.values()) if (each?.deleted === true) deletedChange--;
+  for (const each of policies.values()) if (each.deleted) deletedChange++;
+  return { before, policies, directories, deletedChange };
 }
 
-/** States before the first of a move's records. */
-function firstStates(move: Move): Map<string, ChainState | null> {
-  const first = new Map<string, ChainState | null>();
-  for (const [, record] of move.records) {
-    for (const [path, before] of record.policies) if (!first.has(path)) first.set(path, before);
-  }
-  return first;
-}
-
-/** How many rows of removed policies a move adds. */
-function deletedChange(move: Move, after: ReadonlyMap<string, ChainState>): number {
-  let change = 0;
-  for (const before of firstStates(move).values()) if (before?.deleted === true) change--;
-  for (const state of after.values()) if (state.deleted) change++;
-  return change;
-}
-
-function describeChanges(move: Move, after: ReadonlyMap<string, ChainState>): ChangedPolicy[] {
-  const first = firstStates(move);
+async function describeChanges(
+  state: StoreState,
+  { comparison }: Move,
+  { before, policies }: MovedStates,
+): Promise<ChangedPolicy[]> {
   const changed: ChangedPolicy[] = [];
-  for (const [path, sides] of move.comparison.policies) {
-    const before = first.get(path) ?? null;
+  const rest = slices(state.breathe, 1024);
+  for (const [path, sides] of comparison.policies) {
+    await rest();
+    const previous = before.get(path) ?? null;
     changed.push({
       path,
       change: sides.before === null ? 'added' : sides.after === null ? 'removed' : 'changed',
-      version: after.get(path)!.version,
-      previousVersion: before === null || before.deleted ? null : before.version,
+      version: policies.get(path)!.version,
+      previousVersion: previous === null || previous.deleted ? null : previous.version,
     });
   }
-  return changed.sort((a, b) => comparePaths(a.path, b.path));
+  return changed;
 }
 
 async function planIndexChange(
   state: StoreState,
   move: Move,
-  policies: ReadonlyMap<string, ChainState>,
-  directories: ReadonlyMap<string, DirectoryState | null>,
+  { policies, directories }: MovedStates,
 ): Promise<IndexChange> {
   const { root } = move.records.at(-1)![1];
   const puts: Omit<PolicyInfo, 'program'>[] = [];
   const removed: string[] = [];
+  const rest = slices(state.breathe, 1024);
   for (const [path, { version, updatedAtMs, deleted }] of policies) {
+    await rest();
     if (deleted) {
       removed.push(path);
       continue;
@@ -188,9 +223,12 @@ async function planIndexChange(
     puts.push({ kind: 'policy', path, hash, version, test, updatedAtMs });
   }
   const hashes = puts.map((info) => info.hash).filter((hash) => !move.programs?.has(hash));
-  const bodies = await state.objects.readMany(hashes.map((hash) => [hash, 'tree'] as const));
   const programs = new Map(move.programs);
-  for (let i = 0; i < hashes.length; i++) programs.set(hashes[i]!, decodePolicyTree(hashes[i]!, bodies[i]!).program);
+  for (let at = 0; at < hashes.length; at += writtenAtOnce) {
+    const slice = hashes.slice(at, at + writtenAtOnce);
+    const bodies = await state.objects.readMany(slice.map((hash) => [hash, 'tree'] as const));
+    for (let i = 0; i < slice.length; i++) programs.set(slice[i]!, decodePolicyTree(slice[i]!, bodies[i]!).program);
+  }
 
   const nodes = new Map<string, { hash: ObjectId; commit: ObjectId; updatedAtMs: number } | null>();
   for (const [path, after] of directories) {
@@ -203,10 +241,12 @@ async function planIndexChange(
     if (hash === undefined) throw inconsistent(path);
     nodes.set(path, { hash, ...after });
   }
-  // Fields in one order everywhere: all infos then share one hidden class.
-  const put = puts.map(({ kind, path, hash, version, test, updatedAtMs }): PolicyInfo => {
-    return { kind, path, hash, version, program: programs.get(hash)!, test, updatedAtMs };
-  });
+  const put: PolicyInfo[] = [];
+  for (const { kind, path, hash, version, test, updatedAtMs } of puts) {
+    await rest();
+    // Fields in one order everywhere: all infos then share one hidden class.
+    put.push({ kind, path, hash, version, program: programs.get(hash)!, test, updatedAtMs });
+  }
   return { put, removed, directories: nodes };
 }
 
@@ -216,21 +256,26 @@ function standingPolicy(state: StoreState, path: string): PolicySide | undefined
   return node?.kind === 'policy' ? node : undefined;
 }
 
-function indexRows(
+async function addIndexRows(
+  state: StoreState,
+  operations: KvOperation<PolicyFamily>[],
   move: Move,
   change: IndexChange,
-  states: ReadonlyMap<string, ChainState>,
+  { before, policies }: MovedStates,
   deleted: number,
-): KvOperation<PolicyFamily>[] {
-  const operations = [put('metadata', metadataKeys.index, encodeIndexTag({ commit: move.commit, deleted }))];
+): Promise<void> {
+  const rest = slices(state.breathe, 256);
+  operations.push(put('metadata', metadataKeys.index, encodeIndexTag({ commit: move.commit, deleted })));
   for (const [id, record] of move.records)
     operations.push(put('metadata', metadataKeys.chain(record.generation), ascii(id)));
   for (const info of change.put) {
+    await rest();
     operations.push(put('path_index', rowKey('p', info.path), encodePolicyRow(info.path, info)));
-    operations.push(del('path_index', rowKey('x', info.path)));
+    if (before.get(info.path)?.deleted === true) operations.push(del('path_index', rowKey('x', info.path)));
   }
   for (const path of change.removed) {
-    const { version, updatedAtMs } = states.get(path)!;
+    await rest();
+    const { version, updatedAtMs } = policies.get(path)!;
     operations.push(put('path_index', rowKey('x', path), encodeDeletedRow(path, version, updatedAtMs)));
     operations.push(del('path_index', rowKey('p', path)));
   }
@@ -238,7 +283,6 @@ function indexRows(
     const key = rowKey('d', path);
     operations.push(node === null ? del('path_index', key) : put('path_index', key, encodeDirectoryRow(path, node)));
   }
-  return operations;
 }
 
 function inconsistent(path: string): IpeError {

@@ -8,7 +8,7 @@ export interface PolicySide {
   readonly test: ObjectId | null;
 }
 
-/** What differs between two roots: nodes by path, each with its two sides (null: not there). Parents come before children. */
+/** What differs between two roots: nodes by path, each with its two sides (null: not there). Policies are in path order. */
 export interface Comparison {
   readonly policies: ReadonlyMap<string, { readonly before: PolicySide | null; readonly after: PolicySide | null }>;
   readonly directories: ReadonlyMap<string, { readonly before: ObjectId | null; readonly after: ObjectId | null }>;

@@ -137,7 +137,7 @@ async function cutHistory(
   for (const id of retention.boundary) {
     if (await state.records.isShallow(id)) continue;
     const base = await state.records.baseRecord(id);
-    await state.kv.write([state.records.encode(id, base), put('metadata', metadataKeys.shallow(id), ascii('1'))]);
+    await state.kv.write([await state.records.encode(id, base), put('metadata', metadataKeys.shallow(id), ascii('1'))]);
     state.records.remember(id, base);
   }
   const rows = shallowVersions.map((id) => put('metadata', metadataKeys.shallow(id), ascii('1')));

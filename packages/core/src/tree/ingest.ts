@@ -52,7 +52,9 @@ async function takeObjects(state: StoreState, objects: readonly PreparedObject[]
   const ids = objects.map((object) => object.id);
   const missing = await state.objects.missing(ids);
   const added = missing.size;
-  const operations = objects.filter((object) => missing.delete(object.id)).map((object) => object.operation);
+  const operations = objects
+    .filter((object) => missing.delete(object.id))
+    .map((object) => state.objects.operation(object));
   const condemned = ids.filter((id) => state.condemned.has(id));
   for (const id of condemned) {
     operations.push(del('metadata', metadataKeys.condemned(id)), del('metadata', metadataKeys.whole(id)));

@@ -13,12 +13,11 @@ const deflateFrom = 512;
 
 const packing = { raw: 0, zlib: 1 } as const;
 
-/** An object ready to be written. */
+/** An object by its id, ready to be packed and written. */
 export interface PreparedObject {
   readonly id: ObjectId;
   readonly type: ObjectType;
   readonly body: Uint8Array;
-  readonly operation: KvOperation<PolicyFamily>;
 }
 
 /** What `ObjectStore` is built from. */
@@ -106,8 +105,8 @@ export class ObjectStore {
   /** Those of `ids` that the store does not hold. */
   async missing(ids: readonly ObjectId[]): Promise<Set<ObjectId>> {
     const missing = new Set<ObjectId>();
-    for (let at = 0; at < ids.length; at += 512) {
-      const slice = ids.slice(at, at + 512);
+    for (let at = 0; at < ids.length; at += 256) {
+      const slice = ids.slice(at, at + 256);
       const keys = slice.map((id) => fromHex(id));
       const stored = await this.#kv.getMany('objects', keys);
       for (let i = 0; i < slice.length; i++) if (stored[i] === undefined) missing.add(slice[i]!);
@@ -115,16 +114,20 @@ export class ObjectStore {
     return missing;
   }
 
-  /** Frames, hashes and compresses an object. @throws IpeError `too_large` */
+  /** Names an object by its hash. @throws IpeError `too_large` */
   prepare(type: ObjectType, body: Uint8Array): PreparedObject {
     const framed = frameObject(type, body);
     if (framed.length > maxObjectBytes) {
       const message = `an object of ${framed.length} bytes is larger than the ${maxObjectBytes} that the store takes`;
       throw new IpeError('too_large', message, { details: { sizeBytes: framed.length, limitBytes: maxObjectBytes } });
     }
-    const id = framedId(this.#primitives, framed);
-    const value = this.#pack(type, framed);
-    return { id, type, body, operation: { type: 'put', family: 'objects', key: fromHex(id), value } };
+    return { id: framedId(this.#primitives, framed), type, body };
+  }
+
+  /** Packs an object: what stores it. */
+  operation({ id, type, body }: PreparedObject): KvOperation<PolicyFamily> {
+    const value = this.#pack(type, frameObject(type, body));
+    return { type: 'put', family: 'objects', key: fromHex(id), value };
   }
 
   /** Keeps a tree just written at hand: the next update of the same directory starts from it. */

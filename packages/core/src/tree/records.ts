@@ -1,10 +1,10 @@
 import { type Primitives, toHex } from '../bytes/index.ts';
-import { type Commit, decodeCommit, objectId } from '../git/index.ts';
+import { type Commit, decodeCommit } from '../git/index.ts';
 import type { Kv, KvOperation } from '../store/index.ts';
 import { versionBody, versionOf } from './commits.ts';
 import { type Comparison, compareRoots } from './compare.ts';
 import { LruCache } from './lru.ts';
-import type { ObjectStore } from './objects.ts';
+import type { ObjectStore, PreparedObject } from './objects.ts';
 import { comparePaths, parentPath } from './paths.ts';
 import {
   type ChainState,
@@ -16,6 +16,7 @@ import {
   metadataKeys,
   put,
 } from './rows.ts';
+import { slices } from './slices.ts';
 import { type Codec, emptyRoot, type ObjectId, type PolicyFamily } from './types.ts';
 
 /** States of version chains and directories at some root commit. A path that is absent never had any. */
@@ -42,12 +43,6 @@ export interface DerivedFrom {
   readonly statesAt: (changed: Comparison) => Promise<States>;
 }
 
-/** A version commit to be stored with the root commit that makes it. */
-export interface MadeVersion {
-  readonly id: ObjectId;
-  readonly body: Uint8Array;
-}
-
 export function noStates(): States {
   return { policies: new Map(), directories: new Map() };
 }
@@ -60,17 +55,19 @@ export class Records {
   readonly #objects: ObjectStore;
   readonly #primitives: Primitives;
   readonly #codec: Codec;
+  readonly #breathe: () => Promise<void>;
   readonly #cache: LruCache<ObjectId, CommitRecord>;
 
   constructor(
     kv: Kv<PolicyFamily>,
     objects: ObjectStore,
-    modules: { primitives: Primitives; codec: Codec; now: () => number },
+    modules: { primitives: Primitives; codec: Codec; now: () => number; breathe: () => Promise<void> },
   ) {
     this.#kv = kv;
     this.#objects = objects;
     this.#primitives = modules.primitives;
     this.#codec = modules.codec;
+    this.#breathe = modules.breathe;
     this.#cache = new LruCache({
       maxBytes: 1_000_000,
       maxAgeMs: 300_000,
@@ -101,8 +98,10 @@ export class Records {
     return base;
   }
 
-  encode(id: ObjectId, record: CommitRecord): KvOperation<PolicyFamily> {
-    return put('metadata', metadataKeys.commit(id), encodeRecord(this.#primitives, this.#codec, id, record));
+  /** What stores a record. */
+  async encode(id: ObjectId, record: CommitRecord): Promise<KvOperation<PolicyFamily>> {
+    const modules = { primitives: this.#primitives, codec: this.#codec, breathe: this.#breathe };
+    return put('metadata', metadataKeys.commit(id), await encodeRecord(modules, id, record));
   }
 
   async commit(id: ObjectId): Promise<Commit> {
@@ -216,23 +215,26 @@ export class Records {
    * @param comparison  what differs between its first parent's root and its own
    * @param before      states at the first parent of (at least) the paths that differ
    */
-  describe(
+  async describe(
     id: ObjectId,
     commit: Commit,
     generation: number,
     comparison: Comparison,
     before: States,
-  ): { record: CommitRecord; versions: MadeVersion[] } {
+  ): Promise<{ record: CommitRecord; versions: PreparedObject[] }> {
     const updatedAtMs = commit.author.timeSeconds * 1000;
-    const versions: MadeVersion[] = [];
-    const policies = byPath(comparison.policies).map(([path, { after }]): CommitRecord['policies'][number] => {
+    const versions: PreparedObject[] = [];
+    const policies: CommitRecord['policies'][number][] = [];
+    const rest = slices(this.#breathe, 64);
+    for (const [path, { after }] of comparison.policies) {
+      await rest();
       const previous = before.policies.get(path) ?? null;
       const version = { path, tree: after?.hash ?? null, previous: previous?.version ?? null };
       const body = versionBody(this.#primitives, version, { id, commit });
-      const made = objectId(this.#primitives, 'commit', body);
-      versions.push({ id: made, body });
-      return [path, previous, { version: made, updatedAtMs, deleted: after === null }];
-    });
+      const made = this.#objects.prepare('commit', body);
+      versions.push(made);
+      policies.push([path, previous, { version: made.id, updatedAtMs, deleted: after === null }]);
+    }
     const directories = byPath(comparison.directories).map(([path, { after }]): CommitRecord['directories'][number] => [
       path,
       before.directories.get(path) ?? null,
@@ -279,13 +281,11 @@ export class Records {
     const comparison = await compareRoots(this.#objects, from?.root ?? emptyRoot, commit.tree);
     const before = from === undefined ? noStates() : await from.statesAt(comparison);
     const generation = from === undefined ? 0 : from.generation + 1;
-    const { record, versions } = this.describe(id, commit, generation, comparison, before);
+    const { record, versions } = await this.describe(id, commit, generation, comparison, before);
     const boundary = from === undefined && (await this.isShallow(id));
     const whole = boundary ? await this.#boundaryRecord(record) : record;
-    const operations = [this.encode(id, whole)];
-    if (!boundary) {
-      for (const { body } of versions) operations.push(this.#objects.prepare('commit', body).operation);
-    }
+    const operations = [await this.encode(id, whole)];
+    if (!boundary) for (const version of versions) operations.push(this.#objects.operation(version));
     await this.#kv.write(operations);
     this.#cache.set(id, whole);
     return whole;

@@ -81,7 +81,7 @@ export async function promoteRef(
     const comparison = await compareRoots(state.objects, target.root, source.root, state.breathe);
     const { name: ref } = target;
     const { commit } = source;
-    return applyMove(state, { ref, from: target, commit, records: between, comparison, objects: [], reused: 0 });
+    return applyMove(state, { ref, from: target, commit, records: between, comparison, objects: new Map(), reused: 0 });
   }
   if (source.root === target.root) return unchanged(target, target.name);
   if (request.force !== true) await refuseDiverged(state, source, target);

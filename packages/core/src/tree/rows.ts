@@ -195,9 +195,29 @@ export interface CommitRecord {
   readonly base?: true;
 }
 
+/** Paths of a record encoded before other work gets its turn, and bytes of one that are compressed beside it. */
+const recordSlice = 256;
+const largeRecordBytes = 65_536;
+
 /** The commit's id and the record as JSON, zlib: its checksum (RFC 1950) finds damage. */
-export function encodeRecord(primitives: Primitives, codec: Codec, commit: ObjectId, record: CommitRecord): Uint8Array {
-  return codec.deflate(primitives.utf8Encode(JSON.stringify([commit, record])));
+export async function encodeRecord(
+  { primitives, codec, breathe }: { primitives: Primitives; codec: Codec; breathe: () => Promise<void> },
+  commit: ObjectId,
+  record: CommitRecord,
+): Promise<Uint8Array> {
+  const { policies, directories, ...rest } = record;
+  const list = async (items: readonly unknown[]): Promise<string> => {
+    const texts: string[] = [];
+    for (let at = 0; at < items.length; at += recordSlice) {
+      if (at > 0) await breathe();
+      texts.push(JSON.stringify(items.slice(at, at + recordSlice)).slice(1, -1));
+    }
+    return `[${texts.join(',')}]`;
+  };
+  const fields = `"policies":${await list(policies)},"directories":${await list(directories)}`;
+  const bytes = primitives.utf8Encode(`["${commit}",{${JSON.stringify(rest).slice(1, -1)},${fields}}]`);
+  const aside = bytes.length < largeRecordBytes ? undefined : codec.deflateAside?.(bytes);
+  return aside === undefined ? codec.deflate(bytes) : aside;
 }
 
 /** Undefined where the record is damaged or another commit's: it can be derived again. */

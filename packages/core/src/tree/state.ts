@@ -7,6 +7,7 @@ import { ObjectStore } from './objects.ts';
 import { type IndexNode, LivePathIndex } from './path-index.ts';
 import { noStates, Records, type StatePatch, type States } from './records.ts';
 import { decodeDeletedRow, del, encodeRef, metadataKeys, put, refsDigest, rowKey, type StoredRef } from './rows.ts';
+import { slices } from './slices.ts';
 import { Snapshot, type SnapshotModules } from './snapshot.ts';
 import {
   type Codec,
@@ -85,7 +86,7 @@ export class StoreState {
     this.breathe = options.breathe ?? (async () => {});
     const treeCacheBytes = Math.min(cacheBytes, 4_000_000);
     this.objects = new ObjectStore({ kv, primitives, codec, now, treeCacheBytes, cacheAgeMs });
-    this.records = new Records(kv, this.objects, { primitives, codec, now });
+    this.records = new Records(kv, this.objects, { primitives, codec, now, breathe: this.breathe });
     this.files = new LruCache({ maxBytes: cacheBytes, maxAgeMs: cacheAgeMs, sizeOf: fileBytes, now });
     const listings = new LruCache<string, Slice<IndexNode>>({
       maxBytes: Math.min(cacheBytes, 1_000_000),
@@ -138,7 +139,9 @@ export class StoreState {
   async statesWith(patch: StatePatch, changed: Comparison): Promise<States> {
     const states = noStates();
     const unknown: string[] = [];
+    const rest = slices(this.breathe, 1024);
     for (const path of changed.policies.keys()) {
+      await rest();
       const patched = patch.policies.get(path);
       if (patched !== undefined) {
         if (patched !== null) states.policies.set(path, patched);
@@ -166,12 +169,14 @@ export class StoreState {
   /** Last versions of policies that the current root does not hold but once did. */
   async deletedVersions(paths: readonly string[]): Promise<Map<string, { version: ObjectId; timeMs: number }>> {
     const found = new Map<string, { version: ObjectId; timeMs: number }>();
-    if (paths.length === 0) return found;
-    const keys = paths.map((path) => rowKey('x', path));
-    const rows = await this.kv.getMany('path_index', keys);
-    for (let i = 0; i < rows.length; i++) {
-      const row = rows[i] === undefined ? undefined : decodeDeletedRow(paths[i]!, rows[i]!);
-      if (row !== undefined) found.set(paths[i]!, row);
+    for (let at = 0; at < paths.length; at += 256) {
+      const slice = paths.slice(at, at + 256);
+      const keys = slice.map((path) => rowKey('x', path));
+      const rows = await this.kv.getMany('path_index', keys);
+      for (let i = 0; i < rows.length; i++) {
+        const row = rows[i] === undefined ? undefined : decodeDeletedRow(slice[i]!, rows[i]!);
+        if (row !== undefined) found.set(slice[i]!, row);
+      }
     }
     return found;
   }

@@ -498,6 +498,8 @@ export interface PolicyStore {
 /** Compression handed in: zlib format (RFC 1950), as Git's loose objects have it. */
 export interface Codec {
   deflate(bytes: Uint8Array): Uint8Array;
+  /** As `deflate`, beside other work; asked for what is large. Absent: `deflate` is used. */
+  deflateAside?(bytes: Uint8Array): Promise<Uint8Array>;
   /** @throws on damage or where the result would exceed `maxBytes`. */
   inflate(bytes: Uint8Array, maxBytes: number): Uint8Array;
 }

@@ -1,9 +1,11 @@
 import { IpeError } from '../errors.ts';
-import { type Placement, type PreparedPolicy, preparePolicy, rebuildTree } from './build.ts';
+import { type Placement, preparePolicy, rebuildTree } from './build.ts';
 import { applyMove, makeCommit } from './commit.ts';
 import type { Comparison, PolicySide } from './compare.ts';
 import { walkTo } from './directory.ts';
-import { policySegments } from './paths.ts';
+import type { PreparedObject } from './objects.ts';
+import { comparePaths, policySegments } from './paths.ts';
+import { slices } from './slices.ts';
 import { nearestPath } from './snapshot.ts';
 import { type Head, mainRef, type StoreState } from './state.ts';
 import type { ObjectId, TreeChange, UpdateRequest, UpdateResult } from './types.ts';
@@ -58,15 +60,16 @@ export async function applyUpdate(state: StoreState, request: UpdateRequest): Pr
   const ref = request.ref ?? mainRef;
   const head = startingHead(state, ref);
   checkExpectedRoot(head, request.expectedRoot);
-  const changes = checkChanges(request.changes);
+  const changes = await checkChanges(state, request.changes);
   const standing = await standings(state, head, [...changes.keys()]);
   await checkConditions(state, head, changes, standing);
 
-  const prepared = new Map<string, PreparedPolicy>();
+  const objects = new Map<ObjectId, PreparedObject>();
+  const programs = new Map<ObjectId, ObjectId>();
   const placements = new Map<string, Placement>();
-  let steps = 0;
+  const rest = slices(state.breathe, 32);
   for (const [path, change] of changes) {
-    if (++steps % 16 === 0) await state.breathe();
+    await rest();
     const before = standing.get(path)!.side;
     if ('delete' in change) {
       placements.set(path, null);
@@ -74,8 +77,9 @@ export async function applyUpdate(state: StoreState, request: UpdateRequest): Pr
     }
     const policy = preparePolicy(state.objects, change.files);
     if (before?.hash === policy.hash && before.test === policy.test) continue;
-    prepared.set(path, policy);
-    placements.set(path, policy);
+    for (const object of policy.objects) objects.set(object.id, object);
+    programs.set(policy.hash, policy.program);
+    placements.set(path, { hash: policy.hash, test: policy.test });
   }
   // The first update makes a commit even where it changes nothing, so that there always is one to name.
   if (placements.size === 0 && request.allowEmpty !== true && head.commit !== null) return unchanged(head, ref);
@@ -84,25 +88,28 @@ export async function applyUpdate(state: StoreState, request: UpdateRequest): Pr
   // With the first commit the root directory comes to be, also where nothing stands in it.
   const directories = new Map(rebuilt.directories);
   if (head.commit === null && !directories.has('')) directories.set('', { before: head.root, after: rebuilt.root });
-  const comparison = compare(placements, standing, directories);
+  const comparison = await compare(state, placements, standing, directories);
   const made = await makeCommit(state, head, rebuilt.root, comparison, request);
-  const programs = new Map([...prepared.values()].map((policy) => [policy.hash, policy.program]));
+  for (const object of rebuilt.objects) objects.set(object.id, object);
+  for (const [id, object] of made.objects) objects.set(id, object);
   return applyMove(state, {
     ref,
     from: head,
     commit: made.id,
     records: [[made.id, made.record]],
     comparison,
-    objects: [...[...prepared.values()].flatMap((policy) => policy.objects), ...rebuilt.objects, ...made.objects],
+    objects,
     programs,
     reused: rebuilt.reused,
     dryRun: request.dryRun === true,
   });
 }
 
-function checkChanges(list: readonly TreeChange[]): Map<string, TreeChange> {
+async function checkChanges(state: StoreState, list: readonly TreeChange[]): Promise<Map<string, TreeChange>> {
   const changes = new Map<string, TreeChange>();
+  const rest = slices(state.breathe, 1024);
   for (const change of list) {
+    await rest();
     policySegments(change.path);
     if (changes.has(change.path)) {
       const message = `\`${change.path}\` is changed twice in one update; send one change for each path`;
@@ -117,7 +124,9 @@ function checkChanges(list: readonly TreeChange[]): Map<string, TreeChange> {
 async function standings(state: StoreState, head: Head, paths: readonly string[]): Promise<Map<string, Standing>> {
   const found = new Map<string, Standing>();
   if (head.commit === state.live.commit) {
+    const rest = slices(state.breathe, 1024);
     for (const path of paths) {
+      await rest();
       const node = state.live.find(path);
       found.set(path, node?.kind === 'policy' ? { side: node, version: node.version } : nothing);
     }
@@ -144,7 +153,9 @@ async function checkConditions(
   changes: ReadonlyMap<string, TreeChange>,
   standing: ReadonlyMap<string, Standing>,
 ): Promise<void> {
+  const rest = slices(state.breathe, 1024);
   for (const [path, change] of changes) {
+    await rest();
     const { version } = standing.get(path)!;
     const expected = change.expectedVersion;
     if (expected !== undefined && expected !== version) {
@@ -165,13 +176,16 @@ async function checkConditions(
   }
 }
 
-function compare(
+async function compare(
+  state: StoreState,
   placements: ReadonlyMap<string, Placement>,
   standing: ReadonlyMap<string, Standing>,
   directories: Comparison['directories'],
-): Comparison {
+): Promise<Comparison> {
+  const rest = slices(state.breathe, 1024);
   const policies = new Map<string, { before: PolicySide | null; after: PolicySide | null }>();
-  for (const [path, placement] of placements) {
+  for (const [path, placement] of [...placements].sort(([a], [b]) => comparePaths(a, b))) {
+    await rest();
     const after = placement === null ? null : { hash: placement.hash, test: placement.test };
     policies.set(path, { before: standing.get(path)!.side, after });
   }

@@ -66,7 +66,8 @@ export function tooDeep(maxDepth: number): IpeError {
   });
 }
 
-function refuseProto(value: unknown): void {
+/** @throws IpeError `invalid_request` where any object has a member named `__proto__` */
+export function refuseProto(value: unknown): void {
   if (typeof value !== 'object' || value === null) return;
   const pending: object[] = [value];
   for (let at = pending.pop(); at !== undefined; at = pending.pop()) {

@@ -8,6 +8,7 @@ import { Departure } from './departure.ts';
 import { type CallReport, createDispatch, shorten } from './dispatch.ts';
 import { EventStream, subscriptionParams } from './events.ts';
 import { parseJson } from './json.ts';
+import { largeJsonBytes, parseLargeJson } from './json-slices.ts';
 import type { ApiLimits } from './limits.ts';
 import type { CallContext, Caller, PlaneService, Route, RouteRequest, RouteResponse } from './method.ts';
 import { PreconditionFailed } from './precondition.ts';
@@ -122,7 +123,11 @@ export function createPlaneServer(options: PlaneServerOptions): PlaneServer {
     const bytes = await readBody(request, limits.maxBodyBytes, limits.bodyTimeoutMs);
     const msgpack = type === 'application/msgpack' ? await import('./msgpack.ts') : undefined;
     const body =
-      msgpack === undefined ? parseJson(bytes, limits.maxDepth) : msgpack.decodeMsgpack(bytes, limits.maxDepth);
+      msgpack !== undefined
+        ? msgpack.decodeMsgpack(bytes, limits.maxDepth)
+        : bytes.length < largeJsonBytes
+          ? parseJson(bytes, limits.maxDepth)
+          : await parseLargeJson(bytes, limits.maxDepth);
     const context = contextOf(arrival, caller);
     const result = await answerRpc(body, {
       maxBatch: limits.maxBatch,

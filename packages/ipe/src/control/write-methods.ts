@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { type CommitMeta, type PolicyStore, policySegments } from '@ipe/core/tree';
 import type { CallContext, Handlers } from '../api/method.ts';
 import { type Params, readParams } from '../api/params.ts';
@@ -88,7 +89,7 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
 
     apply: async (params, context) => {
       const fields = readParams(params, ['changes', 'expected_root', 'message', 'ref', 'dry_run', 'force']);
-      const changes = readChanges(fields);
+      const changes = await readChanges(fields);
       const dryRun = fields.boolean('dry_run');
       const { update, warnings, compiled } = await write(fields, context, changes, dryRun);
       return {
@@ -101,7 +102,7 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
 
     check: async (params, context) => {
       const fields = readParams(params, ['changes', 'ref']);
-      const changes = readChanges(fields);
+      const changes = await readChanges(fields);
       const ref = fields.optionalString('ref', revisionLimits);
       const report = await writer.check(changes, { ...(ref !== undefined && { ref }), signal: context.signal });
       const { problems, failedTests } = faultsOf(report.compiled);
@@ -209,12 +210,21 @@ function expectedVersion(fields: Params): { expectedVersion?: string | null } {
   return { expectedVersion: fields.string('expected_version', revisionLimits) };
 }
 
-function readChanges(fields: Params): RequestedChange[] {
-  return fields.array('changes', writeLimits.changesMax, (item, where) => {
-    const change = readParams(item, ['path', 'source', 'test', 'delete', 'expected_version'], where);
-    if (!change.boolean('delete')) return readPut(change);
-    for (const name of ['source', 'test'])
-      if (change.has(name)) throw change.refuse(name, 'does not go together with `delete`');
-    return { path: policyPath(change), delete: true, ...expectedVersion(change) };
-  });
+/** Ten thousand changes take tens of milliseconds to look through: other work goes on in between. */
+async function readChanges(fields: Params): Promise<RequestedChange[]> {
+  const items = fields.array('changes', writeLimits.changesMax, (item, where) => ({ item, where }));
+  const changes: RequestedChange[] = [];
+  for (const { item, where } of items) {
+    if (changes.length % 512 === 511) await setImmediate();
+    changes.push(readChange(item, where));
+  }
+  return changes;
+}
+
+function readChange(item: unknown, where: string): RequestedChange {
+  const change = readParams(item, ['path', 'source', 'test', 'delete', 'expected_version'], where);
+  if (!change.boolean('delete')) return readPut(change);
+  for (const name of ['source', 'test'])
+    if (change.has(name)) throw change.refuse(name, 'does not go together with `delete`');
+  return { path: policyPath(change), delete: true, ...expectedVersion(change) };
 }

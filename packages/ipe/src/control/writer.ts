@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { IpeError, isIpeError } from '@ipe/core';
 import type { Author, PolicySnapshot, PolicyStore, TreeChange, UpdateResult } from '@ipe/core/tree';
 import type { Caller } from '../api/method.ts';
@@ -102,9 +103,13 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
     if (request.expectedRoot !== undefined) refuseStale(snapshot, request.expectedRoot);
     const compiled = request.compiled ?? (await compile(changes, snapshot, request.signal));
     refuseFaulty(compiled);
+    // A large set takes milliseconds at each of these steps: decisions go on in between.
+    await setImmediate();
     if (guarded !== undefined) refuseMirrored(guarded, paths);
+    const prepared = treeChanges(changes, compiled);
+    await setImmediate();
     const update = await store.update({
-      changes: treeChanges(changes, compiled),
+      changes: prepared,
       author: authorOf(caller),
       message: request.message ?? describe(changes),
       timeMs: clock(),

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto';
-import { deflateSync, inflateSync } from 'node:zlib';
+import { promisify } from 'node:util';
+import { deflate, deflateSync, inflateSync } from 'node:zlib';
 import type { Primitives } from '@ipe/core/bytes';
 import type { Codec } from '@ipe/core/tree';
 
@@ -13,11 +14,18 @@ export const nodePrimitives: Primitives = {
   utf8Decode: (bytes) => decoder.decode(bytes),
 };
 
+/** zlib's own, which it takes for each call whatever the input; a cached file would hold on to all of it. */
+const outputBytesMax = 16_384;
+
 /**
- * Compression of stored objects. A small window and little working memory: objects are a few kilobytes, and setting up
- * zlib's default buffers would cost more than compressing them.
+ * Compression of stored objects. A small window and little memory to work in and for the output: objects are a few
+ * kilobytes, and setting up zlib's default buffers would cost more than compressing them.
  */
 export const zlibCodec: Codec = {
-  deflate: (bytes) => deflateSync(bytes, { windowBits: 13, memLevel: 5 }),
-  inflate: (bytes, maxBytes) => inflateSync(bytes, { maxOutputLength: maxBytes }),
+  deflate: (bytes) => deflateSync(bytes, { windowBits: 13, memLevel: 5, chunkSize: outputBytes(bytes.length) }),
+  deflateAside: promisify<Uint8Array, Uint8Array>(deflate),
+  inflate: (bytes, maxBytes) =>
+    inflateSync(bytes, { maxOutputLength: maxBytes, chunkSize: outputBytes(4 * bytes.length) }),
 };
+
+const outputBytes = (expected: number) => Math.min(Math.max(expected, 256), outputBytesMax);

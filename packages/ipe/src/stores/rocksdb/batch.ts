@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import type { KvOperation } from '@ipe/core/store';
 import type RocksDB from 'rocksdb-native';
 
@@ -18,8 +19,11 @@ export async function writeAtomically(
   const first = sessions.get(operations[0]!.family)!;
   const batch = first.write({ capacity: operations.length });
   const pack = packer(operations);
+  let added = 0;
   try {
     for (const operation of operations) {
+      // Ten thousand take tens of milliseconds.
+      if (++added % 2048 === 0) await setImmediate();
       batch._db = sessions.get(operation.family)!;
       if (operation.type === 'put') batch.tryPut(pack(operation.key), pack(operation.value));
       else batch.tryDelete(pack(operation.key));

@@ -11,7 +11,8 @@ export interface InboxOptions {
   readonly memberOf: (origin: string) => MemberRecord | undefined;
   readonly sealingKeyOf: (number: number) => Uint8Array | undefined;
   readonly isOfInterest: (namespace: string) => boolean;
-  readonly take: (from: string, records: readonly LogRecord[]) => void;
+  /** `bytes`: the size of the batch that they came in. */
+  readonly take: (from: string, records: readonly LogRecord[], bytes: number) => void;
   /** A batch without records announces some that the plane could not carry. */
   readonly onAnnounced: (namespace: string, origin: string) => void;
   readonly onRejected: (why: string, details: Readonly<Record<string, unknown>>) => void;
@@ -84,7 +85,7 @@ export class Inbox {
     if (accepted.length < records.length) {
       this.#reject('evicted', new IpeError('forbidden', `\`${batch.origin}\` was evicted before it wrote this`));
     }
-    if (accepted.length > 0) take(batch.origin, accepted);
+    if (accepted.length > 0) take(batch.origin, accepted, delivery.body.length);
   }
 
   #reject(why: Rejection, error: IpeError): void {

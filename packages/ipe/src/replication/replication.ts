@@ -6,6 +6,7 @@ import type { MemberDirectory } from '../cluster/members.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import { AntiEntropy } from './anti-entropy.ts';
+import { Backlog } from './backlog.ts';
 import { type EnvelopeOptions, sealingKey } from './envelope.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
@@ -52,6 +53,9 @@ export interface ReplicationStatus {
 }
 
 const memoryIntervalMs = 1_000;
+/** What the message plane may deliver ahead of the disk, and how long it is held back for it at most. */
+const undurableBytesMax = 8 * 1024 * 1024;
+const undurableWaitMsMax = 1_000;
 /** How long an acknowledgement waits for peers, and how soon they are asked again meanwhile. */
 const ackTimeoutMs = 5_000;
 
@@ -65,6 +69,8 @@ export class Replication {
   readonly #antiEntropy: AntiEntropy;
   readonly #inbox: Inbox;
   readonly #outbox: Outbox | undefined;
+  readonly #backlog: Backlog;
+  readonly #closing = new AbortController();
   readonly #stops: (() => void)[] = [];
   #subscription: PlaneSubscription | undefined;
   #cursor: string | undefined;
@@ -101,13 +107,21 @@ export class Replication {
         log.warn({ peer, namespace, ours, theirs }, 'a namespace is not exchanged: its conflict strategies differ'),
       onError: (error, what) => log.warn({ err: error }, what),
     });
+    this.#backlog = new Backlog({
+      bytesMax: undurableBytesMax,
+      waitMsMax: undurableWaitMsMax,
+      isDurable: ({ namespace, source, seq }) => (this.#holdings.headsOf(namespace).get(source) ?? 0) >= seq,
+    });
     this.#inbox = new Inbox({
       origin: identity.origin,
       sources: engine.replica.sources,
       memberOf: (origin) => directory.byOrigin(origin),
       sealingKeyOf: (number) => options.clusterSecret && sealingKey(options.clusterSecret, number).key,
       isOfInterest: isWanted,
-      take: (from, records) => engine.takeRecords(from, records),
+      take: (from, records, bytes) => {
+        engine.takeRecords(from, records);
+        this.#backlog.taken(bytes, records.at(-1)!);
+      },
       onAnnounced: () => this.#antiEntropy.hurry(),
       onRejected: (why, details) => log.warn(details, why),
     });
@@ -212,6 +226,7 @@ export class Replication {
 
   /** Publishes nothing more, keeps what it knows for the next start, and lets go of plane and links' handlers. */
   async close(): Promise<void> {
+    this.#closing.abort();
     clearInterval(this.#timer);
     for (const stop of this.#stops) stop();
     await this.#outbox?.close();
@@ -242,6 +257,7 @@ export class Replication {
         async (delivery) => {
           this.#inbox.deliver(delivery);
           if (delivery.cursor !== undefined) this.#cursor = delivery.cursor;
+          await this.#backlog.ready(this.#closing.signal);
         },
         this.#cursor,
       );
@@ -274,6 +290,7 @@ export class Replication {
   #durable(commit: number): void {
     const { identity } = this.#options;
     const done = this.#holdings.durable(commit);
+    this.#backlog.moved();
     const own = done.map(({ record }) => record).filter(({ source }) => source.origin === identity.origin);
     if (own.length > 0) this.#outbox?.add(own);
     for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#antiEntropy.moved(namespace);

@@ -217,8 +217,8 @@ class Gossip implements GossipPlane {
   }
 }
 
-/** Batches that may wait for a slow subscriber; more are dropped, as the plane may lose anything. */
-const queuedMax = 4_096;
+/** What may wait for a slow subscriber; more is dropped, as the plane may lose anything. */
+const queuedBytesMax = 32 * 1024 * 1024;
 
 class Subscription implements GossipSubscription {
   readonly #plane: Gossip;
@@ -227,7 +227,7 @@ class Subscription implements GossipSubscription {
   readonly ready: Promise<void> = new Promise((resolve) => {
     this.#resolveReady = resolve;
   });
-  #queued = 0;
+  #queuedBytes = 0;
   #hushed = false;
   interest: PlaneInterest;
 
@@ -263,10 +263,10 @@ class Subscription implements GossipSubscription {
   }
 
   offer(message: PlaneMessage): void {
-    if (!wants(this.interest, message.namespace) || this.#queued >= queuedMax) return;
-    this.#queued++;
+    if (!wants(this.interest, message.namespace) || this.#queuedBytes >= queuedBytesMax) return;
+    this.#queuedBytes += message.body.length;
     void this.#deliveries.push(message).finally(() => {
-      this.#queued--;
+      this.#queuedBytes -= message.body.length;
     });
   }
 

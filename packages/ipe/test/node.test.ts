@@ -2,6 +2,7 @@ import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { createClient } from '@ipe/client';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { runCli } from '../src/testkit/cli.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { exampleRepository } from './support/example-repository.ts';
 import { runProgram } from './support/run-program.ts';
@@ -173,4 +174,40 @@ test('after SIGTERM and a new start, policies, facts and history are there, and 
   expect((await client.evaluation.evaluate('prod.deployment', deploy('d1'))).decision).toBe('allow');
   client.close();
   expect(await ipe('audit', 'verify')).toMatchObject({ code: 0, out: expect.stringContaining('unbroken') });
+});
+
+test('a branch is written, decided against, promoted and pinned by the command line, and shown where one looks', async () => {
+  const environment = { IPE_DIR: directory };
+  const cli = async (...argv: string[]) => {
+    const { code, out, err } = await runCli(argv, { environment, workingDirectory: directory });
+    return { code, text: out + err };
+  };
+  const folder = join(directory, 'branch');
+  await mkdir(folder);
+  const write = (expression: string) =>
+    writeFile(join(folder, 'gate.policy.yaml'), `validations:\n  - expression: "${expression}"\n`);
+  await write('true');
+  expect((await cli('apply', folder)).code).toBe(0);
+  await write('false');
+  expect((await cli('apply', folder, '--ref', 'staging')).code).toBe(0);
+  const question = ['--subject', 'user:ada', '--action', 'pass', '--resource', 'gate:g', '--exit-code'];
+  const { refs } = await node.control.call('refs', {});
+  const staging = refs.find(({ name }) => name === 'staging')!;
+  expect((await cli('eval', 'gate', ...question)).code).toBe(0);
+  for (const at of ['staging', staging.commit.slice(0, 12), staging.root.slice(0, 12)])
+    expect((await cli('eval', 'gate', ...question, '--root', at)).code).toBe(3);
+
+  expect((await cli('pin', 'before', 'main')).text).toContain('before is commit');
+  expect((await cli('refs')).text).toMatch(/before +pin[\s\S]*staging +branch/);
+  expect((await cli('promote', 'staging')).text).toMatch(/^main is at commit .*: 1 policy changed$/m);
+  expect((await cli('eval', 'gate', ...question)).code).toBe(3);
+  expect((await cli('log', '--limit', '2')).text).toMatch(/\[main\] \[staging\][\s\S]*\[before\]/);
+  expect((await cli('log', '--ref', staging.commit.slice(0, 12), '--limit', '1')).text).toContain('[staging]');
+  expect((await cli('status')).text).toMatch(/pin before +[0-9a-f]{12}/);
+  expect(await cli('promote', 'stagin')).toMatchObject({ code: 1, text: expect.stringContaining('`staging`') });
+  expect((await cli('promote', 'before', '--if-root', 'f'.repeat(64))).code).toBe(1);
+  expect((await cli('apply', folder, '--ref', 'before')).text).toContain('is a pin and does not move');
+  expect((await cli('unpin', 'befor')).text).toContain('did you mean `before`');
+  expect((await cli('unpin', 'before')).code).toBe(0);
+  expect((await cli('unpin', 'main')).text).toContain('cannot be dropped');
 });

@@ -434,7 +434,10 @@ export interface ControlCalls {
   verify: { params: { level?: 'quick' | 'connectivity' | 'full' }; result: VerifyReport };
   gc: { params: { retention_days: number; dry_run?: boolean; grace_seconds?: number }; result: CollectReport };
   refs: { params: Record<string, never>; result: { refs: readonly Ref[] } };
-  promote: { params: { from: string; to?: string; message?: string; force?: boolean }; result: UpdateResult };
+  promote: {
+    params: { from: string; to?: string; message?: string; expected_root?: string; force?: boolean };
+    result: UpdateResult;
+  };
   pin: { params: { name: string; root?: string }; result: Ref };
   unpin: { params: { name: string }; result: { name: string } };
   backup: {

@@ -4,6 +4,7 @@ import { compareRoots, type PolicySide } from './compare.ts';
 import { decodePolicyTree, type PolicyFileIds } from './directory.ts';
 import { unifiedPatch } from './patch.ts';
 import { comparePaths, isWithin, nodeSegments, policySegments } from './paths.ts';
+import { resolveRevision } from './resolve.ts';
 import { nearestPath } from './snapshot.ts';
 import { mainRef, type StoreState } from './state.ts';
 import type { CommitInfo, DiffEntry, DiffOptions, ObjectId, Page, PageOptions, PolicyVersion } from './types.ts';
@@ -58,15 +59,15 @@ async function previousVersion(state: StoreState, version: ObjectId): Promise<Ob
   return parents[0] === undefined || (await state.records.isShallow(version)) ? undefined : parents[0];
 }
 
-/** Root commits of a ref, newest first, along first parents. */
+/** Root commits of a ref, or from any other revision back, newest first, along first parents. */
 export async function readLog(
   state: StoreState,
   options: PageOptions & { readonly ref?: string },
 ): Promise<Page<CommitInfo>> {
   const limit = pageLimit(options.limit);
   const last = decodeCursor('log', options.cursor);
-  let next =
-    last === undefined ? (state.head(options.ref ?? mainRef).commit ?? undefined) : await parentOf(state, last);
+  const start = options.ref === undefined ? state.head(mainRef) : await resolveRevision(state, options.ref);
+  let next = last === undefined ? (start.commit ?? undefined) : await parentOf(state, last);
   const items: CommitInfo[] = [];
   while (next !== undefined && items.length < limit) {
     items.push(describeCommit(next, await state.records.commit(next)));

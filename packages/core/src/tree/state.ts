@@ -5,6 +5,7 @@ import type { Comparison } from './compare.ts';
 import { LruCache } from './lru.ts';
 import { ObjectStore } from './objects.ts';
 import { type IndexNode, LivePathIndex } from './path-index.ts';
+import { nearest } from './paths.ts';
 import { noStates, Records, type StatePatch, type States } from './records.ts';
 import { decodeDeletedRow, del, encodeRef, metadataKeys, put, refsDigest, rowKey, type StoredRef } from './rows.ts';
 import { slices } from './slices.ts';
@@ -105,8 +106,13 @@ export class StoreState {
     if (head?.damage !== undefined) throw head.damage;
     if (head !== undefined) return head;
     if (ref === mainRef) return emptyHead;
-    throw new IpeError('not_found', `no ref \`${ref}\`; there are ${[...this.heads.keys()].join(', ') || 'none'}`, {
-      details: { ref },
+    const near = nearest(ref, this.heads.keys());
+    const hint =
+      near === undefined
+        ? `there are ${[...this.heads.keys()].slice(0, 20).join(', ') || 'none'}`
+        : `did you mean \`${near}\`?`;
+    throw new IpeError('not_found', `no ref \`${ref}\`; ${hint}`, {
+      details: near === undefined ? { ref } : { ref, nearest: near },
     });
   }
 

@@ -445,7 +445,7 @@ export interface PolicyStore {
 
   /** Versions of the policy at `path`, newest first, also where it was deleted and made again. */
   history(path: string, options?: PageOptions & { readonly ref?: string }): Promise<Page<PolicyVersion>>;
-  /** Root commits, newest first, along first parents. */
+  /** Root commits, newest first, along first parents; from `ref` (any revision) back. */
   log(options?: PageOptions & { readonly ref?: string }): Promise<Page<CommitInfo>>;
   /** Policies that differ, in path order; equal subtrees are never opened. */
   diff(from: string, to: string, options?: DiffOptions): Promise<readonly DiffEntry[]>;

@@ -11,13 +11,14 @@ interface Options extends NodeOptions {
 
 export function define(command: Command, cli: Cli): void {
   onNode(command)
-    .option('--ref <ref>', 'of this ref in place of main')
+    .option('--ref <ref>', 'from this ref, root, commit or version back, in place of main')
     .option('--limit <number>', 'at most so many, newest first', wholeNumber('--limit'), 20)
     .addHelpText('after', '\nExamples:\n  ipe log\n  ipe log --ref staging --limit 100 --json')
     .action(async (options: Options) => {
-      const { commits } = await withPlane(cli, options, 'control', ({ control }) =>
-        control.call('log', given({ ref: options.ref, limit: options.limit })),
+      const [{ commits }, { refs }] = await withPlane(cli, options, 'control', ({ control }) =>
+        Promise.all([control.call('log', given({ ref: options.ref, limit: options.limit })), control.call('refs', {})]),
       );
+      const namesOf = (commit: string) => refs.filter((ref) => ref.commit === commit).map(({ name }) => name);
       cli.show(options, commits, () => {
         if (commits.length === 0) return cli.out.note('no commits yet; write policies with `ipe apply` or `ipe sync`');
         cli.out.table(
@@ -27,7 +28,10 @@ export function define(command: Command, cli: Cli): void {
             shortId(commit.root),
             cli.out.age(commit.time),
             commit.author.name,
-            commit.message.split('\n')[0]!,
+            [
+              ...namesOf(commit.commit).map((name) => cli.out.color.green(`[${name}]`)),
+              commit.message.split('\n')[0]!,
+            ].join(' '),
           ]),
         );
       });

@@ -7,7 +7,9 @@ export function define(command: Command, cli: Cli): void {
   onNode(command)
     .addHelpText('after', '\nExample:\n  ipe status --json | jq .root')
     .action(async (options: NodeOptions) => {
-      const status = await withPlane(cli, options, 'control', ({ control }) => control.status());
+      const [status, { refs }] = await withPlane(cli, options, 'control', ({ control }) =>
+        Promise.all([control.status(), control.call('refs', {})]),
+      );
       cli.show(options, status, () => {
         const { instance, version, root, commit, uptime, ...rest } = status;
         const isPlain = (value: unknown) => typeof value !== 'object' || value === null;
@@ -17,6 +19,9 @@ export function define(command: Command, cli: Cli): void {
           ['up for', typeof uptime === 'number' ? duration(uptime) : '-'],
           ['root', shortId(root as string)],
           ['commit', shortId(commit as string | null)],
+          ...refs
+            .filter(({ name }) => name !== 'main')
+            .map((ref) => [`${ref.kind} ${ref.name}`, shortId(ref.commit)] as const),
           ...Object.entries(rest).flatMap(([name, value]) =>
             isPlain(value) ? [[label(name), shown(name, value)] as const] : [],
           ),

@@ -8,7 +8,7 @@ import { createInterface } from 'node:readline';
 import { isIpeError } from '@ipe/core';
 import { dataFamilies } from '@ipe/core/replica';
 import fc from 'fast-check';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openEngine } from '../src/data/index.ts';
 import { openMark, openRocksKv } from '../src/stores/index.ts';
 
@@ -42,6 +42,7 @@ async function write(
     const [kind, rest = '', number] = line.split(' ');
     if (kind === 'a') said.acknowledged.set(rest, Math.max(said.acknowledged.get(rest) ?? 0, Number(number)));
     if (kind === 's') said.synced = JSON.parse(line.slice(2)) as Record<string, number>;
+    if (kind === 'f' || kind === 'open') continue;
     if (kind === 'done' || ++lines === killAfterLines) child.kill('SIGKILL');
   }
   expect(await exited).toEqual([null, 'SIGKILL']);
@@ -106,16 +107,58 @@ async function expectAllOrReport(said: Said, path: string): Promise<'whole' | 'r
 
 const logsIn = async (path: string) => (await readdir(path)).filter((name) => /^\d+\.log$/.test(name)).sort();
 
-describe.each(['fsync', 'wal'] as const)('with `durability = "%s"`', (durability) => {
-  test('no acknowledged write is lost when the process is killed at any moment', async () => {
-    const said = nothingSaid();
-    for (let round = 0; round < kills; round++) {
-      await write(said, durability, { killAfterLines: 30 + ((round * 7919) % 700) });
-      await expectAllOf(said, directory);
-    }
-    expect(said.acknowledged.size).toBe(58);
+/** A writer that has loaded everything and waits to be let at a directory. */
+function hold(path: string, durability: string): { go(): AsyncIterable<string>; kill(): Promise<void> } {
+  const child = spawn(process.execPath, [writer, path, durability], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+    env: { ...process.env, HELD: '1' },
   });
-});
+  const exited = once(child, 'exit');
+  return {
+    go: () => {
+      child.stdin.write('\n');
+      return createInterface(child.stdout);
+    },
+    kill: async () => {
+      child.kill('SIGKILL');
+      expect(await exited).toEqual([null, 'SIGKILL']);
+    },
+  };
+}
+
+// Both at once: each waits for the disk and for processes to start more than it computes.
+test.concurrent.each(['fsync', 'wal'] as const)(
+  `with \`durability = "%s"\` no acknowledged write is lost when the process is killed at any moment (${kills} times)`,
+  { timeout: 60_000 + kills * 3_000 },
+  async (durability) => {
+    const path = await mkdtemp(join(tmpdir(), 'ipe-kills-'));
+    const acknowledged = new Map<string, number>();
+    const startedMs = performance.now();
+    let next = hold(path, durability);
+    for (let round = 0; round <= kills; round++) {
+      const current = next;
+      if (round < kills) next = hold(path, durability);
+      const found = new Map<string, number>();
+      const linesMax = 30 + ((round * 7919) % 700);
+      let lines = 0;
+      for await (const line of current.go()) {
+        const [kind, key = '', number = ''] = line.split(' ');
+        if (kind === 'f') found.set(key, Number(number));
+        else if (kind === 'open') {
+          for (const [acked, least] of acknowledged)
+            expect(found.get(acked) ?? 0, `${acked} after kill ${round}`).toBeGreaterThanOrEqual(least);
+          expect([...found.values()], 'values that no put wrote').not.toContain(Number.NaN);
+          if (round === kills) await current.kill();
+        } else if (kind === 'a') acknowledged.set(key, Math.max(acknowledged.get(key) ?? 0, Number(number)));
+        if (kind === 'a' && ++lines === linesMax) await current.kill();
+      }
+      if (kills >= 100 && round > 0 && round % 50 === 0)
+        console.log(`${durability}: ${round} kills, ${((performance.now() - startedMs) / 1000).toFixed(0)} s`);
+    }
+    expect(acknowledged.size).toBe(58);
+    await rm(path, { recursive: true, force: true });
+  },
+);
 
 test('no acknowledged write is lost when the disk loses everything that was not synced', async () => {
   for (let round = 0; round < 4; round++) {

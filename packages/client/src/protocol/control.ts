@@ -355,6 +355,8 @@ export interface Member {
   readonly peer: string | null;
   readonly linked: boolean;
   readonly fingerprint: string;
+  /** Seconds since any member heard it; null for this instance itself and for evicted ones. */
+  readonly heard: number | null;
   /** By namespace: records that it has and this instance lacks, and the other way round. */
   readonly lag: Readonly<Record<string, { readonly behind: number; readonly ahead: number }>>;
 }

@@ -14,7 +14,9 @@ import {
   encodeClockRow,
   encodeCommitRow,
   encodeHead,
+  encodeHeld,
   encodeNamespaceRow,
+  heldRowKey,
   namespaceRowKey,
   type RememberedAnswer,
   requestRowKey,
@@ -91,6 +93,9 @@ export class Batch {
   readonly advanced = new Map<Namespace, Map<Source, number>>();
   /** Namespaces in which keys change without a record: states came in. */
   readonly joined = new Set<Namespace>();
+  /** Records that are held back from this batch on, and those that are no longer. */
+  readonly held: LogRecord[] = [];
+  readonly released: LogRecord[] = [];
   /** Rows that leave the log with the batch, and how far it is trimmed then. */
   readonly trimmedRows: KvOperation<DataFamily>[] = [];
   trimmedCommit: number | undefined;
@@ -202,6 +207,11 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source, out), encodeHead(seq, out));
   for (const namespace of batch.namespaces.keys())
     put('metadata', namespaceRowKey(namespace.name, out), encodeNamespaceRow(namespace.row(), out));
+  for (const record of batch.held) {
+    const { namespace, source, seq, ms } = record;
+    put('metadata', heldRowKey(namespace, source, seq), encodeHeld(ms, encodeRecord(record)));
+  }
+  for (const { namespace, source, seq } of batch.released) remove('metadata', heldRowKey(namespace, source, seq));
   for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey, out));
   for (const [requestKey, answer] of batch.answers)
     put('metadata', requestRowKey(requestKey, out), encodeAnswer(answer(), out));

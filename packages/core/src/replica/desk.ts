@@ -3,19 +3,21 @@ import type { Answers } from './answers.ts';
 import { BatchRecord, operationBytes } from './batch.ts';
 import { Cell, stateBytes } from './cell.ts';
 import { compareDots, type Dot, type Source } from './dot.ts';
-import type { ReplicaEffect } from './events.ts';
+import type { Change, ReplicaEffect } from './events.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
 import { purged } from './housekeeping.ts';
 import { isCausal, join, stateOf } from './join.ts';
 import { namespaceOf } from './key.ts';
 import { Namespace, type Namespaces } from './namespaces.ts';
 import type { Pipeline } from './pipeline.ts';
+import { type Quarantine, quarantineAheadMs } from './quarantine.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
 import { type Context, type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
 import type { States } from './states.ts';
 import { supersededBy } from './superseded.ts';
+import { undoing } from './undo.ts';
 import type { Failure, Write, WriteDone, WriteOutcome, WriteRefused, WriteRequest, WriteResult } from './write.ts';
 
 /** Coalesced writes fill a record up to here; a transaction may go up to `recordBytesMax`. */
@@ -29,6 +31,7 @@ export interface DeskParts {
   readonly namespaces: Namespaces;
   readonly answers: Answers;
   readonly clock: HybridClock;
+  readonly quarantine: Quarantine;
   readonly pipeline: Pipeline;
   readonly source: () => Source;
   readonly readMs: (nowMs: number) => number;
@@ -173,7 +176,7 @@ export class Desk {
 
   #site(namespace: Namespace, record: BatchRecord, nowMs: number) {
     const { strategy, floor } = namespace;
-    const seen = () => seenBy(namespace, record);
+    const seen = () => seenBy(namespace, record, this.#parts.quarantine);
     return { strategy, floor, seen, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
   }
 
@@ -182,7 +185,10 @@ export class Desk {
     const { clock, pipeline } = this.#parts;
     const { open } = pipeline.gathering;
     const current = open.get(namespace.name);
-    if (current !== undefined && (floor === undefined || compareHlc(current, floor) > 0)) {
+    // A record ahead of the clock, for a key that is, must not take other keys along.
+    const isAhead = current !== undefined && compareHlc(current, clock.last) > 0;
+    const needsAhead = floor !== undefined && compareHlc(floor, clock.last) > 0;
+    if (current !== undefined && isAhead === needsAhead && (floor === undefined || compareHlc(current, floor) > 0)) {
       const { operations, sizeBytes } = current;
       if (
         operations.length === 0 ||
@@ -228,7 +234,7 @@ export class Desk {
 
   /** Joins a record of another source. Known ones are ignored; what is missing before it is reported. */
   record(received: LogRecord, nowMs: number): void {
-    const { states, namespaces, clock, pipeline, emit, readMs } = this.#parts;
+    const { states, namespaces, clock, pipeline, emit } = this.#parts;
     const namespace = namespaces.open(received.namespace);
     if (!(namespace instanceof Namespace)) {
       emit({ type: 'refused', record: received, failure: namespace });
@@ -247,31 +253,128 @@ export class Desk {
       emit({ type: 'refused', record: received, failure });
       return;
     }
-    clock.witness(received, nowMs);
     const batch = pipeline.gathering;
     batch.sealRecord(namespace.name);
     const record = new BatchRecord(namespace.name, source, seq, received);
-    operations.forEach((operation, idx) => {
+    if (this.#isHeldBack(received, nowMs)) {
+      for (const operation of operations) {
+        record.operations.push(operation);
+        const cell = states.latest(operation.key);
+        record.changes.push({ key: operation.key, effect: 'none', cell, superseded: undefined });
+        record.sizeBytes += operationBytes(operation);
+      }
+      this.#hold(received, nowMs);
+    } else {
+      clock.witness(received, nowMs);
+      for (const change of this.#join(namespace, received, nowMs)) {
+        record.operations.push(change.operation);
+        record.changes.push(change);
+        record.sizeBytes += operationBytes(change.operation);
+      }
+    }
+    batch.operationCount += operations.length + 1;
+    batch.sizeBytes += record.sizeBytes;
+    namespace.admitted.set(source, seq);
+    batch.records.push(record);
+  }
+
+  /** Joins the operations of another source's record into their keys. */
+  #join(namespace: Namespace, received: LogRecord, nowMs: number): (Change & { readonly operation: Operation })[] {
+    const { states, pipeline, readMs, origin } = this.#parts;
+    const batch = pipeline.gathering;
+    const { source, seq } = received;
+    return received.operations.map((operation, idx) => {
       const { key } = operation;
       const before = states.latest(key);
       const state = join(before.state, stateOf(received, idx, namespace.strategy.kind === 'version-vector'));
       const isIn = liveDots(state).some((dot) => dot.source === source && dot.seq === seq && dot.idx === idx);
       const after =
         state === before.state ? before : new Cell(state, before.revision + Number(isIn), namespace.strategy);
-      record.operations.push(operation);
+      if (after !== before) {
+        if (isIn && before.state !== undefined && namespace.strategy.kind !== 'counter')
+          batch.replaced.push({ key, cell: before, atMs: readMs(nowMs) });
+        states.put(batch, key, before, after, undefined);
+      }
       const effect = isIn ? (isWhole(state) ? 'whole' : 'merged') : 'none';
-      const superseded = supersededBy(before.state, after.state, operation, namespace.strategy, this.#parts.origin);
-      record.changes.push({ key, effect, cell: after, superseded });
-      record.sizeBytes += operationBytes(operation);
-      if (after === before) return;
-      if (isIn && before.state !== undefined && namespace.strategy.kind !== 'counter')
-        batch.replaced.push({ key, cell: before, atMs: readMs(nowMs) });
-      states.put(batch, key, before, after, undefined);
+      const superseded = supersededBy(before.state, after.state, operation, namespace.strategy, origin);
+      return { key, operation, effect, cell: after, superseded };
     });
-    batch.operationCount += operations.length + 1;
-    batch.sizeBytes += record.sizeBytes;
-    namespace.admitted.set(source, seq);
-    batch.records.push(record);
+  }
+
+  /** Whether a record's time lies too far ahead to be applied now. */
+  #isHeldBack(record: LogRecord, nowMs: number): boolean {
+    return record.ms > nowMs + quarantineAheadMs && !this.#isExplained(record);
+  }
+
+  /** Whether the keys of a record are as far ahead already: a write exceeds the time of all that it overwrites. */
+  #isExplained({ ms, operations }: LogRecord): boolean {
+    return operations.every(({ key }) => {
+      const { state } = this.#parts.states.latest(key);
+      return state !== undefined && latestOf(state).ms + quarantineAheadMs >= ms;
+    });
+  }
+
+  #hold(record: LogRecord, nowMs: number): void {
+    const { quarantine, pipeline, emit } = this.#parts;
+    if (quarantine.has(record.namespace, record.source, record.seq)) return;
+    quarantine.hold(record);
+    pipeline.gathering.held.push(record);
+    pipeline.gathering.operationCount++;
+    emit({ type: 'held', record, aheadMs: record.ms - nowMs });
+  }
+
+  /** Holds back records that another member holds back too; the vector is not moved by them. */
+  hold(id: number, name: string, records: readonly LogRecord[], nowMs: number): void {
+    const { namespaces, pipeline } = this.#parts;
+    const namespace = namespaces.open(name);
+    if (!(namespace instanceof Namespace)) {
+      pipeline.answerWith(0, id, { ok: false, failure: namespace });
+      return;
+    }
+    const failure = records.map((record) => misfit(record, namespace)).find((each) => each !== undefined);
+    if (failure === undefined) for (const record of records) this.#hold(record, nowMs);
+    const answer: WriteOutcome = failure === undefined ? { ok: true, results: [] } : { ok: false, failure };
+    pipeline.answerAfterAll(id, answer);
+  }
+
+  /** Applies a record that is held back here, if its time has come, others explain it, or an operator said so. */
+  release(record: LogRecord, isForced: boolean, nowMs: number): void {
+    const { namespaces, quarantine } = this.#parts;
+    const namespace = namespaces.get(record.namespace);
+    if (namespace === undefined || !quarantine.has(record.namespace, record.source, record.seq)) return;
+    if (isForced || record.ms <= nowMs || this.#isExplained(record)) this.#applyHeld(namespace, record, nowMs);
+    else quarantine.postpone(record);
+  }
+
+  #applyHeld(namespace: Namespace, record: LogRecord, nowMs: number): void {
+    const { clock, pipeline } = this.#parts;
+    const batch = pipeline.gathering;
+    clock.witness(record, nowMs);
+    // Readers see a change that no commit of the log tells of, as when states come in.
+    batch.joined.add(namespace);
+    batch.released.push(record);
+    batch.operationCount += record.operations.length;
+    this.#join(namespace, record, nowMs);
+  }
+
+  /** Applies a record that is held back, and overwrites it with what its keys held before: readers never see it. */
+  reject(id: number, record: LogRecord, nowMs: number): void {
+    const { namespaces, states, quarantine, pipeline, readMs } = this.#parts;
+    const namespace = namespaces.get(record.namespace);
+    if (namespace === undefined || !quarantine.has(record.namespace, record.source, record.seq)) {
+      const message = `no record of ${record.source.id} is held back in \`${record.namespace}\` under number ${record.seq}`;
+      pipeline.answerWith(0, id, { ok: false, failure: { reason: 'not_found', message } });
+      return;
+    }
+    const before = new Map(record.operations.map(({ key }) => [key, states.latest(key)]));
+    this.#applyHeld(namespace, record, nowMs);
+    const writes = [...before].flatMap(([key, cell]) =>
+      undoing(namespace, key, cell, states.latest(key), readMs(nowMs)),
+    );
+    const undone: Answer =
+      writes.length > 0 ? this.#group(writes, nowMs) : { results: [], batch: pipeline.gathering.number };
+    const { results, failure, batch } = undone;
+    pipeline.answerWith(batch, id, failure === undefined ? { ok: true, results } : { ok: false, failure });
   }
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
@@ -334,6 +437,8 @@ export class Desk {
     const { states, namespaces, pipeline, readMs, tombstoneGraceMs } = this.#parts;
     const namespace = namespaces.get(namespaceOf(key));
     if (namespace === undefined || namespace.problem !== undefined) return;
+    // What is held back may be older than the deletion that would be forgotten.
+    if (this.#parts.quarantine.holdsIn(namespace.name)) return;
     if (states.damageOf(key) !== undefined || states.pending(key) !== undefined) return;
     const before = states.latest(key);
     const rules = {
@@ -355,11 +460,13 @@ export class Desk {
 const placesMax = 0xffff;
 
 /** Everything that was applied in a namespace before a record, as a context; nothing where nothing was ever purged. */
-function seenBy(namespace: Namespace, record: BatchRecord): Context {
+function seenBy(namespace: Namespace, record: BatchRecord, quarantine: Quarantine): Context {
   if (namespace.floor === 0) return [];
   const seen: Dot[] = [];
   for (const [source, head] of namespace.admitted) {
-    const seq = source === record.source ? Math.min(head, record.seq - 1) : head;
+    const bound = source === record.source ? Math.min(head, record.seq - 1) : head;
+    // What is held back is not seen; and nothing behind it is forgotten here.
+    const seq = Math.min(bound, quarantine.firstOf(namespace.name, source) - 1);
     if (seq > 0) seen.push({ source, seq, idx: placesMax });
   }
   return seen.sort(compareDots);

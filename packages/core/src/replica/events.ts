@@ -2,6 +2,7 @@ import type { KvOperation } from '../store/kv.ts';
 import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import type { DataFamily } from './layout.ts';
+import type { HeldRun } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
 import type { Head, KeyState } from './state.ts';
@@ -49,6 +50,31 @@ export type ReplicaEvent =
       readonly heads: readonly Head[];
       readonly floor: number;
     }
+  /**
+   * Records that are held back, as another member gave them with its states: they stay held back here. Answered by one
+   * `reply` once that is committed.
+   */
+  | {
+      readonly type: 'hold';
+      readonly id: number;
+      readonly namespace: string;
+      readonly records: readonly LogRecord[];
+    }
+  /**
+   * Records that are held back here, read again. Those whose time has come, or that others already explain, are applied;
+   * all of them if an operator said so. Answered by one `reply` once that is committed.
+   */
+  | {
+      readonly type: 'release';
+      readonly id: number;
+      readonly records: readonly LogRecord[];
+      readonly isForced: boolean;
+    }
+  /**
+   * A record that is held back is to have no effect: it is applied, and overwritten by what its keys hold now. Answered
+   * by one `reply` with the results of the overwriting.
+   */
+  | { readonly type: 'reject'; readonly id: number; readonly record: LogRecord }
   /** Keys that housekeeping thinks dead: expired, or tombstones past their grace. Removed only if they are. */
   | { readonly type: 'purge'; readonly keys: readonly string[] }
   /** Commits up to this number leave the log; `bytes` is what their records took, `rows` removes them. */
@@ -105,6 +131,10 @@ export type ReplicaEffect =
       readonly after: number;
       readonly before: number;
     }
+  /** A record's time lies too far ahead: it counts as held, and is applied later. */
+  | { readonly type: 'held'; readonly record: LogRecord; readonly aheadMs: number }
+  /** The clock has reached records that are held back: read them and hand them in as `release`. Told at every tick. */
+  | { readonly type: 'due'; readonly runs: readonly HeldRun[] }
   /** A record that cannot be applied here as things are; it was not, and its source stays at the record before. */
   | { readonly type: 'refused'; readonly record: LogRecord; readonly failure: Failure }
   /** The row of a key does not tell what the key holds. It is refused to everybody until a sound one takes its place. */

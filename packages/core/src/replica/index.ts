@@ -45,6 +45,9 @@ export type { Dot, Source, Stamp } from './dot.ts';
 export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
 export type { Change, Commit, LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 export {
+  type Accepted,
+  acceptedUpTo,
+  type Cut,
   covers,
   coversDot,
   decodeReport,
@@ -56,10 +59,13 @@ export {
   type Heads,
   type Interest,
   isOfInterest,
+  Leases,
+  type LeaseVerdict,
   type Missing,
   missingFrom,
   type NamespaceVector,
   type PullOutcome,
+  raised,
   type VectorReport,
 } from './exchange/index.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
@@ -75,7 +81,9 @@ export {
   seqOfLogKey,
   versionsKey,
 } from './layout.ts';
+export { decodeHeld, heldRowKey } from './metadata.ts';
 export { namespacesMax } from './namespaces.ts';
+export { type HeldRecord, type HeldRun, quarantineAheadMs } from './quarantine.ts';
 export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';
 export { type Recovered, readMetadata } from './recovery.ts';

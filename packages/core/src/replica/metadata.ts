@@ -1,6 +1,7 @@
-import { ByteReader, type ByteWriter, malformed } from './codec.ts';
+import { ByteReader, ByteWriter, malformed } from './codec.ts';
 import type { Source, Sources } from './dot.ts';
 import type { Hlc } from './hlc.ts';
+import type { HeldRecord } from './quarantine.ts';
 
 /**
  * Rows of the `metadata` family. The first byte of a key tells the kind:
@@ -11,9 +12,17 @@ import type { Hlc } from './hlc.ts';
  * | `h` | hybrid time, floor of the readers' clock |
  * | `n`, namespace | strategy, purge floor, entries, tombstones, bytes, commit at which states last came in |
  * | `q`, request key | answer remembered for a retry |
+ * | `u`, namespace, 0, source (14), seq (6) | hybrid milliseconds, record that is held back until then |
  * | `v`, namespace, 0, source (14) | seq up to which every record of the source is applied |
  */
-export const metadataKinds = { commit: 0x63, clock: 0x68, namespace: 0x6e, request: 0x71, vector: 0x76 } as const;
+export const metadataKinds = {
+  commit: 0x63,
+  clock: 0x68,
+  namespace: 0x6e,
+  request: 0x71,
+  held: 0x75,
+  vector: 0x76,
+} as const;
 
 export interface NamespaceRow {
   /** `strategyText` of what its states are. */
@@ -76,6 +85,33 @@ export function vectorRowKey(namespace: string, source: Source, out: ByteWriter)
   return out.take();
 }
 
+export function heldRowKey(namespace: string, source: Source, seq: number): Uint8Array {
+  const out = new ByteWriter(namespace.length + 24);
+  out.u8(metadataKinds.held);
+  out.utf8(namespace);
+  out.u8(0);
+  out.source(source);
+  out.u48(seq);
+  return out.take();
+}
+
+/** Row of a record that is held back. */
+export function encodeHeld(ms: number, record: Uint8Array): Uint8Array {
+  const out = new ByteWriter(record.length + 16);
+  out.u48(ms);
+  out.framed(record);
+  return out.take();
+}
+
+/** The encoded record in such a row. @throws IpeError `corrupt` */
+export function decodeHeld(row: Uint8Array, sources: Sources): Uint8Array {
+  const input = new ByteReader(row, sources);
+  input.u48();
+  const record = input.framed();
+  input.end();
+  return record;
+}
+
 function keyOf(kind: number, text: string, out: ByteWriter): Uint8Array {
   out.u8(kind);
   out.utf8(text);
@@ -120,6 +156,7 @@ export type MetadataRow =
   | { readonly kind: 'clock'; readonly row: ClockRow }
   | { readonly kind: 'namespace'; readonly namespace: string; readonly row: NamespaceRow }
   | { readonly kind: 'request'; readonly requestKey: string; readonly row: RememberedAnswer }
+  | { readonly kind: 'held'; readonly record: HeldRecord }
   | { readonly kind: 'vector'; readonly namespace: string; readonly source: Source; readonly seq: number };
 
 /** @throws IpeError `corrupt` */
@@ -159,6 +196,13 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
         results: JSON.parse(input.text()) as RememberedResult[],
       };
       return { kind: 'request', requestKey, row };
+    }
+    case metadataKinds.held: {
+      const namespace = name.utf8(name.remaining - 21);
+      name.u8();
+      const record = { namespace, source: name.source(), seq: name.u48(), ms: input.u48() };
+      input.framed();
+      return { kind: 'held', record };
     }
     case metadataKinds.vector: {
       const namespace = name.utf8(name.remaining - 15);

@@ -6,6 +6,7 @@ import type { ReplicaEffect } from './events.ts';
 import type { HybridClock } from './hlc.ts';
 import type { DataFamily } from './layout.ts';
 import type { Namespaces } from './namespaces.ts';
+import type { Quarantine } from './quarantine.ts';
 import type { Recovered } from './recovery.ts';
 import type { States } from './states.ts';
 import type { Failure, WriteOutcome } from './write.ts';
@@ -32,6 +33,7 @@ export interface PipelineParts {
   readonly namespaces: Namespaces;
   readonly answers: Answers;
   readonly clock: HybridClock;
+  readonly quarantine: Quarantine;
   readonly readFloorMs: () => number;
   readonly emit: (effect: ReplicaEffect) => void;
 }
@@ -96,6 +98,12 @@ export class Pipeline {
     else target.waiting.push({ id, outcome });
   }
 
+  /** Answers once everything that was admitted so far is committed. */
+  answerAfterAll(id: number, outcome: WriteOutcome): void {
+    const last = this.gathering.isEmpty ? this.#inFlight.at(-1) : this.gathering;
+    this.answerWith(last?.number ?? 0, id, outcome);
+  }
+
   /** Starts a commit if one is due. */
   flush(nowMs: number): void {
     const batch = this.gathering;
@@ -147,6 +155,7 @@ export class Pipeline {
       this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
     for (const [namespace, seqs] of batch.advanced)
       for (const [source, seq] of seqs) namespace.heads.set(source, Math.max(seq, namespace.heads.get(source) ?? 0));
+    for (const { namespace, source, seq } of batch.released) this.#parts.quarantine.release(namespace, source, seq);
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
     this.#appliedCommit = batch.lastCommit;
     this.#logBytes = batch.logBytes;
@@ -188,6 +197,7 @@ export class Pipeline {
     const { states, namespaces, answers, emit } = this.#parts;
     for (const batch of [...this.#inFlight, this.gathering]) {
       for (const requestKey of batch.answers.keys()) answers.forget(requestKey);
+      for (const { namespace, source, seq } of batch.held) this.#parts.quarantine.release(namespace, source, seq);
       for (const { id } of batch.waiting) emit({ type: 'reply', id, outcome: { ok: false, failure } });
     }
     // Their writers have been answered; should the store turn out to hold one, readers are still to see it.
@@ -215,6 +225,7 @@ export class Pipeline {
       else if (batch.joined.size > 0)
         emit({ type: 'applied', commits: [], cells: new Map(), joined: [...batch.joined].map(({ name }) => name) });
     }
+    this.#parts.quarantine.adopt(recovered.held);
     for (const [name, { row, heads }] of recovered.namespaces) namespaces.adopt(name, row, heads);
     for (const [requestKey, answer] of recovered.answers) answers.restore(requestKey, answer);
     this.#appliedCommit = recovered.lastCommit;

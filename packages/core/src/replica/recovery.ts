@@ -1,6 +1,7 @@
 import type { Source, Sources } from './dot.ts';
 import { type Hlc, zeroHlc } from './hlc.ts';
 import { decodeMetadata, type NamespaceRow, type RememberedAnswer } from './metadata.ts';
+import type { HeldRecord } from './quarantine.ts';
 
 /** What a store remembered: where a replica goes on. */
 export interface Recovered {
@@ -14,6 +15,8 @@ export interface Recovered {
     { readonly row: NamespaceRow | undefined; readonly heads: ReadonlyMap<Source, number> }
   >;
   readonly answers: ReadonlyMap<string, RememberedAnswer>;
+  /** Records that are held back for their time. */
+  readonly held: readonly HeldRecord[];
 }
 
 /**
@@ -28,6 +31,7 @@ export function readMetadata(
   let readFloorMs = 0;
   let commit = { last: 0, trimmed: 0, logBytes: 0 };
   const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number> }>();
+  const held: HeldRecord[] = [];
   const answers = new Map<string, RememberedAnswer>();
   const of = (name: string) => {
     let namespace = namespaces.get(name);
@@ -40,9 +44,10 @@ export function readMetadata(
     else if (entry.kind === 'clock') ({ hlc, readFloorMs } = entry.row);
     else if (entry.kind === 'namespace') of(entry.namespace).row = entry.row;
     else if (entry.kind === 'request') answers.set(entry.requestKey, entry.row);
+    else if (entry.kind === 'held') held.push(entry.record);
     else of(entry.namespace).heads.set(entry.source, entry.seq);
   }
   const byTime = new Map([...answers].sort(([, a], [, b]) => a.untilMs - b.untilMs));
   const { last: lastCommit, trimmed: trimmedCommit, logBytes } = commit;
-  return { hlc, readFloorMs, lastCommit, trimmedCommit, logBytes, namespaces, answers: byTime };
+  return { hlc, readFloorMs, lastCommit, trimmedCommit, logBytes, namespaces, answers: byTime, held };
 }

@@ -7,6 +7,7 @@ import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
+import { type HeldRun, Quarantine } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
 import type { Head, Strategy } from './state.ts';
@@ -63,6 +64,15 @@ type Arrival =
       readonly heads: readonly Head[];
       readonly floor: number;
     }
+  | {
+      readonly kind: 'hold';
+      readonly id: number;
+      readonly namespace: string;
+      readonly records: readonly LogRecord[];
+    }
+  | { readonly kind: 'release'; readonly record: LogRecord; readonly isForced: boolean }
+  | { readonly kind: 'released'; readonly id: number }
+  | { readonly kind: 'reject'; readonly id: number; readonly record: LogRecord }
   | { readonly kind: 'purge'; readonly key: string };
 
 interface Fetch {
@@ -88,6 +98,7 @@ export class Replica {
   readonly #options: ReplicaOptions;
   readonly #namespaces: Namespaces;
   readonly #clock: HybridClock;
+  readonly #quarantine: Quarantine;
   readonly #states: States;
   readonly #answers = new Answers();
   readonly #pipeline: Pipeline;
@@ -108,6 +119,7 @@ export class Replica {
     this.sources = sources;
     this.#options = options;
     this.#clock = new HybridClock(recovered.hlc);
+    this.#quarantine = new Quarantine(recovered.held);
     this.#readFloorMs = this.#storedReadFloorMs = recovered.readFloorMs;
     this.#states = new States(options.cacheBytesMax);
     this.#namespaces = new Namespaces(options.strategyOf);
@@ -120,6 +132,7 @@ export class Replica {
       namespaces: this.#namespaces,
       answers: this.#answers,
       clock: this.#clock,
+      quarantine: this.#quarantine,
       tombstoneGraceMs: options.tombstoneGraceMs,
       isStable: options.isStable ?? (() => true),
       source: () => this.#source,
@@ -154,6 +167,16 @@ export class Replica {
   /** Bytes of the records in the log. */
   get logBytes(): number {
     return this.#pipeline.logBytes;
+  }
+
+  /** Records that are held back because their time lies far ahead. */
+  heldBack(namespace?: string): readonly HeldRun[] {
+    return this.#quarantine.runs(namespace);
+  }
+
+  /** How many records are held back. */
+  get heldBackCount(): number {
+    return this.#quarantine.count;
   }
 
   /** Why writes are refused, while they are. */
@@ -286,8 +309,21 @@ export class Replica {
             nowMs,
           );
         break;
+      case 'release':
+        if (this.#fence === undefined)
+          this.#arrive(
+            [
+              ...event.records.map((record) => ({ kind: 'release', record, isForced: event.isForced }) as const),
+              { kind: 'released', id: event.id },
+            ],
+            nowMs,
+          );
+        else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
+        break;
       case 'states':
       case 'advance':
+      case 'hold':
+      case 'reject':
         if (this.#fence === undefined) this.#arrive([{ kind: event.type, ...event } as Arrival], nowMs);
         else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
         break;
@@ -371,6 +407,10 @@ export class Replica {
       else if (arrival.kind === 'states') this.#desk.states(arrival.id, arrival.namespace, arrival.entries, nowMs);
       else if (arrival.kind === 'advance')
         this.#desk.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
+      else if (arrival.kind === 'hold') this.#desk.hold(arrival.id, arrival.namespace, arrival.records, nowMs);
+      else if (arrival.kind === 'release') this.#desk.release(arrival.record, arrival.isForced, nowMs);
+      else if (arrival.kind === 'released') this.#pipeline.answerAfterAll(arrival.id, { ok: true, results: [] });
+      else if (arrival.kind === 'reject') this.#desk.reject(arrival.id, arrival.record, nowMs);
       else this.#desk.purge(arrival.key, nowMs);
     }
     if (this.#queueHead < this.#queue.length) return;
@@ -381,7 +421,7 @@ export class Replica {
 
   #isReady(arrival: Arrival): boolean {
     if (arrival.kind === 'purge') return this.#states.isAtHand(arrival.key, false);
-    if (arrival.kind === 'advance') return true;
+    if (arrival.kind === 'advance' || arrival.kind === 'hold' || arrival.kind === 'released') return true;
     const targets =
       arrival.kind === 'submit'
         ? arrival.request.writes
@@ -402,7 +442,10 @@ export class Replica {
       if (key === undefined) return;
       const strategy = this.#namespaces.strategyOf(namespaceOf(key));
       const row = rows[i];
-      if (row !== undefined && 'reason' in row) return this.#damaged(key, row);
+      if (row !== undefined && 'reason' in row) {
+        this.#damaged(key, row);
+        return;
+      }
       try {
         const cell = row === undefined ? new Cell(undefined, 0, strategy) : decodeCell(row, this.sources, strategy);
         this.#states.install(key, cell, isQueueWaiting);
@@ -459,7 +502,7 @@ export class Replica {
 
   #rejectQueue(failure: Failure): void {
     for (const arrival of this.#queue.slice(this.#queueHead))
-      if (arrival.kind === 'submit' || arrival.kind === 'states' || arrival.kind === 'advance')
+      if ('id' in arrival)
         this.#effects.push({
           type: 'reply',
           id: arrival.id,
@@ -472,6 +515,8 @@ export class Replica {
 
   #tick(nowMs: number): void {
     if (this.#fence !== undefined) return;
+    const due = this.#quarantine.due(nowMs);
+    if (due.length > 0) this.#effects.push({ type: 'due', runs: due });
     const { gathering } = this.#pipeline;
     gathering.forgottenAnswers.push(...this.#answers.expire(nowMs, answersForgottenPerTick));
     // Expiry that was seen must stay seen after a restart, even if the wall clock steps back meanwhile.

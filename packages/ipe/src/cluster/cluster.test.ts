@@ -36,7 +36,7 @@ async function founder() {
   const invites = await Invites.open(directory, () => nowMs);
   const sign = (candidate: Parameters<typeof admit>[2]) => admit(keys.key!, members, candidate, nowMs);
   const strangers = new Map<string, LinkHandler>([
-    [joinRequest, joinHandler({ invites, keys, directory: members, sign })],
+    [joinRequest, joinHandler({ invites, keys, directory: members, ring: { after: () => [] }, sign })],
   ]);
   const peers = new Peers({ identity, directory: members, listen: '127.0.0.1:0', strangers });
   const { address } = await peers.start();

@@ -3,6 +3,7 @@ import { IpeError, isIpeError } from '@ipe/core';
 import { parseAddress } from './address.ts';
 import type { Identity, SigningKey } from './identity.ts';
 import { decodeJoinToken, type Invites } from './invites.ts';
+import type { KeyRing, SignedSecret } from './key-ring.ts';
 import type { ClusterKeys } from './keys.ts';
 import { type LinkHandler, PeerLink } from './link.ts';
 import { type MemberDirectory, type MemberRecord, type SignedMember, signMember } from './members.ts';
@@ -24,6 +25,8 @@ export interface Joined {
   readonly keys: ClusterKeys;
   readonly record: SignedMember;
   readonly members: readonly SignedMember[];
+  /** Secrets that seal batches, besides the cluster's first. */
+  readonly secrets: readonly SignedSecret[];
 }
 
 /** The part of joining that only the holder of the cluster key can do: sign a record for a proven certificate. */
@@ -66,6 +69,7 @@ export function joinHandler(options: {
   readonly invites: Invites;
   readonly keys: ClusterKeys;
   readonly directory: MemberDirectory;
+  readonly ring: Pick<KeyRing, 'after'>;
   readonly sign: (candidate: Parameters<typeof admit>[2]) => SignedMember | Promise<SignedMember>;
 }): LinkHandler {
   return async (body, { fingerprint }) => {
@@ -76,6 +80,7 @@ export function joinHandler(options: {
     const answer = {
       record,
       members: options.directory.list(),
+      secrets: options.ring.after(1),
       clusterPublicKey: options.keys.publicKey,
       clusterSecret: Buffer.from(options.keys.secret).toString('base64url'),
     };
@@ -113,8 +118,13 @@ export async function joinCluster(options: {
     };
     const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
     const answer = await link.request(joinRequest, Buffer.from(JSON.stringify(body)), signal);
-    const { record, members, clusterPublicKey, clusterSecret } = JSON.parse(Buffer.from(answer).toString());
-    return { record, members, keys: { publicKey: clusterPublicKey, secret: Buffer.from(clusterSecret, 'base64url') } };
+    const { record, members, secrets, clusterPublicKey, clusterSecret } = JSON.parse(Buffer.from(answer).toString());
+    return {
+      record,
+      members,
+      secrets,
+      keys: { publicKey: clusterPublicKey, secret: Buffer.from(clusterSecret, 'base64url') },
+    };
   } finally {
     link.close();
   }

@@ -1,3 +1,5 @@
+import { canonicalJson } from '@ipe/core/bytes';
+import type { Accepted, Cut } from '@ipe/core/replica';
 import type { SigningKey } from './identity.ts';
 import { type Statement, signStatement, verifyStatement } from './statement.ts';
 
@@ -16,8 +18,13 @@ export interface MemberRecord {
   readonly state: 'active' | 'evicted';
   readonly sequence: number;
   readonly issuedAtMs: number;
-  /** On eviction: the last sequence number accepted from it, by namespace and epoch. Later ones are refused. */
-  readonly lastAccepted?: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /**
+   * Of a member that was evicted once: the last records accepted of the sources under which it wrote until then. Kept
+   * when it returns.
+   */
+  readonly lastAccepted?: Accepted;
+  /** Of an evicted member: whether its lease ran out (it may return by itself), or an operator sent it away. */
+  readonly evictedBy?: 'lease' | 'operator';
 }
 
 export type SignedMember = Statement<MemberRecord>;
@@ -53,7 +60,7 @@ export class MemberDirectory {
     const record = signed.body;
     if (!isMemberRecord(record) || !verifyStatement(this.clusterPublicKey, statementType, signed)) return false;
     const held = this.#byOrigin.get(record.origin)?.body;
-    if (held && held.sequence >= record.sequence) return false;
+    if (held && !supersedes(record, held)) return false;
     if (held) this.#byFingerprint.delete(held.fingerprint);
     this.#byOrigin.set(record.origin, signed);
     this.#byFingerprint.set(record.fingerprint, record);
@@ -72,6 +79,17 @@ export class MemberDirectory {
     return this.#byOrigin.get(origin)?.body;
   }
 
+  /** By origin, what counts of members that were evicted once. */
+  cuts(): ReadonlyMap<string, Cut> {
+    const cuts = new Map<string, Cut>();
+    for (const { body } of this.#byOrigin.values()) {
+      const isClosed = body.state === 'evicted';
+      if (isClosed || body.lastAccepted !== undefined)
+        cuts.set(body.origin, { accepted: body.lastAccepted ?? {}, isClosed });
+    }
+    return cuts;
+  }
+
   /** All records with their signatures, to hand to a joiner or to store, in order of origin. */
   list(): SignedMember[] {
     return [...this.#byOrigin.values()].sort((a, b) => (a.body.origin < b.body.origin ? -1 : 1));
@@ -82,6 +100,13 @@ export class MemberDirectory {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
+}
+
+/** Of two records with one sequence (the cluster key was on two members), all keep the same. */
+function supersedes(record: MemberRecord, held: MemberRecord): boolean {
+  if (record.sequence !== held.sequence) return record.sequence > held.sequence;
+  if (record.state !== held.state) return record.state === 'evicted';
+  return canonicalJson(record) > canonicalJson(held);
 }
 
 function isMemberRecord(value: unknown): value is MemberRecord {
@@ -97,6 +122,17 @@ function isMemberRecord(value: unknown): value is MemberRecord {
     (record.address === null || typeof record.address === 'string') &&
     (record.state === 'active' || record.state === 'evicted') &&
     Number.isSafeInteger(record.sequence) &&
-    Number.isFinite(record.issuedAtMs)
+    Number.isFinite(record.issuedAtMs) &&
+    isAccepted(record.lastAccepted ?? {})
+  );
+}
+
+function isAccepted(value: unknown): value is Accepted {
+  const isTable = (each: unknown): each is Record<string, unknown> => typeof each === 'object' && each !== null;
+  return (
+    isTable(value) &&
+    Object.values(value).every(
+      (seqs) => isTable(seqs) && Object.values(seqs).every((seq) => Number.isSafeInteger(seq) && (seq as number) >= 0),
+    )
   );
 }

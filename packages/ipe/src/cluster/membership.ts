@@ -1,8 +1,10 @@
 import { join } from 'node:path';
 import { IpeError } from '@ipe/core';
+import type { Accepted } from '@ipe/core/replica';
 import { type Identity, readIfPresent, writePrivate } from './identity.ts';
 import { Invites } from './invites.ts';
 import { admit, joinCluster, joinHandler, joinRequest } from './join.ts';
+import { KeyRing } from './key-ring.ts';
 import { type ClusterKeys, createClusterKeys, loadClusterKeys, saveClusterKeys } from './keys.ts';
 import type { LinkHandler } from './link.ts';
 import { MemberDirectory, type MemberRecord, type SignedMember, signMember } from './members.ts';
@@ -31,12 +33,21 @@ const admitName = 'member.admit';
 export class Membership {
   readonly keys: ClusterKeys;
   readonly directory: MemberDirectory;
+  /** The secrets that seal batches. */
+  readonly ring: KeyRing;
   readonly #options: MembershipOptions;
   readonly #invites: Invites;
   #peers: Peers | undefined;
   #saving: Promise<void> = Promise.resolve();
 
-  private constructor(options: MembershipOptions, keys: ClusterKeys, directory: MemberDirectory, invites: Invites) {
+  private constructor(
+    options: MembershipOptions,
+    keys: ClusterKeys,
+    ring: KeyRing,
+    directory: MemberDirectory,
+    invites: Invites,
+  ) {
+    this.ring = ring;
     this.#options = options;
     this.keys = keys;
     this.directory = directory;
@@ -54,7 +65,7 @@ export class Membership {
     if (held !== undefined) {
       const directory = new MemberDirectory(held.publicKey);
       for (const record of await readMembers(keysFolder)) directory.put(record);
-      const membership = new Membership(options, held, directory, invites);
+      const membership = new Membership(options, held, await KeyRing.open(keysFolder, held), directory, invites);
       membership.#ensureOwnRecord();
       return membership;
     }
@@ -73,13 +84,15 @@ export class Membership {
           'the member that admitted this instance gave a record that does not verify',
         );
       }
-      const membership = new Membership(options, joined.keys, directory, invites);
+      const ring = await KeyRing.open(keysFolder, joined.keys, joined.secrets);
+      const membership = new Membership(options, joined.keys, ring, directory, invites);
       await membership.#saveMembers();
       await saveClusterKeys(keysFolder, joined.keys);
       return membership;
     }
     const keys = await createClusterKeys(keysFolder);
-    const membership = new Membership(options, keys, new MemberDirectory(keys.publicKey), invites);
+    const ring = await KeyRing.open(keysFolder, keys);
+    const membership = new Membership(options, keys, ring, new MemberDirectory(keys.publicKey), invites);
     membership.#ensureOwnRecord();
     await membership.#saveMembers();
     return membership;
@@ -87,9 +100,12 @@ export class Membership {
 
   /** What a certificate without a record may call: joining. */
   get strangers(): ReadonlyMap<string, LinkHandler> {
-    const sign = (candidate: Parameters<typeof admit>[2]) => this.#sign(candidate);
+    const sign = (candidate: Parameters<typeof admit>[2]) => this.#admit(candidate);
     return new Map([
-      [joinRequest, joinHandler({ invites: this.#invites, keys: this.keys, directory: this.directory, sign })],
+      [
+        joinRequest,
+        joinHandler({ invites: this.#invites, keys: this.keys, directory: this.directory, ring: this.ring, sign }),
+      ],
     ]);
   }
 
@@ -110,26 +126,53 @@ export class Membership {
     return await this.#invites.create(this.#options.identity.fingerprint, address, ttlMs);
   }
 
-  /**
-   * Signs a member out. Its links end everywhere as the record spreads.
-   * @param lastAccepted what is accepted of it, by namespace and source: later records are refused
-   * @throws IpeError `forbidden` where the cluster key is not here; `not_found` for an unknown member
-   */
-  evict(idOrOrigin: string, lastAccepted: MemberRecord['lastAccepted']): SignedMember {
+  /** Origin of a member given by id or origin. @throws IpeError `not_found` */
+  originOf(idOrOrigin: string): string {
+    return this.#member(idOrOrigin).origin;
+  }
+
+  #member(idOrOrigin: string): MemberRecord {
     const held = this.directory
       .list()
       .map(({ body }) => body)
       .find(({ id, origin }) => id === idOrOrigin || origin === idOrOrigin);
     if (held === undefined) throw new IpeError('not_found', `no member \`${idOrOrigin}\``);
+    return held;
+  }
+
+  /**
+   * Signs a member out. Its links end everywhere as the record spreads, and batches are sealed with a new key.
+   * @param accepted what counts of it, by namespace and source: later records are refused
+   * @throws IpeError `forbidden` where the cluster key is not here; `not_found` for an unknown member
+   */
+  evict(idOrOrigin: string, accepted: Accepted, evictedBy: 'lease' | 'operator'): SignedMember {
+    const held = this.#member(idOrOrigin);
     if (held.origin === this.#options.identity.origin) {
       throw new IpeError('invalid_params', 'an instance cannot evict itself: ask another member');
     }
+    // An earlier eviction's cut stays: what it closed is closed.
+    const lastAccepted = { ...accepted };
+    for (const [namespace, seqs] of Object.entries(held.lastAccepted ?? {}))
+      lastAccepted[namespace] = { ...lastAccepted[namespace], ...seqs };
+    const signed = this.#sign({ ...held, state: 'evicted', evictedBy, lastAccepted });
+    // What is published from now on is not for it to read.
+    this.ring.rotate(this.#clusterKey(), this.#options.now());
+    return signed;
+  }
+
+  /**
+   * Accepts more of an evicted member: what another member turned out to hold of it.
+   * @throws IpeError `forbidden` where the cluster key is not here
+   */
+  accept(evicted: MemberRecord, lastAccepted: Accepted): SignedMember {
+    return this.#sign({ ...evicted, lastAccepted });
+  }
+
+  #sign(record: MemberRecord): SignedMember {
     const signed = signMember(this.#clusterKey(), {
-      ...held,
-      state: 'evicted',
-      sequence: held.sequence + 1,
+      ...record,
+      sequence: record.sequence + 1,
       issuedAtMs: this.#options.now(),
-      ...(lastAccepted !== undefined && { lastAccepted }),
     });
     this.directory.put(signed);
     return signed;
@@ -137,6 +180,7 @@ export class Membership {
 
   async close(): Promise<void> {
     await this.#saving;
+    await this.ring.close();
   }
 
   /** The own record, new or with a new address: only the holder of the cluster key can write it. */
@@ -160,7 +204,7 @@ export class Membership {
     );
   }
 
-  async #sign(candidate: Parameters<typeof admit>[2]): Promise<SignedMember> {
+  async #admit(candidate: Parameters<typeof admit>[2]): Promise<SignedMember> {
     if (this.keys.key !== undefined) return this.#admitHere(candidate);
     const body = Buffer.from(JSON.stringify(candidate));
     for (const link of this.#peers?.links() ?? []) {

@@ -280,7 +280,7 @@ const cluster = table('Other instances.', {
   seeds: addresses('Peers to try, for ever and with jitter.'),
   member_lease: duration(
     '7d',
-    'How long an absent member is waited for. Read and checked; members are evicted by hand so far (`ipe member evict`).',
+    'How long a member may go unheard by all others before the holder of the cluster key evicts it: deletions wait for it until then. It may return, and keeps what it alone had written.',
   ),
 });
 

@@ -28,7 +28,7 @@ export interface DriverOptions {
   readonly rng: Rng;
   /** Reads what the store remembers, as a start does. @throws IpeError `corrupt` where it holds less than it must */
   readonly reread: () => Promise<Recovered>;
-  /** Told of every effect that is not the driver's own to carry out: `applied`, `durable`, `gap`, `refused`. */
+  /** Told of every effect that is not the driver's own to carry out: `applied`, `durable`, `gap`, `refused`, `held`, `due`. */
   readonly onEffect: (effect: ReplicaEffect) => void;
   /** Told when writes begin to be refused, and when they are taken again (undefined). */
   readonly onFence: (failure: Failure | undefined) => void;
@@ -72,20 +72,21 @@ export class Driver {
 
   /** Hands writes to the replica. Resolves once they are durable, or refused. */
   submit(request: WriteRequest): Promise<WriteOutcome> {
-    return this.#ask((id) => ({ type: 'submit', id, request }));
+    return this.ask((id) => ({ type: 'submit', id, request }));
   }
 
   /** Joins states of another member in. Resolves once they are durable, or refused. */
   joinStates(namespace: string, entries: readonly { key: string; state: KeyState }[]): Promise<WriteOutcome> {
-    return this.#ask((id) => ({ type: 'states', id, namespace, entries }));
+    return this.ask((id) => ({ type: 'states', id, namespace, entries }));
   }
 
   /** Moves the vector to where joined states reach. Resolves once that is durable, or refused. */
   advance(namespace: string, heads: readonly Head[], floor: number): Promise<WriteOutcome> {
-    return this.#ask((id) => ({ type: 'advance', id, namespace, heads, floor }));
+    return this.ask((id) => ({ type: 'advance', id, namespace, heads, floor }));
   }
 
-  #ask(event: (id: number) => ReplicaEvent): Promise<WriteOutcome> {
+  /** Hands in an event that is answered. Resolves once what it wrote is durable, or refused. */
+  ask(event: (id: number) => ReplicaEvent): Promise<WriteOutcome> {
     return new Promise((resolve) => {
       const id = ++this.#id;
       this.#writers.set(id, resolve);

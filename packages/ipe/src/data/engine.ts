@@ -73,7 +73,7 @@ export interface EngineOptions {
 }
 
 /** What the replica reports besides its commits: for whoever replicates it. */
-export type ReplicaNotice = Extract<ReplicaEffect, { readonly type: 'durable' | 'gap' | 'refused' }>;
+export type ReplicaNotice = Extract<ReplicaEffect, { readonly type: 'durable' | 'gap' | 'refused' | 'held' | 'due' }>;
 
 /** What changed under readers, in one tick. */
 export interface Applied {
@@ -276,6 +276,35 @@ export class Engine {
     if (!outcome.ok) throw errorOf(outcome.failure);
   }
 
+  /** Holds back records that another member holds back too. @throws IpeError as a write does */
+  async hold(namespace: string, records: readonly LogRecord[]): Promise<void> {
+    const outcome = await this.#driver.ask((id) => ({ type: 'hold', id, namespace, records }));
+    if (!outcome.ok) throw errorOf(outcome.failure);
+  }
+
+  /**
+   * Applies records that are held back here: those whose time has come or that others explain, or all of them.
+   * @throws IpeError as a write does
+   */
+  async release(records: readonly LogRecord[], isForced: boolean): Promise<void> {
+    const outcome = await this.#driver.ask((id) => ({ type: 'release', id, records, isForced }));
+    if (!outcome.ok) throw errorOf(outcome.failure);
+  }
+
+  /**
+   * Takes the effect from a record that is held back: it is applied and overwritten at once.
+   * @returns the freshness token of what it is overwritten with; undefined where there was nothing to overwrite
+   * @throws IpeError as a write does; `not_found` for a record that is not held back
+   */
+  async reject(record: LogRecord): Promise<string | undefined> {
+    const outcome = await this.#driver.ask((id) => ({ type: 'reject', id, record }));
+    if (!outcome.ok) throw errorOf(outcome.failure);
+    const refused = outcome.results.find((result) => !result.ok);
+    if (refused !== undefined && !refused.ok) throw errorOf(refused);
+    const first = outcome.results[0];
+    return first?.ok ? first.token : undefined;
+  }
+
   /** Why writes are refused, while they are. */
   get fence(): Failure | undefined {
     return this.#driver.fence;
@@ -313,14 +342,21 @@ export class Engine {
 
   #onEffect(effect: ReplicaEffect): void {
     if (effect.type === 'durable') this.#options.mark?.advance(effect.commit);
-    if (effect.type === 'durable' || effect.type === 'gap' || effect.type === 'refused')
-      for (const listener of this.#noticed) listener(effect);
-    else if (effect.type === 'damaged')
-      this.damage.met({ namespace: namespaceOf(effect.key), key: effect.key, failure: effect.failure });
-    else if (effect.type === 'applied') {
-      this.damage.mended(effect.cells.keys());
-      this.#housekeeper.saw(effect.commits);
-      for (const listener of this.#listeners) listener(effect);
+    switch (effect.type) {
+      case 'durable':
+      case 'gap':
+      case 'refused':
+      case 'held':
+      case 'due':
+        for (const listener of this.#noticed) listener(effect);
+        return;
+      case 'damaged':
+        this.damage.met({ namespace: namespaceOf(effect.key), key: effect.key, failure: effect.failure });
+        return;
+      case 'applied':
+        this.damage.mended(effect.cells.keys());
+        this.#housekeeper.saw(effect.commits);
+        for (const listener of this.#listeners) listener(effect);
     }
   }
 }

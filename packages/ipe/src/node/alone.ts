@@ -15,7 +15,9 @@ export function aloneHandlers({ id, origin, fingerprint }: Identity): Handlers {
   return {
     members: (params) => {
       readParams(params, []);
-      return { members: [{ id, origin, state: 'active', peer: null, linked: false, fingerprint, lag: {} }] };
+      return {
+        members: [{ id, origin, state: 'active', peer: null, linked: false, fingerprint, heard: null, lag: {} }],
+      };
     },
     'member-invite': refuse('nobody can be invited', ['ttl']),
     evict: refuse('there is nobody to evict', ['member']),

@@ -4,6 +4,7 @@ import type { Interest } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
+import { LeaseKeeper, type LeaseStatus } from '../cluster/lease-keeper.ts';
 import type { MemberRecord, SignedMember } from '../cluster/members.ts';
 import { Membership } from '../cluster/membership.ts';
 import { Peers } from '../cluster/peers.ts';
@@ -70,7 +71,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
     directory,
     peers,
     interest: interestOf(settings.subscribe_topics),
-    clusterSecret: membership.keys.secret,
+    ring: membership.ring,
     memory: memoryIn(layout.root),
     now: () => Date.now(),
     log,
@@ -78,6 +79,8 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
   });
   engine.attach(replication);
   onClose('replication', () => replication.close());
+  const leases = new LeaseKeeper({ membership, replication, leaseMs: cluster.member_lease, log });
+  onClose('member leases', () => leases.close());
   if (settings.json_mirror && plane?.mirror !== undefined) {
     const stopMirror = startJsonMirror({
       onApplied: (listener) => engine.onApplied(listener),
@@ -100,6 +103,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
       members: directory.list().length,
       links: peers.links().length,
       holds_cluster_key: membership.keys.key !== undefined,
+      leases: leaseStatus(leases.status()),
       replication: replication.status(),
     }),
   };
@@ -150,6 +154,7 @@ function memberHandlers(
           peer: body.address,
           linked: peers.link(body.fingerprint) !== undefined,
           fingerprint: body.fingerprint,
+          heard: heardSecondsAgo(replication, body.origin),
           lag: Object.fromEntries(
             lag
               .filter(({ peer }) => peer === body.origin)
@@ -166,11 +171,20 @@ function memberHandlers(
     },
     evict: (params) => {
       const member = readParams(params, ['member']).string('member');
-      const signed = membership.evict(member, replication.acceptedOf(member));
+      const origin = membership.originOf(member);
+      const signed = membership.evict(origin, replication.heldOf(origin), 'operator');
       return { member: summary(signed.body) };
     },
   };
 }
+
+/** Seconds since any member heard this one; null for this instance itself and for those that are evicted. */
+function heardSecondsAgo(replication: Replication, origin: string): number | null {
+  const ageMs = replication.heardAges().get(origin);
+  return ageMs === undefined ? null : Math.round(ageMs / 1_000);
+}
+
+const leaseStatus = ({ lapsed, waitsFor }: LeaseStatus) => ({ lapsed, waits_for: waitsFor });
 
 const summary = ({ id, origin, state, sequence }: MemberRecord) => ({ id, origin, state, sequence });
 

@@ -9,6 +9,7 @@ import {
   type FetchEvent,
   Fetches,
   type Holdings,
+  type Leases,
   liveKey,
   PageGatherer,
   type VectorReport,
@@ -17,6 +18,7 @@ import type { PeerLink } from '../cluster/link.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import { readLog } from './log-reader.ts';
+import type { HeldSlice, QuarantineKeeper } from './quarantine.ts';
 import { decodePage, decodeSlice, encodePage, encodeSlice } from './transfer.ts';
 
 export interface AntiEntropyOptions {
@@ -29,6 +31,8 @@ export interface AntiEntropyOptions {
   readonly fingerprintOf: (origin: string) => string | undefined;
   readonly now: () => number;
   readonly intervalMs?: number;
+  readonly leases: Leases;
+  readonly quarantine: Pick<QuarantineKeeper, 'heldAfter'>;
   readonly onWhole: (namespace: string) => void;
   /** States came in, and the vector moved with them. */
   readonly onAdvanced: (namespace: string) => void;
@@ -59,7 +63,7 @@ export class AntiEntropy {
 
   constructor(options: AntiEntropyOptions) {
     this.#options = options;
-    this.exchange = new Exchange({ intervalMs: options.intervalMs ?? 1_000, pullsMax: 16 });
+    this.exchange = new Exchange({ intervalMs: options.intervalMs ?? 1_000, pullsMax: 16, leases: options.leases });
     const { peers, engine, holdings } = options;
     this.fetches = new Fetches({
       sources: engine.replica.sources,
@@ -136,7 +140,7 @@ export class AntiEntropy {
 
   async #ask(peer: string): Promise<void> {
     try {
-      const body = Buffer.from(encodeReport(this.#options.holdings.report()));
+      const body = Buffer.from(encodeReport(this.#report()));
       const answer = await this.#link(peer).request(reportName, body, this.#signal(requestTimeoutMs));
       this.#reported(this.#readReport(answer), peer, true);
     } catch {
@@ -148,7 +152,7 @@ export class AntiEntropy {
   #answerReport(body: Uint8Array, fingerprint: string): Uint8Array {
     const peer = this.#options.originOf(fingerprint);
     if (peer !== undefined) this.#reported(this.#readReport(body), peer, false);
-    return Buffer.from(encodeReport(this.#options.holdings.report()));
+    return Buffer.from(encodeReport(this.#report()));
   }
 
   #readReport(bytes: Uint8Array): VectorReport {
@@ -180,7 +184,7 @@ export class AntiEntropy {
         engine.takeRecords(effect.peer, effect.records);
         return;
       case 'join':
-        this.#answered(effect.pull, this.#stored(effect.pull, engine.joinStates(effect.namespace, effect.entries)));
+        this.#answered(effect.pull, this.#join(effect));
         return;
       case 'advance':
         this.#answered(effect.pull, this.#advance(effect));
@@ -218,8 +222,14 @@ export class AntiEntropy {
     return { type: 'slice', pull, slice: decodeSlice(answer) };
   }
 
-  async #askSnapshot({ pull, peer, namespace, after }: FetchEffect & { type: 'ask-snapshot' }): Promise<FetchEvent> {
-    const request = Buffer.from(JSON.stringify({ namespace, ...(after !== undefined && { after }) }));
+  async #askSnapshot({
+    pull,
+    peer,
+    namespace,
+    after,
+    heldAfter,
+  }: FetchEffect & { type: 'ask-snapshot' }): Promise<FetchEvent> {
+    const request = Buffer.from(JSON.stringify({ namespace, after, heldAfter }));
     const answer = await this.#link(peer).request(snapshotName, request, this.#signal(transferTimeoutMs));
     return { type: 'page', pull, page: decodePage(answer, this.#options.engine.replica.sources) };
   }
@@ -232,8 +242,10 @@ export class AntiEntropy {
     return { type: 'stored', pull };
   }
 
-  async #stored(pull: number, done: Promise<void>): Promise<FetchEvent> {
-    await done;
+  async #join({ pull, namespace, entries, held }: FetchEffect & { type: 'join' }): Promise<FetchEvent> {
+    const { engine } = this.#options;
+    if (held.length > 0) await engine.hold(namespace, held);
+    await engine.joinStates(namespace, entries);
     return { type: 'stored', pull };
   }
 
@@ -251,12 +263,16 @@ export class AntiEntropy {
   }
 
   async #answerSnapshot(body: Uint8Array): Promise<Uint8Array> {
-    const { engine, holdings } = this.#options;
-    const { namespace, after } = readJson(body);
-    if (typeof namespace !== 'string' || (after !== undefined && typeof after !== 'string')) {
-      throw new IpeError('invalid_params', 'a request for states holds `namespace` and `after`');
+    const { engine, holdings, quarantine } = this.#options;
+    const { namespace, after, heldAfter } = readJson(body);
+    if (typeof namespace !== 'string' || !isPlace(after) || !isPlace(heldAfter)) {
+      throw new IpeError('invalid_params', 'a request for states holds `namespace`, `after` and `heldAfter`');
     }
-    const page = new PageGatherer(holdings.headsOf(namespace), engine.replica.floorOf(namespace), sliceBytes);
+    const heads = new Map(holdings.headsOf(namespace));
+    const floor = engine.replica.floorOf(namespace);
+    const held = after === undefined ? await quarantine.heldAfter(namespace, heldAfter) : noneHeld;
+    const page = new PageGatherer(heads, floor, sliceBytes, held.records);
+    if (held.upTo !== undefined) return encodePage(page.pageOfHeld(held.upTo));
     const from = after === undefined ? { gte: liveKey(`${namespace}.`) } : { gt: liveKey(after) };
     // `/` is the byte after `.`: the end of everything in the namespace.
     const range = { ...from, lt: liveKey(`${namespace}/`), order: 'store' as const };
@@ -265,6 +281,11 @@ export class AntiEntropy {
     }
     await engine.kv.sync();
     return encodePage(page.page());
+  }
+
+  #report(): VectorReport {
+    const { holdings, now } = this.#options;
+    return { ...holdings.report(), heardMs: this.exchange.leases.ages(now()) };
   }
 
   #link(peer: string): PeerLink {
@@ -283,6 +304,10 @@ export class AntiEntropy {
     void work.finally(() => this.#underWay.delete(work));
   }
 }
+
+const noneHeld: HeldSlice = { records: [], upTo: undefined };
+
+const isPlace = (value: unknown): value is string | undefined => value === undefined || typeof value === 'string';
 
 function readJson(body: Uint8Array): Record<string, unknown> {
   try {

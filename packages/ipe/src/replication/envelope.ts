@@ -1,8 +1,9 @@
-import { createCipheriv, createDecipheriv, hkdfSync, randomBytes } from 'node:crypto';
+import { createCipheriv, createDecipheriv, randomBytes } from 'node:crypto';
 import { deflateRawSync, inflateRawSync } from 'node:zlib';
 import { IpeError } from '@ipe/core';
 import { recordBytesMax } from '@ipe/core/replica';
 import { type SigningKey, verifySignature } from '../cluster/identity.ts';
+import type { SealingKey } from '../cluster/key-ring.ts';
 
 /** Records of one origin in one namespace, as they go over a message plane. */
 export interface Batch {
@@ -10,13 +11,6 @@ export interface Batch {
   readonly origin: string;
   /** Encoded records, in order. */
   readonly records: readonly Uint8Array[];
-}
-
-/** A key that seals batches, by the number that stands in their head. */
-export interface SealingKey {
-  readonly number: number;
-  /** 32 bytes. */
-  readonly key: Uint8Array;
 }
 
 export interface EnvelopeOptions {
@@ -76,14 +70,14 @@ export function claimOf(bytes: Uint8Array): { readonly namespace: string; readon
  * Checks and unpacks a batch.
  * @param signingKey the origin's, from its member record
  * @param sealingKeyOf the key of a number, for sealed batches
- * @throws IpeError `unauthenticated` for a forged or altered batch, or one sealed with an unknown key;
- *   `invalid_request` for what does not decode
+ * @returns only the number of the key where a batch of the origin is sealed with one that is not known here
+ * @throws IpeError `unauthenticated` for a forged or altered batch; `invalid_request` for what does not decode
  */
 export function openBatch(
   bytes: Uint8Array,
   signingKey: string,
   sealingKeyOf: (number: number) => Uint8Array | undefined,
-): Batch {
+): Batch | { readonly unknownKey: number } {
   const buffer = bufferOf(bytes);
   const { namespace, origin, bits, keyNumber, length } = readHead(buffer);
   const signed = buffer.subarray(0, buffer.length - signatureBytes);
@@ -96,25 +90,11 @@ export function openBatch(
   let payload: Buffer = signed.subarray(length);
   if (bits & flags.sealed) {
     const key = sealingKeyOf(keyNumber);
-    if (!key) {
-      throw new IpeError(
-        'unauthenticated',
-        `a batch is sealed with key ${keyNumber}, which this instance does not have`,
-        {
-          details: { origin, namespace, key: keyNumber },
-        },
-      );
-    }
+    if (!key) return { unknownKey: keyNumber };
     payload = unseal(key, buffer.subarray(0, length), payload);
   }
   if (bits & flags.deflated) payload = inflate(payload);
   return { namespace, origin, records: unpackRecords(payload) };
-}
-
-/** The sealing key of a number, from the cluster's secret. */
-export function sealingKey(clusterSecret: Uint8Array, number: number): SealingKey {
-  const key = hkdfSync('sha256', clusterSecret, '', `ipe-batch-seal-${number}`, 32);
-  return { number, key: new Uint8Array(key) };
 }
 
 function packHead({ namespace, origin }: Batch): Buffer {

@@ -1,12 +1,16 @@
+import { once } from 'node:events';
 import type { MessagePlane, PlaneDelivery, PlaneInterest, PlaneMessage, PlaneSubscription } from '@ipe/core/plane';
 import { dataFamilies } from '@ipe/core/replica';
 import { openMemoryKv } from '@ipe/core/store';
 import { afterEach, describe, expect, test } from 'vitest';
+import { KeyRing } from '../cluster/key-ring.ts';
+import { signMember } from '../cluster/members.ts';
 import { type Engine, openEngine } from '../data/engine.ts';
 import { settingsFrom } from '../data/settings.ts';
 import { MemoryExchange, openMemoryPlane } from '../planes/memory/plane.ts';
 import { type Mesh, startMesh } from '../testkit/mesh.ts';
-import { openBatch, packBatch, sealingKey } from './envelope.ts';
+import { openBatch, packBatch } from './envelope.ts';
+import { idOf } from './quarantine.ts';
 import { Replication, type ReplicationMemory } from './replication.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
@@ -16,6 +20,7 @@ afterEach(async () => {
 
 interface Member {
   readonly engine: Engine;
+  readonly ring: KeyRing;
   readonly replication: Replication;
 }
 
@@ -41,6 +46,8 @@ async function startMember(
     openPlane?: () => MessagePlane;
     memory?: ReplicationMemory;
     logBytesMax?: number;
+    intervalMs?: number;
+    now?: () => number;
   } = {},
 ): Promise<Member> {
   const engine = await openEngine({
@@ -53,29 +60,31 @@ async function startMember(
     tombstoneGraceMs: 0,
     logBytesMax: options.logBytesMax ?? 1024 ** 3,
     cacheBytesMax: 1024 ** 2,
-    now: Date.now,
+    now: options.now ?? Date.now,
     rng,
     housekeepingIntervalMs: 0,
   });
+  const ring = await KeyRing.open(mesh.keysFolder, mesh.keys);
   const replication = await Replication.start({
     engine,
     identity: mesh.identities[index]!,
     directory: mesh.directories[index]!,
     peers: mesh.peers[index]!,
     interest: 'all',
-    clusterSecret: mesh.keys.secret,
+    ring,
     memory: { load: async () => options.memory ?? { settledInterest: 'all' }, save: async () => {} },
-    now: Date.now,
-    intervalMs: 50,
+    now: options.now ?? Date.now,
+    intervalMs: options.intervalMs ?? 50,
     log: { warn: () => {}, info: () => {} },
     ...(options.exchange && { plane: openMemoryPlane(options.exchange) }),
     ...(options.openPlane && { plane: options.openPlane() }),
   });
   cleanups.push(async () => {
     await replication.close();
+    await ring.close();
     await engine.close();
   });
-  return { engine, replication };
+  return { engine, ring, replication };
 }
 
 /** Takes a third of what it is given and drops it, and delivers the rest late, in any order, some of it twice. */
@@ -131,6 +140,19 @@ async function until(member: Member, isSo: () => Promise<boolean>): Promise<void
     });
     if (await isSo()) return;
     await changed;
+  }
+}
+
+/** Resolves when an instance holds back so many records. */
+async function untilHeld({ engine }: Member, count: number): Promise<void> {
+  while (engine.replica.heldBackCount !== count) {
+    await new Promise<void>((resolve) => {
+      const stops = [engine.onApplied(() => end()), engine.onNotice(() => end())];
+      const end = () => {
+        for (const stop of stops) stop();
+        resolve();
+      };
+    });
   }
 }
 
@@ -250,17 +272,139 @@ describe('replication', () => {
   });
 });
 
+describe('records whose time lies far ahead', () => {
+  const hourMs = 3_600_000;
+
+  test('are held back by all others, and applied by all once an operator of one releases them', async () => {
+    const mesh = await startMesh(3);
+    cleanups.push(() => mesh.close());
+    const ahead = await startMember(mesh, 0, { now: () => Date.now() + 2 * hourMs });
+    const first = await startMember(mesh, 1);
+    const second = await startMember(mesh, 2);
+    await ahead.engine.put('users.early', 1);
+    for (const member of [first, second]) await untilHeld(member, 1);
+    expect(await valueAt(first, 'users.early')).toBeUndefined();
+    const [record] = await first.replication.quarantine.list(10);
+    await first.replication.quarantine.release(idOf(record!), 'alice');
+    for (const member of [first, second]) await untilValue(member, 'users.early', 1);
+    expect(second.engine.replica.heldBackCount).toBe(0);
+  });
+
+  test('that an operator rejects are undone everywhere, at their writer too', async () => {
+    const mesh = await startMesh(3);
+    cleanups.push(() => mesh.close());
+    const clock = { aheadMs: 0 };
+    const ahead = await startMember(mesh, 0, { now: () => Date.now() + clock.aheadMs });
+    const first = await startMember(mesh, 1);
+    const second = await startMember(mesh, 2);
+    await first.engine.put('users.k', 'good');
+    for (const member of [ahead, second]) await untilValue(member, 'users.k', 'good');
+    clock.aheadMs = 2 * hourMs;
+    await ahead.engine.put('users.k', 'bad');
+    const seen: unknown[] = [];
+    for (const { engine } of [first, second])
+      engine.onApplied(({ cells }) => void seen.push(cells.get('users.k')?.after.value));
+    for (const member of [first, second]) await untilHeld(member, 1);
+    const [record] = await second.replication.quarantine.list(10);
+    await second.replication.quarantine.reject(idOf(record!), 'alice');
+    await untilValue(ahead, 'users.k', 'good');
+    await untilHeld(first, 0);
+    for (const member of [first, second]) expect(await valueAt(member, 'users.k')).toBe('good');
+    expect(seen).not.toContain('bad');
+  });
+
+  test('are given to a member that loads the states, which holds them back too', async () => {
+    const mesh = await startMesh(3);
+    cleanups.push(() => mesh.close());
+    const clock = { aheadMs: 0 };
+    const ahead = await startMember(mesh, 0, { now: () => Date.now() + clock.aheadMs });
+    const first = await startMember(mesh, 1, { logBytesMax: 1 });
+    await first.engine.put('users.now', 1);
+    clock.aheadMs = 2 * hourMs;
+    await ahead.engine.put('users.early', 1);
+    await untilHeld(first, 1);
+    for (let i = 0; i < 5; i++) await first.engine.housekeep();
+    await ahead.replication.close();
+    await mesh.peers[0]!.close();
+    const second = await startMember(mesh, 2, { memory: {} });
+    await untilValue(second, 'users.now', 1);
+    await untilHeld(second, 1);
+    const [record] = await second.replication.quarantine.list(10);
+    await second.replication.quarantine.release(idOf(record!), 'alice');
+    await untilValue(second, 'users.early', 1);
+    await untilValue(first, 'users.early', 1);
+  });
+});
+
+describe('sealing', () => {
+  test('an evicted member is given no new key and cannot open what is published afterwards', async () => {
+    const exchange = new MemoryExchange();
+    const [mesh, members] = await cluster(3, { exchange });
+    const [first, second, third] = members as [Member, Member, Member];
+    await first.engine.put('users.before', 1);
+    await untilValue(third, 'users.before', 1);
+
+    const down = once(mesh.peers[0]!, 'down');
+    const record = mesh.directories[0]!.byOrigin(mesh.identities[2]!.origin)!;
+    const evicted = signMember(mesh.keys.key!, { ...record, state: 'evicted', sequence: 2, lastAccepted: {} });
+    for (const directory of mesh.directories.slice(0, 2)) directory.put(evicted);
+    first.ring.rotate(mesh.keys.key!, 1);
+    await down;
+    await first.engine.put('users.after', 'secret');
+    await untilValue(second, 'users.after', 'secret');
+
+    const { body } = exchange.read(exchange.end - 1)!.message;
+    const signer = mesh.identities[0]!.signing.publicKey;
+    expect(openBatch(body, signer, (number) => second.ring.keyOf(number))).toMatchObject({ namespace: 'users' });
+    expect(openBatch(body, signer, (number) => third.ring.keyOf(number))).toEqual({ unknownKey: 2 });
+    expect(third.ring.current.number).toBe(1);
+    expect(await valueAt(third, 'users.after')).toBeUndefined();
+    expect(third.replication.status().parked).toBe(1);
+  });
+
+  test('a batch under a key that is not known yet waits until the key arrives', async () => {
+    const exchange = new MemoryExchange();
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const first = await startMember(mesh, 0, { exchange, intervalMs: 3_600_000 });
+    first.ring.rotate(mesh.keys.key!, 1);
+    await first.engine.put('users.early', 1);
+    const second = await startMember(mesh, 1, { exchange, intervalMs: 3_600_000 });
+    await untilValue(second, 'users.early', 1);
+    expect(second.ring.current.number).toBe(2);
+    expect(second.replication.status().rejected).toEqual({ malformed: 0, forged: 0, evicted: 0, unreadable: 0 });
+  });
+
+  test('rings keep what the cluster key signed, across restarts, and the newest 64 of it', async () => {
+    const mesh = await startMesh(1);
+    cleanups.push(() => mesh.close());
+    const ring = await KeyRing.open(mesh.keysFolder, mesh.keys);
+    const [forger] = [mesh.identities[0]!.signing];
+    ring.rotate(forger, 1);
+    expect(ring.current.number).toBe(1);
+    const first = ring.current.key;
+    for (let i = 0; i < 70; i++) ring.rotate(mesh.keys.key!, i);
+    await ring.close();
+    const read = await KeyRing.open(mesh.keysFolder, mesh.keys);
+    expect(read.current).toEqual(ring.current);
+    expect(read.after(0)).toHaveLength(64);
+    expect(read.keyOf(71)).not.toEqual(first);
+    expect(read.keyOf(7)).toBeUndefined();
+  });
+});
+
 describe('batches', () => {
   test('come back as they were packed, sealed or not, and nothing of them can be changed unseen', async () => {
     const mesh = await startMesh(1);
     cleanups.push(() => mesh.close());
     const { signing, origin } = mesh.identities[0]!;
-    const sealing = sealingKey(mesh.keys.secret, 3);
+    const sealing = { number: 3, key: new Uint8Array(32).fill(9) };
     const batch = { namespace: 'approvals', origin, records: [Buffer.from('first'), Buffer.alloc(2_000, 7)] };
     for (const options of [{ signing }, { signing, sealing }]) {
       const packed = packBatch(batch, options);
       const keyOf = (number: number) => (number === 3 ? sealing.key : undefined);
       const opened = openBatch(packed, signing.publicKey, keyOf);
+      if ('unknownKey' in opened) throw new Error('not opened');
       expect(opened.records.map((record) => Buffer.from(record))).toEqual(batch.records);
       for (let i = 0; i < packed.length; i += 7) {
         const altered = Uint8Array.from(packed);
@@ -270,6 +414,6 @@ describe('batches', () => {
     }
     const sealed = packBatch(batch, { signing, sealing });
     expect(Buffer.from(sealed).includes('first')).toBe(false);
-    expect(() => openBatch(sealed, signing.publicKey, () => undefined)).toThrow(/does not have/);
+    expect(openBatch(sealed, signing.publicKey, () => undefined)).toEqual({ unknownKey: 3 });
   });
 });

@@ -1,15 +1,18 @@
 import { IpeError } from '@ipe/core';
 import type { MessagePlane, PlaneSubscription } from '@ipe/core/plane';
-import { Holdings, type Interest, type Source } from '@ipe/core/replica';
+import { type Accepted, Holdings, type Interest, Leases, type LeaseVerdict, type Source } from '@ipe/core/replica';
 import type { Identity } from '../cluster/identity.ts';
+import { KeyExchange } from '../cluster/key-exchange.ts';
+import type { KeyRing } from '../cluster/key-ring.ts';
 import type { MemberDirectory } from '../cluster/members.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { Backlog } from './backlog.ts';
-import { type EnvelopeOptions, sealingKey } from './envelope.ts';
+import type { EnvelopeOptions } from './envelope.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
+import { QuarantineKeeper } from './quarantine.ts';
 
 /** What an instance remembers of its replication between starts. */
 export interface ReplicationMemory {
@@ -17,6 +20,8 @@ export interface ReplicationMemory {
   readonly settledInterest?: Interest;
   /** Where the message plane resumes. */
   readonly planeCursor?: string;
+  /** By origin, when each member was last heard; to the minute. */
+  readonly heardMs?: Readonly<Record<string, number>>;
 }
 
 export interface ReplicationOptions {
@@ -28,8 +33,8 @@ export interface ReplicationOptions {
   readonly plane?: MessagePlane;
   /** Namespaces to take part in. */
   readonly interest: Interest;
-  /** Keys the sealing of batches; absent: they are signed and readable. */
-  readonly clusterSecret?: Uint8Array;
+  /** Seals batches; absent: they are signed and readable. */
+  readonly ring?: KeyRing;
   readonly memory: {
     load(): Promise<ReplicationMemory>;
     save(memory: ReplicationMemory): Promise<void>;
@@ -64,6 +69,8 @@ const ackTimeoutMs = 5_000;
  * publish, and finds by anti-entropy whatever got lost on the way. Owns no facts.
  */
 export class Replication {
+  /** Records whose time lies far ahead. */
+  readonly quarantine: QuarantineKeeper;
   readonly #options: ReplicationOptions;
   readonly #holdings: Holdings;
   readonly #antiEntropy: AntiEntropy;
@@ -71,6 +78,7 @@ export class Replication {
   readonly #outbox: Outbox | undefined;
   readonly #backlog: Backlog;
   readonly #closing = new AbortController();
+  readonly #keyExchange: KeyExchange | undefined;
   readonly #stops: (() => void)[] = [];
   #subscription: PlaneSubscription | undefined;
   #cursor: string | undefined;
@@ -81,6 +89,7 @@ export class Replication {
     this.#options = options;
     const { engine, directory, identity, interest, peers, plane, now, log } = options;
     this.#cursor = memory.planeCursor;
+    this.quarantine = new QuarantineKeeper({ engine, now, log });
     const alone = directory.list().every(({ body }) => body.origin === identity.origin);
     this.#holdings = new Holdings({
       origin: identity.origin,
@@ -98,6 +107,8 @@ export class Replication {
       fingerprintOf: (origin) => directory.byOrigin(origin)?.fingerprint,
       now,
       ...(options.intervalMs !== undefined && { intervalMs: options.intervalMs }),
+      leases: new Leases(now(), memory.heardMs),
+      quarantine: this.quarantine,
       onWhole: (namespace) => {
         this.#holdings.becameWhole(namespace);
         this.#antiEntropy.moved(namespace);
@@ -116,7 +127,8 @@ export class Replication {
       origin: identity.origin,
       sources: engine.replica.sources,
       memberOf: (origin) => directory.byOrigin(origin),
-      sealingKeyOf: (number) => options.clusterSecret && sealingKey(options.clusterSecret, number).key,
+      ring: options.ring,
+      onUnknownKey: () => this.#keyExchange?.want(),
       isOfInterest: isWanted,
       take: (from, records, bytes) => {
         engine.takeRecords(from, records);
@@ -125,6 +137,14 @@ export class Replication {
       onAnnounced: () => this.#antiEntropy.hurry(),
       onRejected: (why, details) => log.warn(details, why),
     });
+    this.#keyExchange =
+      options.ring &&
+      new KeyExchange({
+        ring: options.ring,
+        peers,
+        directory,
+        onError: (error, what) => log.warn({ err: error }, what),
+      });
     this.#outbox =
       plane &&
       new Outbox({
@@ -162,21 +182,19 @@ export class Replication {
     return `namespace \`${namespace}\` is still being loaded from the other members`;
   }
 
-  /**
-   * What is accepted of a member that is to be evicted: all that this instance holds of it now, by namespace and source.
-   * @param idOrOrigin as in the member list
-   */
-  acceptedOf(idOrOrigin: string): Record<string, Record<string, number>> {
-    const member = this.#options.directory
-      .list()
-      .find(({ body }) => body.id === idOrOrigin || body.origin === idOrOrigin);
-    const accepted: Record<string, Record<string, number>> = {};
-    for (const namespace of this.#holdings.names()) {
-      for (const [source, seq] of this.#holdings.headsOf(namespace)) {
-        if (source.origin === member?.body.origin) (accepted[namespace] ??= {})[source.id] = seq;
-      }
-    }
-    return accepted;
+  /** What of a member's records this instance, or another that has reported, holds: what its eviction must accept. */
+  heldOf(origin: string): Accepted {
+    return this.#antiEntropy.exchange.heldOf(origin);
+  }
+
+  /** Which members' leases have run out. */
+  judgeLeases(leaseMs: number): LeaseVerdict {
+    return this.#antiEntropy.exchange.leases.judge(leaseMs, this.#options.now());
+  }
+
+  /** By origin of a member, how long ago anybody heard it, in milliseconds. */
+  heardAges(): ReadonlyMap<string, number> {
+    return this.#antiEntropy.exchange.leases.ages(this.#options.now());
   }
 
   /** Members besides this one. */
@@ -229,24 +247,28 @@ export class Replication {
     this.#closing.abort();
     clearInterval(this.#timer);
     for (const stop of this.#stops) stop();
+    this.#keyExchange?.close();
     await this.#outbox?.close();
     await this.#subscription?.close();
     await this.#options.plane?.close();
     await this.#antiEntropy.close();
+    await this.quarantine.close();
     await this.#remember();
   }
 
   async #start(): Promise<void> {
-    const { engine, directory, plane, interest } = this.#options;
+    const { engine, directory, plane, interest, ring } = this.#options;
     this.#stops.push(
       engine.onApplied(({ commits }) => this.#holdings.applied(commits)),
       engine.onNotice((notice) => {
         if (notice.type === 'durable') this.#durable(notice.commit);
         else if (notice.type === 'gap') this.#antiEntropy.hurry();
-        else this.#refused(notice.record.namespace, notice.record.source, notice.failure.message);
+        else if (notice.type === 'refused')
+          this.#refused(notice.record.namespace, notice.record.source, notice.failure.message);
       }),
       directory.onChange(() => this.#membersChanged()),
     );
+    if (ring) this.#stops.push(ring.onChange(() => this.#inbox.retry()));
     this.#membersChanged();
     for (const name of this.#holdings.names()) this.#antiEntropy.moved(name);
     if (plane) {
@@ -279,12 +301,13 @@ export class Replication {
   }
 
   #membersChanged(): void {
-    this.#antiEntropy.step({ type: 'members', origins: this.#others() });
+    const cuts = this.#options.directory.cuts();
+    this.#antiEntropy.step({ type: 'members', origins: this.#others(), cuts });
     for (const link of this.#options.peers.links()) {
       const peer = this.#options.directory.active(link.fingerprint)?.origin;
       if (peer !== undefined) this.#antiEntropy.step({ type: 'linked', peer });
     }
-    this.#inbox.membersChanged();
+    this.#inbox.retry();
   }
 
   #durable(commit: number): void {
@@ -311,14 +334,21 @@ export class Replication {
   }
 
   #envelope(): EnvelopeOptions {
-    const { identity, clusterSecret } = this.#options;
-    return { signing: identity.signing, ...(clusterSecret && { sealing: sealingKey(clusterSecret, 1) }) };
+    const { identity, ring } = this.#options;
+    return { signing: identity.signing, ...(ring && { sealing: ring.current }) };
+  }
+
+  /** Rounded, so that hearing a member does not mean writing a file. */
+  #heardToTheMinute(): Record<string, number> {
+    const heard = this.#antiEntropy.exchange.leases.heardAt();
+    return Object.fromEntries([...heard].map(([origin, ms]) => [origin, Math.floor(ms / 60_000) * 60_000]));
   }
 
   async #remember(): Promise<void> {
     const memory: ReplicationMemory = {
       ...(this.#holdings.isSettled && { settledInterest: this.#options.interest }),
       ...(this.#cursor !== undefined && { planeCursor: this.#cursor }),
+      heardMs: this.#heardToTheMinute(),
     };
     const text = JSON.stringify(memory);
     if (text === this.#savedMemory) return;

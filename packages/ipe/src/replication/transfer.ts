@@ -23,14 +23,18 @@ interface PageHeadJson {
   readonly heads: Readonly<Record<string, number>>;
   readonly floor: number;
   readonly last: boolean;
+  /** How many held-back records come before the rows, and where more follow. */
+  readonly held: number;
+  readonly heldUpTo?: string | undefined;
 }
 
-/** `u32 length | JSON head | (u32 length | key | u32 length | row)*`. */
-export function encodePage({ heads, floor, rows, isLast }: SnapshotPage): Uint8Array {
+/** `u32 length | JSON head | (u32 length | held-back record)* | (u32 length | key | u32 length | row)*`. */
+export function encodePage({ heads, floor, rows, isLast, held, heldUpTo }: SnapshotPage): Uint8Array {
   const seqs = Object.fromEntries(heads.map(({ source, seq }) => [source.id, seq]));
-  const head: PageHeadJson = { heads: seqs, floor, last: isLast };
+  const head: PageHeadJson = { heads: seqs, floor, last: isLast, held: held.length, heldUpTo };
   return Buffer.concat([
     ...framed(Buffer.from(JSON.stringify(head))),
+    ...held.flatMap(framed),
     ...rows.flatMap(({ key, row }) => [...framed(Buffer.from(key)), ...framed(row)]),
   ]);
 }
@@ -39,21 +43,23 @@ export function encodePage({ heads, floor, rows, isLast }: SnapshotPage): Uint8A
 export function decodePage(bytes: Uint8Array, sources: Sources): SnapshotPage {
   return reading(() => {
     const [front, ...parts] = frames(bufferOf(bytes), 0);
-    const { heads, floor, last } = JSON.parse(Buffer.from(front!).toString('utf8')) as PageHeadJson;
-    if (!isCount(floor) || typeof last !== 'boolean') throw new TypeError('its head is none');
+    const { heads, floor, last, held, heldUpTo } = JSON.parse(Buffer.from(front!).toString('utf8')) as PageHeadJson;
+    if (!isCount(floor) || !isCount(held) || typeof last !== 'boolean' || !isPlace(heldUpTo))
+      throw new TypeError('its head is none');
     const positions = Object.entries(heads).map(([id, seq]) => {
       const source = sources.parse(id);
       if (source === undefined || !isCount(seq)) throw new TypeError(`head \`${id}\` is none`);
       return { source, seq };
     });
     const rows: SnapshotRow[] = [];
-    for (let i = 0; i + 1 < parts.length; i += 2) {
+    for (let i = held; i + 1 < parts.length; i += 2) {
       rows.push({ key: Buffer.from(parts[i]!).toString('utf8'), row: parts[i + 1]! });
     }
-    return { heads: positions, floor, isLast: last, rows };
+    return { heads: positions, floor, isLast: last, rows, held: parts.slice(0, held), heldUpTo };
   });
 }
 
+const isPlace = (value: unknown) => value === undefined || typeof value === 'string';
 const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;
 
 function framed(bytes: Uint8Array): Uint8Array[] {

@@ -14,6 +14,8 @@ export interface Mesh {
   readonly directories: readonly MemberDirectory[];
   /** The holder of the cluster key's keys. */
   readonly keys: ClusterKeys;
+  /** Where those keys are. */
+  readonly keysFolder: string;
   close(): Promise<void>;
 }
 
@@ -51,6 +53,7 @@ export async function startMesh(count: number): Promise<Mesh> {
     identities,
     directories,
     keys,
+    keysFolder: folder,
     close: async () => {
       await Promise.all(peers.map((each) => each.close()));
       await rm(folder, { recursive: true, force: true });

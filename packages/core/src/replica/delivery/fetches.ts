@@ -38,22 +38,24 @@ export type FetchEffect =
       readonly after: number;
       readonly upTo: number;
     }
-  /** Ask a peer for the states of keys behind `after`; answer with `page` or `failed`. */
+  /** Ask a peer for held-back records behind `heldAfter`, then for states of keys behind `after`; answer with `page` or `failed`. */
   | {
       readonly type: 'ask-snapshot';
       readonly pull: number;
       readonly peer: string;
       readonly namespace: string;
       readonly after: string | undefined;
+      readonly heldAfter: string | undefined;
     }
   /** Hand records to the replica. That they are durable is told by `moved`. */
   | { readonly type: 'take'; readonly peer: string; readonly records: readonly LogRecord[] }
-  /** Join states in; answer with `stored` or `failed`. */
+  /** Hold back the records and join the states in; answer with `stored` or `failed`. */
   | {
       readonly type: 'join';
       readonly pull: number;
       readonly namespace: string;
       readonly entries: readonly { readonly key: string; readonly state: KeyState }[];
+      readonly held: readonly LogRecord[];
     }
   /** Move the vector; answer with `stored` or `failed`. */
   | {
@@ -107,10 +109,12 @@ interface Place {
   readonly floor: number;
   /** Last key whose state is durable here, or is being joined. */
   readonly after: string | undefined;
+  /** Where more held-back records follow. */
+  readonly heldAfter: string | undefined;
   readonly isLast: boolean;
 }
 
-const beginning: Place = { heads: undefined, floor: 0, after: undefined, isLast: false };
+const beginning: Place = { heads: undefined, floor: 0, after: undefined, heldAfter: undefined, isLast: false };
 
 /**
  * Carries out what the exchange decided to fetch, as a deterministic state machine: records slice by slice, each durable
@@ -191,7 +195,8 @@ export class Fetches {
     fetch.stage = 'asking';
     this.#extend(fetch, nowMs);
     if (fetch.type === 'bootstrap') {
-      this.#effects.push({ type: 'ask-snapshot', pull, peer, namespace, after: fetch.place.after });
+      const { after, heldAfter } = fetch.place;
+      this.#effects.push({ type: 'ask-snapshot', pull, peer, namespace, after, heldAfter });
     } else {
       const { source, after, upTo } = fetch;
       this.#effects.push({ type: 'ask-log', pull, peer, namespace, source, after, upTo });
@@ -224,18 +229,20 @@ export class Fetches {
     else this.#ask(fetch, nowMs);
   }
 
-  #page(fetch: BootstrapFetch, { heads, floor, rows, isLast }: SnapshotPage, nowMs: number): void {
+  #page(fetch: BootstrapFetch, page: SnapshotPage, nowMs: number): void {
+    const { heads, floor, rows, isLast } = page;
     const { sources, strategyOf } = this.#options;
     const { pull, namespace, place } = fetch;
     fetch.place = {
       heads: place.heads ?? heads,
       floor: Math.max(place.floor, floor),
       after: rows.at(-1)?.key ?? place.after,
+      heldAfter: page.heldUpTo,
       isLast,
     };
     fetch.stage = 'joining';
     this.#extend(fetch, nowMs);
-    if (rows.length === 0) {
+    if (rows.length === 0 && page.held.length === 0) {
       // An empty page that is not the last would be asked for for ever.
       if (isLast) this.#stored(fetch, nowMs);
       else this.#end(pull, 'failed');
@@ -249,9 +256,10 @@ export class Fetches {
         return { key, state };
       }),
     );
-    if (entries === undefined) return;
+    const held = entries && this.#reading(pull, () => page.held.map((record) => decodeRecord(record, sources)));
+    if (entries === undefined || held === undefined) return;
     this.joinedStates += entries.length;
-    this.#effects.push({ type: 'join', pull, namespace, entries });
+    this.#effects.push({ type: 'join', pull, namespace, entries, held });
   }
 
   #stored(fetch: BootstrapFetch, nowMs: number): void {

@@ -1,10 +1,11 @@
+import { type Accepted, acceptedUpTo } from '../exchange/index.ts';
 import type { LogRecord } from '../record.ts';
 
 /** How a member stands, as the cluster key signed it. */
 export interface Standing {
   readonly state: 'active' | 'evicted';
-  /** Of an evicted member: the last record accepted of it, by namespace and source. */
-  readonly lastAccepted?: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  /** Of a member that was evicted once: the last records accepted of the sources under which it wrote until then. */
+  readonly lastAccepted?: Accepted;
 }
 
 export interface ReceptionOptions {
@@ -12,14 +13,14 @@ export interface ReceptionOptions {
   readonly origin: string;
   readonly isOfInterest: (namespace: string) => boolean;
   readonly standingOf: (origin: string) => Standing | undefined;
-  /** Batches of unknown signers that are kept until their member record arrives. */
+  /** Batches of unknown signers, or under unknown keys, that are kept until the record or the key arrives. */
   readonly parkedMax: number;
 }
 
 /** What is to become of a batch, going by what it claims to be. */
 export type Claim = 'ignore' | 'park' | 'open';
 
-/** Decides which batches and records of the message plane are taken, and keeps those whose signer is not known yet. */
+/** Decides which batches and records of the message plane are taken, and keeps those whose signer or key is not known yet. */
 export class Reception<Delivery> {
   readonly #options: ReceptionOptions;
   #parked: Delivery[] = [];
@@ -46,20 +47,18 @@ export class Reception<Delivery> {
     this.#parked.push(delivery);
   }
 
-  /** Parked deliveries, to be judged again: a member record has arrived. */
+  /** Parked deliveries, to be judged again: a member record or a key has arrived. */
   unpark(): readonly Delivery[] {
     const parked = this.#parked;
     this.#parked = [];
     return parked;
   }
 
-  /** Those records of a checked batch that may be taken: all, or of an evicted member what it wrote before. */
+  /** Those records of a checked batch that may be taken: all, or of one that was evicted once what counts of it. */
   accepted(origin: string, records: readonly LogRecord[]): readonly LogRecord[] {
-    const standing = this.#options.standingOf(origin);
-    if (standing?.state === 'active') return records;
-    return records.filter(({ namespace, source, seq }) => {
-      const last = standing?.lastAccepted?.[namespace]?.[source.id];
-      return last !== undefined && seq <= last;
-    });
+    const { state, lastAccepted } = this.#options.standingOf(origin) ?? { state: 'evicted' };
+    if (state === 'active' && lastAccepted === undefined) return records;
+    const cut = { accepted: lastAccepted ?? {}, isClosed: state === 'evicted' };
+    return records.filter(({ namespace, source, seq }) => seq <= acceptedUpTo(cut, namespace, source));
   }
 }

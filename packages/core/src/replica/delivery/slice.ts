@@ -52,6 +52,13 @@ export interface SnapshotPage {
   /** What the states of this page and all later ones hold at least, and the highest version purged. */
   readonly heads: readonly Head[];
   readonly floor: number;
+  /**
+   * Records that the giver holds back for their time: what the heads say is in the states or among them. All of them come
+   * before any row, so that one that is applied meanwhile is in the rows.
+   */
+  readonly held: readonly Uint8Array[];
+  /** Place of the last of those, where more follow. */
+  readonly heldUpTo: string | undefined;
   /** Rows of `live`, in order of their keys. */
   readonly rows: readonly SnapshotRow[];
   readonly isLast: boolean;
@@ -68,13 +75,21 @@ export class PageGatherer {
   readonly #floor: number;
   readonly #bytesMax: number;
   readonly #rows: SnapshotRow[] = [];
+  readonly #held: readonly Uint8Array[];
   #bytes = 0;
   #isLast = true;
 
-  constructor(heads: ReadonlyMap<Source, number>, floor: number, bytesMax: number) {
+  /** @param held what is left of the giver's held-back records, where no row was asked for yet */
+  constructor(heads: ReadonlyMap<Source, number>, floor: number, bytesMax: number, held: readonly Uint8Array[] = []) {
+    this.#held = held;
     this.#heads = [...heads].map(([source, seq]) => ({ source, seq }));
     this.#floor = floor;
     this.#bytesMax = bytesMax;
+  }
+
+  /** A page of held-back records alone, more of which follow behind `upTo`. */
+  pageOfHeld(upTo: string): SnapshotPage {
+    return { ...this.page(), heldUpTo: upTo, isLast: false };
   }
 
   /** Takes the next row in order. @returns whether it was taken; if not, the page is full */
@@ -89,6 +104,13 @@ export class PageGatherer {
   }
 
   page(): SnapshotPage {
-    return { heads: this.#heads, floor: this.#floor, rows: this.#rows, isLast: this.#isLast };
+    return {
+      heads: this.#heads,
+      floor: this.#floor,
+      rows: this.#rows,
+      held: this.#held,
+      heldUpTo: undefined,
+      isLast: this.#isLast,
+    };
   }
 }

@@ -1,7 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Source, Sources } from '../dot.ts';
+import { type Accepted, raised } from './cut.ts';
 import { Exchange, type ExchangeEffect, type ExchangeEvent } from './exchange.ts';
+import { Leases } from './leases.ts';
 import { decodeReport, encodeReport, type VectorReport } from './report.ts';
 import { covers, missingFrom } from './vectors.ts';
 
@@ -275,5 +277,127 @@ describe('reports and vectors', () => {
       '{"origin":"0000000000000001","namespaces":{"n":["lww",1,{"bad":1}]}}',
     ])
       expect(() => decodeReport(text, sources)).toThrow(/vector report/);
+  });
+});
+
+describe('eviction', () => {
+  test('whatever each member had of the evicted one, all end with the most that any of them had, and no more', () => {
+    const action = fc.oneof(
+      fc.record({ kind: fc.constantFrom('write' as const, 'wait' as const), a: fc.nat(2), b: fc.nat(2) }),
+      fc.record({ kind: fc.constantFrom('link' as const, 'unlink' as const), a: fc.nat(3), b: fc.nat(3) }),
+      // A message plane reaches one member and not another.
+      fc.record({ kind: fc.constant('publish' as const), a: fc.nat(2), b: fc.nat(2) }),
+    );
+    fc.assert(
+      fc.property(fc.array(action, { maxLength: 50 }), fc.array(action, { maxLength: 20 }), (before, after) => {
+        const cluster = new Cluster(4);
+        const evicted = cluster.nodes[3]!;
+        const members = cluster.nodes.slice(0, 3);
+        const act = ({ kind, a, b }: (typeof before)[number], bound: (node: Node) => number) => {
+          if (kind === 'write') evicted.write();
+          if (kind === 'link' || kind === 'unlink') cluster.link(a, b, kind === 'link');
+          if (kind === 'wait') cluster.nowMs += 700;
+          if (kind === 'publish') {
+            const next = (members[a]!.heads.get(sourceOf(3)) ?? 0) + 1;
+            const written = evicted.heads.get(sourceOf(3)) ?? 0;
+            if (next <= Math.min(written, bound(members[a]!))) members[a]!.hold(sourceOf(3), next);
+          }
+          for (const node of cluster.nodes) node.step({ type: 'tick' });
+        };
+        for (const each of before) act(each, () => Number.POSITIVE_INFINITY);
+
+        for (let i = 0; i < 3; i++) cluster.link(i, 3, false);
+        let accepted: Accepted = members[0]!.exchange.heldOf(evicted.origin);
+        const told = new Set<Node>();
+        const tell = (node: Node) => {
+          told.add(node);
+          const origins = members.filter((other) => other !== node).map(({ origin }) => origin);
+          node.step({ type: 'members', origins, cuts: new Map([[evicted.origin, { accepted, isClosed: true }]]) });
+          for (const other of node.links) node.step({ type: 'linked', peer: other.origin });
+        };
+        tell(members[0]!);
+        for (const each of after) {
+          if (each.kind === 'link' && (each.a === 3 || each.b === 3)) continue;
+          act(each, (node) =>
+            told.has(node) ? node.exchange.acceptedUpTo('n', sourceOf(3)) : Number.POSITIVE_INFINITY,
+          );
+        }
+        const most = Math.max(...members.map(({ heads }) => heads.get(sourceOf(3)) ?? 0));
+        for (const node of members) tell(node);
+        for (let i = 0; i < 3; i++) cluster.link(i, (i + 1) % 3, true);
+        for (let round = 0; round < 4; round++) {
+          cluster.settle();
+          accepted = raised(accepted, members[0]!.exchange.heldOf(evicted.origin)) ?? accepted;
+          for (const node of members) tell(node);
+        }
+        expect(members.map(({ heads }) => heads.get(sourceOf(3)) ?? 0)).toEqual([most, most, most]);
+      }),
+      { seed: 11 },
+    );
+  });
+
+  test('what only the evicted member itself has said to hold is not accepted of it', () => {
+    const cluster = new Cluster(2);
+    cluster.link(0, 1, true);
+    cluster.nodes[1]!.write();
+    const [first, second] = cluster.nodes;
+    first!.step({ type: 'reported', report: { ...second!.report(), namespaces: new Map() }, isAnswer: false });
+    const ahead = { strategy, isWhole: true, heads: new Map([[sourceOf(1), 9]]) };
+    first!.heads.set(sourceOf(1), 1);
+    first!.exchange.step({ type: 'heads', namespace: 'n', vector: first!.vector() }, 0);
+    const report = { ...second!.report(), namespaces: new Map([['n', ahead]]) };
+    first!.exchange.step({ type: 'reported', report, isAnswer: false }, 0);
+    expect(first!.exchange.heldOf(second!.origin)).toEqual({ n: { [sourceOf(1).id]: 1 } });
+  });
+});
+
+describe('leases', () => {
+  const [a, b, c] = [originOf(1), originOf(2), originOf(3)] as const;
+  const leaseMs = 1_000_000;
+  const graceMs = 100_000;
+
+  test('lapse for a member that nobody has heard, neither here nor at a peer that told', () => {
+    const leases = new Leases(0);
+    leases.members([a, b, c], 0);
+    leases.heard(a, 900_000);
+    leases.heard(b, 900_000, 100_000);
+    expect(leases.judge(leaseMs, 1_000_001)).toEqual({ lapsed: [c], isCutOff: false });
+    expect(leases.judge(leaseMs, 1_000_000)).toEqual({ lapsed: [], isCutOff: false });
+    expect(leases.judge(leaseMs, 1_800_001).lapsed).toEqual([b, c]);
+  });
+
+  test('are not renewed by a restart, and judged only once links had time to come up', () => {
+    const leases = new Leases(2_000_000, { [a]: 500_000, [b]: 9_000_000 });
+    leases.members([a, b], 2_000_000);
+    expect(leases.judge(leaseMs, 2_000_000 + graceMs - 1).lapsed).toEqual([]);
+    expect(leases.judge(leaseMs, 2_000_000 + graceMs).lapsed).toEqual([a]);
+  });
+
+  test('an instance that hears none of several others takes itself for cut off', () => {
+    const leases = new Leases(0);
+    leases.members([a, b], 0);
+    expect(leases.judge(leaseMs, 2_000_000)).toEqual({ lapsed: [a, b], isCutOff: true });
+    leases.members([a], 0);
+    expect(leases.judge(leaseMs, 2_000_000)).toEqual({ lapsed: [a], isCutOff: false });
+  });
+
+  test('a report carries the ages at which members were heard', () => {
+    const report: VectorReport = {
+      origin: a,
+      interest: 'all',
+      isSettled: true,
+      namespaces: new Map(),
+      heardMs: new Map([[b, 1_500]]),
+    };
+    expect(decodeReport(encodeReport(report), sources)).toEqual(report);
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 1, leases: new Leases(0) });
+    exchange.step({ type: 'members', origins: [a, b] }, 0);
+    exchange.step({ type: 'reported', report, isAnswer: true }, 5_000);
+    expect(exchange.leases.ages(6_000)).toEqual(
+      new Map([
+        [a, 1_000],
+        [b, 2_500],
+      ]),
+    );
   });
 });

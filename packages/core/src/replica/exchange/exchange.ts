@@ -1,11 +1,18 @@
 import type { Source } from '../dot.ts';
+import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
+import { Leases } from './leases.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
 import { covers, coversDot, type Heads, missingFrom } from './vectors.ts';
 
 /** What the outside tells the exchange. Peers go by the origin of their instance. */
 export type ExchangeEvent =
   /** The durable members of the cluster, this instance left out. Only they can hold back a purge. */
-  | { readonly type: 'members'; readonly origins: readonly string[] }
+  | {
+      readonly type: 'members';
+      readonly origins: readonly string[];
+      /** By origin, what counts of those that were evicted once. */
+      readonly cuts?: ReadonlyMap<string, Cut>;
+    }
   | { readonly type: 'linked'; readonly peer: string }
   | { readonly type: 'unlinked'; readonly peer: string }
   /** The namespace's durable heads here, whole, after each change. */
@@ -56,6 +63,8 @@ export interface ExchangeOptions {
   readonly intervalMs: number;
   /** Pulls under way at once, over all peers. */
   readonly pullsMax: number;
+  /** When members were last heard; default: their leases begin with the start. */
+  readonly leases?: Leases;
 }
 
 interface Peer {
@@ -86,6 +95,7 @@ interface Pull {
  * everywhere, and how stale this instance may be. It never sees a record: that is the replica's matter.
  */
 export class Exchange {
+  readonly leases: Leases;
   readonly #options: ExchangeOptions;
   readonly #own = new Map<string, NamespaceVector>();
   readonly #peers = new Map<string, Peer>();
@@ -94,17 +104,21 @@ export class Exchange {
   readonly #tooShort = new Set<string>();
   readonly #mismatches = new Set<string>();
   #members: readonly string[] = [];
+  #cuts: ReadonlyMap<string, Cut> = new Map();
   #nextPull = 1;
   #effects: ExchangeEffect[] = [];
 
   constructor(options: ExchangeOptions) {
     this.#options = options;
+    this.leases = options.leases ?? new Leases(0);
   }
 
   step(event: ExchangeEvent, nowMs: number): readonly ExchangeEffect[] {
     switch (event.type) {
       case 'members':
         this.#members = [...event.origins].sort();
+        this.#cuts = event.cuts ?? this.#cuts;
+        this.leases.members(this.#members, nowMs);
         for (const origin of this.#members) this.#peer(origin, nowMs);
         for (const origin of this.#peers.keys()) if (!this.#members.includes(origin)) this.#peers.delete(origin);
         break;
@@ -124,7 +138,7 @@ export class Exchange {
         for (const peer of this.#peers.values()) this.#confirm(peer, event.namespace);
         break;
       case 'reported':
-        this.#reported(event.report, event.isAnswer);
+        this.#reported(event.report, event.isAnswer, nowMs);
         break;
       case 'ask-failed': {
         const peer = this.#peers.get(event.peer);
@@ -185,6 +199,30 @@ export class Exchange {
       if ((this.#peers.get(origin)?.namespaces.get(namespace)?.heads.get(source) ?? 0) >= seq) count++;
     }
     return count;
+  }
+
+  /**
+   * What of an origin's records is held here or at any other member, as far as those have reported: the least that its
+   * eviction must accept. What only the origin itself has said to hold is not part of it.
+   */
+  heldOf(origin: string): Accepted {
+    const held: Record<string, Record<string, number>> = {};
+    const see = (namespace: string, heads: Heads) => {
+      for (const [source, seq] of heads) {
+        if (source.origin !== origin || seq === 0) continue;
+        const seqs = (held[namespace] ??= {});
+        seqs[source.id] = Math.max(seq, seqs[source.id] ?? 0);
+      }
+    };
+    for (const [namespace, { heads }] of this.#own) see(namespace, heads);
+    for (const [peer, { namespaces }] of this.#peers)
+      if (peer !== origin) for (const [namespace, { heads }] of namespaces) see(namespace, heads);
+    return held;
+  }
+
+  /** The last record of a source that is accepted in a namespace, whoever offers it. */
+  acceptedUpTo(namespace: string, source: Source): number {
+    return acceptedUpTo(this.#cuts.get(source.origin), namespace, source);
   }
 
   /** By source, the record up to which all members hold everything: below it the log may be trimmed. */
@@ -250,7 +288,7 @@ export class Exchange {
     return peer;
   }
 
-  #reported(report: VectorReport, isAnswer: boolean): void {
+  #reported(report: VectorReport, isAnswer: boolean, nowMs: number): void {
     const peer = this.#peers.get(report.origin);
     // An evicted member, or one that is not known yet: its word must neither hold anything back nor let anything go.
     if (!peer) return;
@@ -258,6 +296,8 @@ export class Exchange {
       peer.isAsking = false;
       peer.reportMs = peer.askedMs;
     }
+    this.leases.heard(report.origin, nowMs);
+    for (const [origin, ageMs] of report.heardMs ?? []) this.leases.heard(origin, nowMs, ageMs);
     peer.interest = report.interest;
     peer.isSettled = report.isSettled;
     for (const [namespace, vector] of report.namespaces) {
@@ -327,7 +367,10 @@ export class Exchange {
   }
 
   #planNamespace(origin: string, namespace: string, own: NamespaceVector, theirs: NamespaceVector): void {
-    const missing = missingFrom(own.heads, theirs.heads);
+    const missing = missingFrom(own.heads, theirs.heads).flatMap((each) => {
+      const upTo = Math.min(each.upTo, this.acceptedUpTo(namespace, each.source));
+      return upTo > each.after ? [{ ...each, upTo }] : [];
+    });
     if (missing.length === 0) {
       // Covered by one member that is whole itself: nothing that existed when it was asked is missing here.
       if (!own.isWhole && theirs.isWhole) this.#whole(namespace, own);

@@ -1,3 +1,4 @@
+export { type Accepted, acceptedUpTo, type Cut, raised } from './cut.ts';
 export {
   Exchange,
   type ExchangeEffect,
@@ -5,6 +6,7 @@ export {
   type ExchangeOptions,
   type PullOutcome,
 } from './exchange.ts';
+export { Leases, type LeaseVerdict } from './leases.ts';
 export {
   decodeReport,
   encodeReport,

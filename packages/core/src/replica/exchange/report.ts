@@ -11,6 +11,8 @@ export interface VectorReport {
   /** Whether it holds all of its interest whole: then what it does not name, it knows to be empty. */
   readonly isSettled: boolean;
   readonly namespaces: ReadonlyMap<string, NamespaceVector>;
+  /** By member, how long ago the reporting instance heard of it. */
+  readonly heardMs?: ReadonlyMap<string, number>;
 }
 
 /** All namespaces, or the named ones. IPE's own (`_sys`) always belong to it. */
@@ -34,6 +36,7 @@ type ReportJson = {
   interest: Interest;
   settled: boolean;
   namespaces: Record<string, [string, 0 | 1, Record<string, number>]>;
+  heard?: Record<string, number>;
 };
 
 /** JSON text of a report. */
@@ -45,13 +48,14 @@ export function encodeReport(report: VectorReport): string {
     namespaces[name] = [strategy, isWhole ? 1 : 0, seqs];
   }
   const { origin, interest, isSettled: settled } = report;
-  return JSON.stringify({ origin, interest, settled, namespaces } satisfies ReportJson);
+  const heard = report.heardMs && Object.fromEntries(report.heardMs);
+  return JSON.stringify({ origin, interest, settled, namespaces, ...(heard && { heard }) } satisfies ReportJson);
 }
 
 /** @throws IpeError `invalid_request` for anything that `encodeReport` does not write. */
 export function decodeReport(text: string, sources: Sources): VectorReport {
   try {
-    const { origin, interest, settled, namespaces } = JSON.parse(text) as ReportJson;
+    const { origin, interest, settled, namespaces, heard = {} } = JSON.parse(text) as ReportJson;
     const isInterest =
       interest === 'all' || (Array.isArray(interest) && interest.every((name) => typeof name === 'string'));
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
@@ -66,7 +70,14 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       }
       decoded.set(name, { strategy, isWhole: whole === 1, heads });
     }
-    return { origin, interest, isSettled: settled, namespaces: decoded };
+    if (!Object.values(heard).every((ageMs) => Number.isFinite(ageMs) && ageMs >= 0)) throw new Error('ages');
+    return {
+      origin,
+      interest,
+      isSettled: settled,
+      namespaces: decoded,
+      ...(Object.keys(heard).length > 0 && { heardMs: new Map(Object.entries(heard)) }),
+    };
   } catch (cause) {
     throw new IpeError('invalid_request', `a vector report cannot be read: ${(cause as Error).message}`, { cause });
   }

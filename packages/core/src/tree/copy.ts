@@ -152,14 +152,19 @@ async function gatherSince(state: StoreState, since: ObjectId, heads: readonly O
   const add = (id: ObjectId, type: ObjectType): void => {
     if (id !== emptyRoot && !objects.has(id)) objects.set(id, type);
   };
-  const limit = (await state.records.get(since)).generation;
-  const isOld = async (id: ObjectId, record: CommitRecord): Promise<boolean> =>
-    id === since || (record.generation <= limit && (await state.records.chainAt(record.generation)) === id);
+  // Only where histories part: the record of a large import is as large.
+  let limit: number | undefined;
+  const isOld = async (id: ObjectId, { generation }: CommitRecord): Promise<boolean> => {
+    if ((await state.records.chainAt(generation)) !== id) return false;
+    limit ??= (await state.records.get(since)).generation;
+    return generation <= limit;
+  };
   const open = [...heads];
   const seen = new Set<ObjectId>(open);
   for (let id = open.pop(); id !== undefined; id = open.pop()) {
+    if (id === since) continue;
     const record = await state.records.get(id);
-    if (await isOld(id, record)) continue;
+    if (record.parents[0] !== since && (await isOld(id, record))) continue;
     const { generation } = record;
     add(id, 'commit');
     rootCommits.push(id);

@@ -7,7 +7,7 @@ import type { KeyRing, SignedSecret } from './key-ring.ts';
 import type { ClusterKeys } from './keys.ts';
 import { type LinkHandler, PeerLink } from './link.ts';
 import { type MemberDirectory, type MemberRecord, type SignedMember, signMember } from './members.ts';
-import { peerFingerprint } from './peers.ts';
+import { peerFingerprint } from './trust.ts';
 
 /** Name of the one request that a certificate without a record may send. */
 export const joinRequest = 'join';

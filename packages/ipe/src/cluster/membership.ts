@@ -123,7 +123,7 @@ export class Membership {
 
   /** Opens an invitation. @returns the join token, shown once */
   async invite(address: string | null, ttlMs: number): Promise<string> {
-    return await this.#invites.create(this.#options.identity.fingerprint, address, ttlMs);
+    return await this.#invites.create(this.#peers?.fingerprint ?? this.#options.identity.fingerprint, address, ttlMs);
   }
 
   /** Origin of a member given by id or origin. @throws IpeError `not_found` */

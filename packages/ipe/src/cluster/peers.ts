@@ -1,10 +1,11 @@
 import { EventEmitter } from 'node:events';
-import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
 import { IpeError } from '@ipe/core';
 import { parseAddress } from './address.ts';
-import { fingerprintOf, type Identity } from './identity.ts';
+import type { Identity } from './identity.ts';
 import { type LinkHandler, PeerLink } from './link.ts';
 import type { MemberDirectory, MemberRecord } from './members.ts';
+import { type PeerTls, PeerTrust, peerFingerprint, type Recognised } from './trust.ts';
 
 /** Time and chance, handed in so that tests and the simulator can own them. */
 export interface PeerTimers {
@@ -19,6 +20,8 @@ export interface PeersOptions {
   readonly directory: MemberDirectory;
   /** `host:port` of the peer listener; absent: this instance only dials. */
   readonly listen?: string;
+  /** Certificates of one's own authority, in place of the identity's. */
+  readonly tls?: PeerTls;
   /** Addresses tried for ever besides those of the member records. */
   readonly seeds?: readonly string[];
   readonly heartbeatIntervalMs?: number;
@@ -50,12 +53,13 @@ const wallTimers: PeerTimers = {
 };
 
 /**
- * The links to all other members: listens, dials for ever, authenticates by certificate fingerprint, watches heartbeats.
+ * The links to all other members: listens, dials for ever, authenticates by certificate (`PeerTrust`), watches heartbeats.
  * At most one link a member is handed out; `handle` registers what peers may ask before `start`.
  */
 export class Peers extends EventEmitter<PeerEvents> {
   readonly #options: PeersOptions;
   readonly #timers: PeerTimers;
+  readonly #trust: PeerTrust;
   readonly #handlers = new Map<string, LinkHandler>();
   readonly #links = new Map<string, Held>();
   readonly #dialers = new Map<string, Dialer>();
@@ -69,6 +73,23 @@ export class Peers extends EventEmitter<PeerEvents> {
     super();
     this.#options = options;
     this.#timers = options.timers ?? wallTimers;
+    this.#trust = new PeerTrust(options.identity, options.directory, options.tls);
+  }
+
+  /** Fingerprint of the certificate that is shown to whoever connects: what a join token pins. */
+  get fingerprint(): string {
+    return this.#trust.fingerprint;
+  }
+
+  /**
+   * Takes other certificates of one's own authority. Links that rest on an authority are made anew, so that one that is
+   * trusted no more is cut off at once. @throws Error for certificates that do not fit together; nothing changes then
+   */
+  useTls(tls: PeerTls): void {
+    createSecureContext(tls);
+    this.#trust.use(tls);
+    this.#server?.setSecureContext(this.#trust.tlsOptions);
+    for (const { link, by } of [...this.#links.values()]) if (by === 'authority') link.close();
   }
 
   /** Registers what answers a peer's request or message `name`. */
@@ -111,7 +132,7 @@ export class Peers extends EventEmitter<PeerEvents> {
 
   async #listen(text: string): Promise<string> {
     const { host, port } = parseAddress(text);
-    const server = createServer({ ...this.#tlsOptions(), requestCert: true }, (socket) => this.#accept(socket));
+    const server = createServer({ ...this.#trust.tlsOptions, requestCert: true }, (socket) => this.#accept(socket));
     server.on('tlsClientError', () => {});
     await new Promise<void>((resolve, reject) => {
       server.once('error', (cause: NodeJS.ErrnoException) =>
@@ -129,12 +150,6 @@ export class Peers extends EventEmitter<PeerEvents> {
     return `${host.includes(':') ? `[${host}]` : host}:${bound.port}`;
   }
 
-  #tlsOptions() {
-    const { certificatePem: cert, privateKeyPem: key } = this.#options.identity;
-    // Trust is by fingerprint on a signed record, checked before a byte is read; a chain would say nothing more.
-    return { cert, key, minVersion: 'TLSv1.3' as const, rejectUnauthorized: false };
-  }
-
   #accept(socket: TLSSocket): void {
     socket.setNoDelay(true);
     const fingerprint = peerFingerprint(socket);
@@ -143,15 +158,15 @@ export class Peers extends EventEmitter<PeerEvents> {
       socket.destroy();
       return;
     }
-    const member = this.#options.directory.active(fingerprint);
-    if (member) this.#adopt(socket, member, member.fingerprint);
-    else this.#acceptStranger(socket, fingerprint);
+    const peer = this.#trust.recognise(socket);
+    if (typeof peer === 'string') this.#acceptStranger(socket, fingerprint, peer);
+    else this.#adopt(socket, peer, peer.member.fingerprint);
   }
 
-  #acceptStranger(socket: TLSSocket, fingerprint: string): void {
+  #acceptStranger(socket: TLSSocket, fingerprint: string, why: string): void {
     const handlers = this.#options.strangers;
     if (!handlers || handlers.size === 0) {
-      this.emit('refused', fingerprint, 'not on record');
+      this.emit('refused', fingerprint, why);
       socket.destroy();
       return;
     }
@@ -165,7 +180,7 @@ export class Peers extends EventEmitter<PeerEvents> {
   }
 
   /** Takes over an authenticated socket. Of two that crossed, the one dialled by the smaller fingerprint stays. */
-  #adopt(socket: TLSSocket, member: MemberRecord, dialledBy: string): void {
+  #adopt(socket: TLSSocket, { member, by }: Recognised, dialledBy: string): void {
     const held = this.#links.get(member.fingerprint);
     if (held && !held.link.closed) {
       const [smaller] = [member.fingerprint, this.#options.identity.fingerprint].sort();
@@ -180,7 +195,7 @@ export class Peers extends EventEmitter<PeerEvents> {
       handlers: this.#handlers,
       onClose: () => this.#dropped(link, member),
     });
-    this.#links.set(member.fingerprint, { link, dialledBy });
+    this.#links.set(member.fingerprint, { link, dialledBy, by });
     this.emit('up', link, member);
   }
 
@@ -221,7 +236,7 @@ export class Peers extends EventEmitter<PeerEvents> {
 
   #attempt(dialer: Dialer): void {
     const { host, port } = parseAddress(dialer.address);
-    const socket = connect({ ...this.#tlsOptions(), host, port, checkServerIdentity: () => undefined });
+    const socket = connect({ ...this.#trust.tlsOptions, host, port, checkServerIdentity: () => undefined });
     dialer.socket = socket;
     const timeout = this.#timers.setTimeout(
       () => socket.destroy(new Error('connect timeout')),
@@ -235,25 +250,28 @@ export class Peers extends EventEmitter<PeerEvents> {
     socket.once('close', failed);
     socket.once('secureConnect', () => {
       this.#timers.clearTimeout(timeout);
-      const fingerprint = peerFingerprint(socket);
-      if (fingerprint === this.#options.identity.fingerprint) {
+      if (this.#trust.isSelf(socket)) {
         // A seed list is often the same on every member, so it names this instance too: not an error, not a peer.
         socket.off('close', failed);
         socket.destroy();
         this.#dialers.delete(dialer.address);
         return;
       }
-      const member = fingerprint === undefined ? undefined : this.#options.directory.active(fingerprint);
-      if (!member) {
-        this.emit('refused', fingerprint ?? 'none', `\`${dialer.address}\` answers with a certificate not on record`);
+      const peer = this.#trust.recognise(socket);
+      if (typeof peer === 'string') {
+        this.emit(
+          'refused',
+          peerFingerprint(socket) ?? 'none',
+          `who answers at \`${dialer.address}\` is refused: ${peer}`,
+        );
         socket.destroy();
         return;
       }
       socket.setNoDelay(true);
       dialer.attempt = 0;
       dialer.socket = undefined;
-      dialer.fingerprint = member.fingerprint;
-      this.#adopt(socket, member, this.#options.identity.fingerprint);
+      dialer.fingerprint = peer.member.fingerprint;
+      this.#adopt(socket, peer, this.#options.identity.fingerprint);
     });
   }
 
@@ -298,6 +316,7 @@ interface Held {
   readonly link: PeerLink;
   /** Fingerprint of the side that opened the connection. */
   readonly dialledBy: string;
+  readonly by: Recognised['by'];
 }
 
 interface Dialer {
@@ -308,10 +327,4 @@ interface Dialer {
   socket: TLSSocket | undefined;
   /** Who answered here last: a member may be known under several addresses. */
   fingerprint: string | undefined;
-}
-
-/** Fingerprint of the certificate that the other side proved in the handshake. */
-export function peerFingerprint(socket: TLSSocket): string | undefined {
-  const raw = socket.getPeerCertificate(false).raw;
-  return raw === undefined ? undefined : fingerprintOf(raw);
 }

@@ -278,6 +278,13 @@ const cluster = table('Other instances.', {
   listen: address('Address of the listener for peers (mutual TLS); absent: a node on its own.'),
   advertise: address('Address that peers are told to use. Default: `listen`.'),
   seeds: addresses('Peers to try, for ever and with jitter.'),
+  tls_cert: text(
+    "PEM file with this instance's certificate chain for peer links, from an authority of one's own; it names the instance's id as DNS name, or as CN. Absent: the instance's own certificate. Read again on SIGHUP.",
+  ),
+  tls_key: text('PEM file with the private key of that certificate; read again on SIGHUP.'),
+  tls_ca: text(
+    'PEM file with the authorities of the certificates that members may show; read again on SIGHUP. Certificates on record are accepted besides.',
+  ),
   member_lease: duration(
     '7d',
     'How long a member may go unheard by all others before the holder of the cluster key evicts it: deletions wait for it until then. It may return, and keeps what it alone had written.',
@@ -352,6 +359,11 @@ function crossChecks(config: z.output<z.ZodObject<typeof configSchema.shape>>, c
       ['predicate_service', 'data_plane', 'json_mirror'],
       'needs a broker: `message_plane` must be `pubsub` or `hybrid`',
     );
+  const { tls_cert, tls_key, tls_ca } = config.cluster;
+  if ((tls_cert === undefined) !== (tls_key === undefined))
+    refuse(['cluster', tls_cert === undefined ? 'tls_cert' : 'tls_key'], '`tls_cert` and `tls_key` are given together');
+  if (tls_cert !== undefined && tls_ca === undefined)
+    refuse(['cluster', 'tls_ca'], 'a certificate for peer links needs the authority by which members know each other');
   checkResolver(data.conflict_strategy, data.resolver, ['predicate_service', 'data_plane', 'resolver'], refuse);
   for (const [name, namespace] of Object.entries(data.namespaces)) {
     const own = namespace.conflict_strategy ?? data.conflict_strategy;

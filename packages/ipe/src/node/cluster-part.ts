@@ -1,4 +1,5 @@
-import { join } from 'node:path';
+import { readFile } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
 import { IpeError } from '@ipe/core';
 import type { Interest } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
@@ -8,6 +9,7 @@ import { LeaseKeeper, type LeaseStatus } from '../cluster/lease-keeper.ts';
 import type { MemberRecord, SignedMember } from '../cluster/members.ts';
 import { Membership } from '../cluster/membership.ts';
 import { Peers } from '../cluster/peers.ts';
+import type { PeerTls } from '../cluster/trust.ts';
 import type { Engine } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
@@ -48,14 +50,18 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
   });
   onClose('membership', () => membership.close());
   const { directory } = membership;
+  const readTls = () => readPeerTls(cluster, layout.root);
+  const tls = await readTls();
   const peers = new Peers({
     identity,
     directory,
+    ...(tls !== undefined && { tls }),
     strangers: membership.strangers,
     ...(cluster.listen !== undefined && { listen: cluster.listen }),
     seeds: [...(cluster.seeds ?? []), ...(policyOrigin === undefined ? [] : [policyOrigin])],
   });
   membership.bind(peers);
+  if (tls !== undefined) context.onReload(async () => peers.useTls((await readTls())!));
   peers.on('refused', (fingerprint, why) => log.warn({ fingerprint }, `a peer was refused: ${why}`));
   peers.on('up', (_, member) => log.info({ peer: member.id }, 'linked'));
   peers.on('down', (_, member) => log.info({ peer: member.id }, 'link lost'));
@@ -107,6 +113,24 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
       replication: replication.status(),
     }),
   };
+}
+
+/** @throws IpeError `invalid_params` naming a file that cannot be read */
+async function readPeerTls(
+  { tls_cert, tls_key, tls_ca }: PartsContext['config']['cluster'],
+  root: string,
+): Promise<PeerTls | undefined> {
+  if (tls_ca === undefined) return undefined;
+  const read = (path: string) =>
+    readFile(resolve(root, path), 'utf8').catch((cause) => {
+      throw new IpeError('invalid_params', `\`${path}\` cannot be read: ${(cause as NodeJS.ErrnoException).code}`, {
+        details: { path },
+        cause,
+      });
+    });
+  const ca = await read(tls_ca);
+  if (tls_cert === undefined || tls_key === undefined) return { ca };
+  return { ca, cert: await read(tls_cert), key: await read(tls_key) };
 }
 
 /** Keeps the directory and the facts under `_sys.members` equal: what one learns, the other is told. */

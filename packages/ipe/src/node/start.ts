@@ -53,6 +53,8 @@ export interface PartsContext {
   audit(event: AuditEvent): void;
   /** Registers how a part is closed; parts are closed in the opposite order. */
   onClose(what: string, close: () => unknown): void;
+  /** Registers what a part reads again on `reload`; it throws what is wrong and goes on with what it had. */
+  onReload(reload: () => Promise<void>): void;
 }
 
 /** What answers behind the doors. */
@@ -137,6 +139,7 @@ async function open(
   const metrics = new Metrics();
   let doors: Awaited<ReturnType<typeof openDoors>> | undefined;
   let manager: TokenManager | undefined;
+  const reloads: (() => Promise<void>)[] = [];
   const parts = await (options.openParts ?? (await import('./parts.ts')).openParts)({
     config,
     layout,
@@ -155,6 +158,7 @@ async function open(
     }),
     audit: (event) => audit.append(event),
     onClose: (what, close) => closers.add(what, close),
+    onReload: (reload) => reloads.push(reload),
   });
 
   const store = parts.tokens ?? fileTokenStore(layout.tokens);
@@ -218,6 +222,7 @@ async function open(
       if (fresh !== undefined) log.level = fresh.observability.log_level;
       await tokens.reload();
       await opened.reload();
+      for (const reload of reloads) await reload();
       log.info('certificates, tokens and log level were read again');
     },
     close: () => {

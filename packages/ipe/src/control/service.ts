@@ -3,6 +3,7 @@ import type { Handlers, PlaneService } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import type { MirrorRegistry } from '../gitops/mirrors.ts';
 import type { SyncEngine, SyncRequest } from '../gitops/sync.ts';
+import type { DependentTests } from '../policies/dependent-tests.ts';
 import type { PolicyCompiler } from '../policies/types.ts';
 import { backupMethods } from './backup-methods.ts';
 import { gitMethods } from './git-methods.ts';
@@ -17,6 +18,7 @@ import { createPolicyWriter, type PolicyWriter } from './writer.ts';
 export interface ControlServiceOptions {
   readonly store: PolicyStore;
   readonly compiler: PolicyCompiler;
+  readonly dependents: DependentTests;
   /** Mirrors of Git repositories; absent: the node has none and `sync-from-git` is not offered. */
   readonly gitops?: {
     readonly registry: MirrorRegistry;
@@ -57,11 +59,11 @@ export interface ControlService extends PlaneService {
  * Owns nothing but its subscriptions; the store, the compiler and the mirrors are handed in.
  */
 export function createControlService(options: ControlServiceOptions): ControlService {
-  const { store, compiler, gitops, upkeep, transfers, citedRoots, clock } = options;
+  const { store, compiler, dependents, gitops, upkeep, transfers, citedRoots, clock } = options;
   const startedAtMs = clock();
   const registry = gitops?.registry;
   const shared = { store, ...(registry !== undefined && { registry }) };
-  const writer = createPolicyWriter({ ...shared, compiler, clock });
+  const writer = createPolicyWriter({ ...shared, compiler, dependents, clock });
   const subscriptions = policySubscriptions(store, options.newId);
 
   const status: Handlers = {

@@ -91,11 +91,11 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
       const fields = readParams(params, ['changes', 'expected_root', 'message', 'ref', 'dry_run', 'force']);
       const changes = await readChanges(fields);
       const dryRun = fields.boolean('dry_run');
-      const { update, warnings, compiled } = await write(fields, context, changes, dryRun);
+      const { update, warnings, compiled, dependents } = await write(fields, context, changes, dryRun);
       return {
         ...updateJson(update),
         dry_run: dryRun,
-        tests: compiled.reduce((sum, policy) => sum + policy.tests.length, 0),
+        tests: compiled.reduce((sum, policy) => sum + policy.tests.length, dependents.length),
         warnings: warnings.map(problemJson),
       };
     },

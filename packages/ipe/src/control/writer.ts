@@ -4,9 +4,10 @@ import type { Author, PolicySnapshot, PolicyStore, TreeChange, UpdateResult } fr
 import type { Caller } from '../api/method.ts';
 import type { MirrorRegistry } from '../gitops/mirrors.ts';
 import { refuseMirrored } from '../gitops/ownership.ts';
+import type { DependentTests } from '../policies/dependent-tests.ts';
 import { faultsOf, refuseFaulty, warningsOf } from '../policies/report.ts';
 import { surroundingsOf } from '../policies/surroundings.ts';
-import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
+import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText, TestOutcome } from '../policies/types.ts';
 import { noPolicy } from './lookup.ts';
 
 /** One change as a client asks for it. */
@@ -34,6 +35,8 @@ export interface WriteOutcome {
   readonly update: UpdateResult;
   readonly warnings: readonly FileProblem[];
   readonly compiled: readonly CompiledPolicy[];
+  /** Tests outside of the set that were run because they ask what it changes. */
+  readonly dependents: readonly TestOutcome[];
 }
 
 /** The one way in which policies of requests get into the tree: owned, compiled, tested, then written in one commit. */
@@ -59,26 +62,21 @@ export interface CheckOutcome {
 export interface PolicyWriterOptions {
   readonly store: PolicyStore;
   readonly compiler: PolicyCompiler;
+  readonly dependents: DependentTests;
   /** Absent: the node has no mirrors. */
   readonly registry?: MirrorRegistry;
   /** Unix milliseconds. */
   readonly clock: () => number;
 }
 
-export function createPolicyWriter({ store, compiler, registry, clock }: PolicyWriterOptions): PolicyWriter {
+export function createPolicyWriter(options: PolicyWriterOptions): PolicyWriter {
+  const { store, compiler, dependents, registry, clock } = options;
   const compile = (
     changes: readonly RequestedChange[],
     snapshot: PolicySnapshot,
     signal: AbortSignal | undefined,
   ): Promise<readonly CompiledPolicy[]> => {
-    const texts: PolicyText[] = [];
-    for (const change of changes)
-      if ('source' in change)
-        texts.push({
-          path: change.path,
-          source: change.source,
-          ...(change.test !== undefined && { test: change.test }),
-        });
+    const texts = textsOf(changes);
     const touched = new Set(changes.map(({ path }) => path));
     const surroundings = surroundingsOf(snapshot, (path) => touched.has(path));
     return compiler.compile(texts, { surroundings, ...(signal !== undefined && { signal }) });
@@ -108,17 +106,29 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
     if (guarded !== undefined) refuseMirrored(guarded, paths);
     const prepared = treeChanges(changes, compiled);
     await setImmediate();
-    const update = await store.update({
-      changes: prepared,
-      author: authorOf(caller),
-      message: request.message ?? describe(changes),
-      timeMs: clock(),
-      trailers: [['Ipe-Compiler', compiler.version]],
-      ...(ref !== undefined && { ref }),
-      ...(request.expectedRoot !== undefined && { expectedRoot: request.expectedRoot }),
-      ...(request.dryRun === true && { dryRun: true }),
-    });
-    return { update, warnings: warningsOf(compiled), compiled };
+    const set = {
+      texts: textsOf(changes),
+      compiled,
+      removed: changes.flatMap((change) => ('delete' in change ? [change.path] : [])),
+      testedAt: snapshot.root,
+      ...(request.signal !== undefined && { signal: request.signal }),
+    };
+    const { update, tests } = await dependents.write(
+      set,
+      () => around(ref),
+      () =>
+        store.update({
+          changes: prepared,
+          author: authorOf(caller),
+          message: request.message ?? describe(changes),
+          timeMs: clock(),
+          trailers: [['Ipe-Compiler', compiler.version]],
+          ...(ref !== undefined && { ref }),
+          ...(request.expectedRoot !== undefined && { expectedRoot: request.expectedRoot }),
+          ...(request.dryRun === true && { dryRun: true }),
+        }),
+    );
+    return { update, warnings: warningsOf(compiled), compiled, dependents: tests };
   };
 
   return {
@@ -137,6 +147,14 @@ export function createPolicyWriter({ store, compiler, registry, clock }: PolicyW
       }
     },
   };
+}
+
+function textsOf(changes: readonly RequestedChange[]): PolicyText[] {
+  return changes.flatMap((change) => {
+    if ('delete' in change) return [];
+    const { path, source, test } = change;
+    return [{ path, source, ...(test !== undefined && { test }) }];
+  });
 }
 
 /** Stands as the author of changes that are only tried. */

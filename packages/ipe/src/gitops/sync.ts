@@ -3,9 +3,10 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IpeError, isIpeError } from '@ipe/core';
 import type { PolicyStore, UpdateResult } from '@ipe/core/tree';
+import type { DependentTests } from '../policies/dependent-tests.ts';
 import { refuseFaulty, warningsOf } from '../policies/report.ts';
 import { surroundingsOf } from '../policies/surroundings.ts';
-import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText } from '../policies/types.ts';
+import type { CompiledPolicy, FileProblem, PolicyCompiler, PolicyText, TestOutcome } from '../policies/types.ts';
 import type { PolicyDirectory } from './directory.ts';
 import {
   checkBranch,
@@ -98,6 +99,7 @@ export interface SyncEngine {
 export interface SyncEngineOptions {
   readonly store: PolicyStore;
   readonly compiler: PolicyCompiler;
+  readonly dependents: DependentTests;
   readonly registry: MirrorRegistry;
   readonly git: Git;
   /** Folder of the bare mirrors. */
@@ -135,7 +137,7 @@ function createQueue(): <Result>(key: string, work: () => Promise<Result>) => Pr
 const writing = 'tree';
 
 export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
-  const { store, compiler, registry, git, clock } = options;
+  const { store, compiler, dependents, registry, git, clock } = options;
   const queue = createQueue();
   /** Copies that a sync is working on, which may be of repositories that are not mirrored yet. */
   const inUse = new Set<string>();
@@ -186,7 +188,7 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
     refuseFaulty(fresh, directory.problems);
     const byPath = new Map(fresh.map((policy) => [policy.path, policy]));
     const compiled = texts.map(({ path }) => byPath.get(path) ?? known.get(path)!);
-    return { texts, compiled };
+    return { texts, compiled, fresh, testedAt: snapshot.root };
   };
 
   /** Applies the plan against the root it was made for; a write that came between means planning again. */
@@ -194,23 +196,31 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
     request: SyncRequest,
     record: MirrorRecord,
     state: SourceState,
-    compiled: readonly CompiledPolicy[],
-  ): Promise<UpdateResult> => {
+    { texts, compiled, fresh, testedAt }: CompiledSet,
+  ): Promise<Applied> => {
+    const paths = new Set(fresh.map(({ path }) => path));
+    const tested = { texts: texts.filter(({ path }) => paths.has(path)), compiled: fresh, testedAt };
     const trailers = sourceTrailers(record.repository, state, request.by, compiler.version);
     for (let attempt = 0; ; attempt++) {
       const snapshot = store.current();
       const { changes, present } = await planChanges(snapshot, record.owned, compiled);
       if (request.allowEmpty !== true) refuseEmptying(record.repository, record.owned, compiled.length, present);
       try {
-        return await store.update({
-          changes,
-          author: sourceAuthor(state.commit),
-          message: state.commit.message === '' ? `Sync ${state.commit.id}` : state.commit.message,
-          timeMs: clock(),
-          trailers,
-          expectedRoot: snapshot.root,
-          dryRun: request.dryRun === true,
-        });
+        const removed = changes.flatMap((change) => ('delete' in change ? [change.path] : []));
+        return await dependents.write(
+          { ...tested, removed, ...(request.signal !== undefined && { signal: request.signal }) },
+          async () => snapshot,
+          () =>
+            store.update({
+              changes,
+              author: sourceAuthor(state.commit),
+              message: state.commit.message === '' ? `Sync ${state.commit.id}` : state.commit.message,
+              timeMs: clock(),
+              trailers,
+              expectedRoot: snapshot.root,
+              dryRun: request.dryRun === true,
+            }),
+        );
       } catch (error) {
         const moved = isIpeError(error) && error.reason === 'conflict' && store.current().root !== snapshot.root;
         if (attempt >= 10 || !moved) throw error;
@@ -253,12 +263,12 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
     const drifted = known === undefined ? [] : await drift(known).catch(forgotten);
     // Ownership is claimed before the first write: a crash between the two must not leave an unowned mirror.
     if (request.dryRun !== true) await registry.save({ mirrors: [...yielding, claim] });
-    const update = await apply(request, claim, state, set.compiled);
+    const { update, tests } = await apply(request, claim, state, set);
     const pin = request.pinTo === undefined ? claim.pin : { commit: state.commit.id, by: request.by, sinceMs: clock() };
     const { commit: rootCommit, root } = update;
     const done: MirrorRecord = { ...claim, pin, commit: state.commit.id, rootCommit, root, syncedAtMs: clock() };
     if (request.dryRun !== true) await registry.save({ mirrors: [done] });
-    return { update, mirror: done, drifted };
+    return { update, tests, mirror: done, drifted };
   };
 
   const run = async (request: SyncRequest, syncId: string): Promise<SyncOutcome> => {
@@ -272,12 +282,9 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
       ...(request.signature !== undefined && { signature: request.signature }),
       ...(request.signal !== undefined && { signal: request.signal }),
     });
-    const { texts, compiled } = await compileAll(state.files, prefix, registry.get(id)?.owned, request.signal);
-    const {
-      update,
-      mirror: record,
-      drifted,
-    } = await queue(writing, () => write(request, opened, state, { texts, compiled }));
+    const set = await compileAll(state.files, prefix, registry.get(id)?.owned, request.signal);
+    const { texts, compiled } = set;
+    const { update, tests, mirror: record, drifted } = await queue(writing, () => write(request, opened, state, set));
     const outcome = {
       syncId,
       mirror: record,
@@ -286,7 +293,7 @@ export function createSyncEngine(options: SyncEngineOptions): SyncEngine {
       signedBy: state.signedBy,
       update,
       policies: compiled.length,
-      tests: compiled.reduce((sum, policy) => sum + policy.tests.length, 0),
+      tests: compiled.reduce((sum, policy) => sum + policy.tests.length, tests.length),
       warnings: warningsOf(compiled),
       driftReverted: drifted,
     };
@@ -394,10 +401,18 @@ interface Opened {
 interface CompiledSet {
   readonly texts: readonly PolicyText[];
   readonly compiled: readonly CompiledPolicy[];
+  /** Those of them that were not stored just so already. */
+  readonly fresh: readonly CompiledPolicy[];
+  readonly testedAt: string;
 }
 
-interface Written {
+interface Applied {
   readonly update: UpdateResult;
+  /** Tests outside of the mirror that were run because they ask what it changes. */
+  readonly tests: readonly TestOutcome[];
+}
+
+interface Written extends Applied {
   readonly mirror: MirrorRecord;
   readonly drifted: readonly string[];
 }

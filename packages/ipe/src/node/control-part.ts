@@ -22,6 +22,8 @@ import {
   type GitOpsService,
 } from '../gitops/service.ts';
 import { createSyncEngine } from '../gitops/sync.ts';
+import { createAskedPathsIndex } from '../policies/asked-paths.ts';
+import { createDependentTests } from '../policies/dependent-tests.ts';
 import { createNodeCompiler } from '../policies/node-compiler.ts';
 import type { PolicyCompiler } from '../policies/types.ts';
 import { openPolicyRepository } from '../repository/index.ts';
@@ -65,12 +67,30 @@ export async function openControlPart(
 
   const compiler = createNodeCompiler(version);
   onClose('policy compiler', () => compiler.close());
+  const dependents = createDependentTests({
+    compiler,
+    index: createAskedPathsIndex({
+      store,
+      state: fileState(join(layout.root, 'asked-paths.json')),
+      onError: (error) => log.warn({ err: error }, 'the index of paths that tests ask cannot be saved'),
+    }),
+    current: () => store.current(),
+  });
   const registry = await openMirrorRegistry(fileState(join(layout.root, 'mirrors.json')));
   const baseDir = process.cwd();
   const git = createGit({ stateDir: layout.mirrors, environment: process.env });
   const shared = { clock: () => Date.now(), newId: () => randomUUID() };
   const citedRoots = (sinceMs: number) => cited.since(sinceMs);
-  const sync = createSyncEngine({ store, compiler, registry, git, mirrorsDir: layout.mirrors, baseDir, ...shared });
+  const sync = createSyncEngine({
+    store,
+    compiler,
+    dependents,
+    registry,
+    git,
+    mirrorsDir: layout.mirrors,
+    baseDir,
+    ...shared,
+  });
   const timing = { timer: unrefTimer, random: Math.random };
   const gitops = createGitOpsService({
     engine: sync,
@@ -104,6 +124,7 @@ export async function openControlPart(
   const service = createControlService({
     store,
     compiler,
+    dependents,
     gitops: { registry, sync, baseDir, configured: gitops.configured, missing: gitops.missing },
     upkeep,
     citedRoots,
@@ -120,7 +141,12 @@ export async function openControlPart(
     store,
     compiler,
     mirrors: gitops,
-    start: () => upkeep.start(),
+    async start() {
+      await upkeep.start();
+      dependents
+        .warm()
+        .catch((error: unknown) => log.warn({ err: error }, 'the paths that tests ask are not known yet'));
+    },
   };
 }
 

@@ -208,6 +208,11 @@ export function createPolicyCompiler(options: CompilerOptions): PolicyCompiler {
       check(compileOptions.signal);
       return testRest(texts, await compileAll(texts, compileOptions), compileOptions);
     },
+    async test(texts, asks, testOptions) {
+      check(testOptions.signal);
+      const untested = texts.map(({ path }, i) => ({ path, problems: [], tests: [], asks: asks[i]! }));
+      return (await testRest(texts, untested, testOptions)).flatMap(({ tests }) => tests);
+    },
     async close() {
       closed = true;
       clearTimeout(idle);

@@ -93,6 +93,16 @@ export interface PolicyCompiler {
    * @throws IpeError `unavailable` when given up or closed; `internal` when the compiler itself failed.
    */
   compile(texts: readonly PolicyText[], options?: CompileOptions): Promise<readonly CompiledPolicy[]>;
+  /**
+   * Runs tests of policies that are not compiled: against what the surroundings hold at their own paths and at those
+   * they ask, `asks` in the order of `texts`.
+   * @throws IpeError as `compile`
+   */
+  test(
+    texts: readonly PolicyText[],
+    asks: readonly (readonly string[])[],
+    options: CompileOptions,
+  ): Promise<readonly TestOutcome[]>;
   /** Ends the worker. Work under way fails with `unavailable`. */
   close(): Promise<void>;
 }

@@ -8,7 +8,9 @@ import { storeJobs } from '../control/upkeep-methods.ts';
 import { createGit } from '../gitops/git/index.ts';
 import { type MirrorRegistry, openMirrorRegistry, type StateText } from '../gitops/mirrors.ts';
 import { createSyncEngine, type SyncEngine } from '../gitops/sync.ts';
+import { createAskedPathsIndex } from '../policies/asked-paths.ts';
 import { createPolicyCompiler } from '../policies/compiler.ts';
+import { createDependentTests } from '../policies/dependent-tests.ts';
 import type { CompiledPolicy, PolicyCompiler, PolicyText } from '../policies/types.ts';
 import { nodePrimitives, zlibCodec } from '../repository/primitives.ts';
 
@@ -47,9 +49,15 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
   const compiler = options.compiler ?? scriptedCompiler();
   const registry = await openMirrorRegistry(options.state ?? memoryState());
   const stateDir = options.stateDir;
+  const dependents = createDependentTests({
+    compiler,
+    index: createAskedPathsIndex({ store, state: memoryState(), onError: () => {} }),
+    current: () => store.current(),
+  });
   const sync = createSyncEngine({
     store,
     compiler,
+    dependents,
     registry,
     clock,
     newId,
@@ -67,6 +75,7 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
   const service = createControlService({
     store,
     compiler,
+    dependents,
     upkeep,
     clock,
     newId,

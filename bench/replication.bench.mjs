@@ -2,8 +2,14 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { encodeRecord } from '@ipe/core/replica';
+import { MemoryExchange, openMemoryPlane } from '../packages/ipe/dist/planes/memory/plane.js';
+import { packBatch, sealingKey } from '../packages/ipe/dist/replication/envelope.js';
+import { Replication } from '../packages/ipe/dist/replication/index.js';
 import { missingBroker } from '../packages/ipe/dist/testkit/brokers.js';
+import { startMesh } from '../packages/ipe/dist/testkit/mesh.js';
 import { TestCluster } from '../packages/ipe/dist/testkit/torture/index.js';
+import { keyOf as limitKeyOf, openFactEngine, putOf, submit } from './harness/facts.mjs';
 
 /** 100 bytes of JSON, as the other benches write; `n` names the write. */
 const factOf = (n) => ({ n, user_id: `user-${n}`, endpoint: '/api/deployments', window: 3600, pad: 'x'.repeat(20) });
@@ -20,6 +26,35 @@ const planes = [
 ];
 
 export const benches = [
+  {
+    id: 'replication-apply',
+    question: 'How many records a second does a receiver check, apply and sync?',
+    sizes:
+      'signed and sealed batches of 1 and 200 records of one write each, JSON values of 100 bytes over 10,000 keys; one receiver in this process, RocksDB, `durability = "fsync"`',
+    async run(b) {
+      for (const batchRecords of [1, 200]) {
+        const count = b.size(batchRecords === 1 ? 3_000 : 20_000);
+        const mesh = await startMesh(2);
+        b.defer(() => mesh.close());
+        const { messages, last } = await packedBatches(b, mesh, count, batchRecords);
+        const { exchange, engine, replication } = await openReceiver(b, mesh);
+        const started = performance.now();
+        for (const message of messages) exchange.append(message);
+        await new Promise((resolve) => {
+          const stop = engine.onNotice(() => {
+            const heads = engine.namespaces().find(({ name }) => name === last.namespace)?.heads ?? [];
+            const held = [...heads].find(([source]) => source.id === last.source.id)?.[1] ?? 0;
+            if (held < last.seq) return;
+            stop();
+            resolve();
+          });
+        });
+        const seconds = (performance.now() - started) / 1e3;
+        b.check(replication.status().received === messages.length, 'a batch was not taken');
+        b.value(`batches of ${batchRecords}`, count / seconds, 'records/s');
+      }
+    },
+  },
   ...planes.map(([name, plane, broker]) => ({
     id: `replication-${name}`,
     question: `How long does a write take to all of five instances over ${name === 'memory' ? 'no plane, anti-entropy alone' : name}, and how many can be sustained?`,
@@ -105,6 +140,48 @@ export const benches = [
     },
   },
 ];
+
+/** What the first member of a mesh would publish of its writes: batches as they travel. */
+async function packedBatches(b, { identities, keys: clusterKeys }, count, batchRecords) {
+  const { origin, signing } = identities[0];
+  const engine = await openFactEngine(b, { origin });
+  const records = [];
+  engine.onApplied(({ commits }) => records.push(...commits.map(({ record }) => record)));
+  // One after the other: writes that gather would share a record.
+  for (let i = 0; i < count; i++) await submit(engine, [{ ...putOf(i), key: limitKeyOf(i % keys) }]);
+  await engine.close();
+  const sealing = sealingKey(clusterKeys.secret, 1);
+  const messages = [];
+  for (let at = 0; at < records.length; at += batchRecords) {
+    const part = records.slice(at, at + batchRecords).map((record) => encodeRecord(record));
+    const body = packBatch({ namespace: 'limits', origin, records: part }, { signing, sealing });
+    messages.push({ namespace: 'limits', origin, id: String(at), body });
+  }
+  return { messages, last: records.at(-1) };
+}
+
+/** The second member of a mesh, listening to a plane of this process. */
+async function openReceiver(b, mesh) {
+  const exchange = new MemoryExchange(1_000_000);
+  const engine = await openFactEngine(b, { origin: mesh.identities[1].origin, durability: 'fsync' });
+  const replication = await Replication.start({
+    engine,
+    identity: mesh.identities[1],
+    directory: mesh.directories[1],
+    peers: mesh.peers[1],
+    plane: openMemoryPlane(exchange),
+    interest: 'all',
+    clusterSecret: mesh.keys.secret,
+    memory: { load: async () => ({ settledInterest: 'all' }), save: async () => {} },
+    now: Date.now,
+    log: { warn: () => {}, info: () => {} },
+  });
+  b.defer(async () => {
+    await replication.close();
+    await engine.close();
+  });
+  return { exchange, engine, replication };
+}
 
 async function startCluster(b, options) {
   const cluster = await TestCluster.start(options);

@@ -10,6 +10,7 @@ import { missingBroker } from '../packages/ipe/dist/testkit/brokers.js';
 import { startMesh } from '../packages/ipe/dist/testkit/mesh.js';
 import { TestCluster } from '../packages/ipe/dist/testkit/torture/index.js';
 import { keyOf as limitKeyOf, openFactEngine, putOf, submit } from './harness/facts.mjs';
+import { cpuSeconds } from './harness/servers.mjs';
 
 /** 100 bytes of JSON, as the other benches write; `n` names the write. */
 const factOf = (n) => ({ n, user_id: `user-${n}`, endpoint: '/api/deployments', window: 3600, pad: 'x'.repeat(20) });
@@ -69,18 +70,23 @@ export const benches = [
       b.defer(() => writer.close());
 
       const rate = 1_000;
+      const before = cluster.members.map(processorSeconds);
       const paced = await watch.during(() => writePaced(writer, b.size(10_000), rate));
+      const used = cluster.members.map((member, i) => processorSeconds(member) - before[i]);
       b.check(paced.isComplete, 'a write is missing somewhere');
       b.percentiles(`${rate} puts/s: the put itself`, paced.puts);
       b.percentiles(`${rate} puts/s: acknowledged at A to visible at B`, paced.toOne);
       b.percentiles(`${rate} puts/s: acknowledged at A to visible at all of 5`, paced.toAll, { aim: 'p99 <20 ms' });
+      const [own, ...others] = used.map((seconds) => (seconds * 1e6) / b.size(10_000));
+      b.value(`${rate} puts/s: processor time a put, at A`, own, 'µs');
+      b.value(`${rate} puts/s: processor time a put, at each receiver`, mean(others), 'µs');
       if (broker === 'nats') {
-        const own = await natsOwnLatency(cluster.broker.url, b.size(10_000), rate);
-        b.percentiles(`${rate} messages/s: the broker's own publish to deliver, same client`, own);
+        const times = await natsOwnLatency(cluster.broker.url, b.size(10_000), rate);
+        b.percentiles(`${rate} messages/s: the broker's own publish to deliver, same client`, times);
       }
       if (broker === 'redis') {
-        const own = await redisOwnLatency(cluster.broker.url, b.size(10_000), rate);
-        b.percentiles(`${rate} messages/s: the broker's own publish to deliver, same client`, own);
+        const times = await redisOwnLatency(cluster.broker.url, b.size(10_000), rate);
+        b.percentiles(`${rate} messages/s: the broker's own publish to deliver, same client`, times);
       }
 
       const count = b.size(50_000);
@@ -292,13 +298,14 @@ async function pacedMessages(count, perSecond, send, onDeliver) {
     });
   });
   const started = performance.now();
+  const pending = [];
   for (let n = 0; n < count; n++) {
     const due = started + (n * 1_000) / perSecond;
     while (performance.now() < due) await sleep(Math.max(0, Math.floor(due - performance.now())));
     sent.set(n, performance.now());
-    void send(n);
+    pending.push(send(n));
   }
-  await all;
+  await Promise.all([all, ...pending]);
   return times;
 }
 
@@ -398,6 +405,10 @@ function mend({ network }, one, other) {
   network.mend(one.place, other.place);
   network.mend(other.place, one.place);
 }
+
+const processorSeconds = (member) => cpuSeconds(member.running.child.pid);
+
+const mean = (numbers) => numbers.reduce((sum, each) => sum + each, 0) / numbers.length;
 
 function residentBytes(member) {
   const status = readFileSync(`/proc/${member.running.child.pid}/status`, 'utf8');

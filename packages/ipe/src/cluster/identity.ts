@@ -37,11 +37,24 @@ export interface SigningKey {
 /** Verifies an Ed25519 signature; false for anything malformed. */
 export function verifySignature(publicKey: string, message: Uint8Array, signature: string): boolean {
   try {
-    const key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: publicKey }, format: 'jwk' });
-    return verify(null, message, key, Buffer.from(signature, 'base64url'));
+    return verify(null, message, keyObjectOf(publicKey), Buffer.from(signature, 'base64url'));
   } catch {
     return false;
   }
+}
+
+/** Keys as the runtime wants them; making one costs an eighth of a verification, and few are used again and again. */
+const keyObjects = new Map<string, KeyObject>();
+const keyObjectsMax = 1_000;
+
+function keyObjectOf(publicKey: string): KeyObject {
+  let key = keyObjects.get(publicKey);
+  if (key === undefined) {
+    key = createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x: publicKey }, format: 'jwk' });
+    if (keyObjects.size >= keyObjectsMax) keyObjects.clear();
+    keyObjects.set(publicKey, key);
+  }
+  return key;
 }
 
 const files = { instance: 'instance.json', certificate: 'node.crt', key: 'node.key', signing: 'signing.key' };

@@ -24,6 +24,11 @@ export interface OutboxOptions {
 
 /** A batch is sent at once when none is under way, and gathers up to so much behind one that is. */
 const batchBytesMax = 256 * 1024;
+/**
+ * Time from the start of one batch of a namespace to the start of the next. Under load every receiver checks a
+ * signature a batch, which costs more than the records: half as many batches are worth a millisecond of waiting.
+ */
+const batchSpacingMs = 1;
 /** Records kept in memory for publishing; beyond that they are read from the log. */
 const queueBytesMax = 16 * 1024 * 1024;
 
@@ -35,6 +40,8 @@ export class Outbox {
   readonly #options: OutboxOptions;
   readonly #lines = new PublishLines(queueBytesMax);
   readonly #running = new Map<PublishLine, Promise<void>>();
+  /** When the last batch of each line was begun. */
+  readonly #begunMs = new WeakMap<PublishLine, number>();
   readonly #closing = new AbortController();
   published = 0;
 
@@ -61,6 +68,7 @@ export class Outbox {
     const { signal } = this.#closing;
     for (let attempt = 0; line.isDue && !signal.aborted; ) {
       try {
+        await this.#space(line);
         const publication = await this.#next(line);
         if (publication.records.length === 0) line.trimmed();
         else {
@@ -75,6 +83,13 @@ export class Outbox {
         line.passed(this.#options.heldByAll(line.namespace, line.source));
       }
     }
+  }
+
+  /** Waits until another batch of a line may begin: not at all after a pause. */
+  async #space(line: PublishLine): Promise<void> {
+    const restMs = (this.#begunMs.get(line) ?? Number.NEGATIVE_INFINITY) + batchSpacingMs - performance.now();
+    if (restMs > 0) await pause(restMs, this.#closing.signal);
+    this.#begunMs.set(line, performance.now());
   }
 
   async #next(line: PublishLine): Promise<Publication> {

@@ -3,7 +3,7 @@ import { type Cell, encodeCell } from './cell.ts';
 import type { ByteWriter } from './codec.ts';
 import { encodeCommit } from './commit-row.ts';
 import type { Source } from './dot.ts';
-import type { Change, Commit } from './events.ts';
+import type { Change, Commit, ReplicaEffect } from './events.ts';
 import type { Hlc } from './hlc.ts';
 import { dueMs } from './housekeeping.ts';
 import { commitKey, type DataFamily, expiryKey, liveKey, logKey, versionsKey } from './layout.ts';
@@ -18,6 +18,7 @@ import {
   encodeNamespaceRow,
   heldRowKey,
   namespaceRowKey,
+  offeredRowKey,
   type RememberedAnswer,
   requestRowKey,
   vectorRowKey,
@@ -87,6 +88,8 @@ export class Batch {
   readonly replaced: { readonly key: string; readonly cell: Cell; readonly atMs: number }[] = [];
   /** Requests to answer once the batch is durable. */
   readonly waiting: { readonly id: number; readonly outcome: WriteOutcome }[] = [];
+  /** What else is told once the batch is durable. */
+  readonly telling: ReplicaEffect[] = [];
   readonly answers = new Map<string, () => RememberedAnswer>();
   readonly forgottenAnswers: string[] = [];
   /** Heads that move without a record: what came in as states. */
@@ -96,6 +99,8 @@ export class Batch {
   /** Records that are held back from this batch on, and those that are no longer. */
   readonly held: LogRecord[] = [];
   readonly released: LogRecord[] = [];
+  /** Records of this instance's earlier sources that are offered again with this batch. */
+  readonly offered: LogRecord[] = [];
   /** Rows that leave the log with the batch, and how far it is trimmed then. */
   readonly trimmedRows: KvOperation<DataFamily>[] = [];
   trimmedCommit: number | undefined;
@@ -212,6 +217,8 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     put('metadata', heldRowKey(namespace, source, seq), encodeHeld(ms, encodeRecord(record)));
   }
   for (const { namespace, source, seq } of batch.released) remove('metadata', heldRowKey(namespace, source, seq));
+  for (const { namespace, source, seq } of batch.offered)
+    put('metadata', offeredRowKey(namespace, source, out), encodeHead(seq, out));
   for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey, out));
   for (const [requestKey, answer] of batch.answers)
     put('metadata', requestRowKey(requestKey, out), encodeAnswer(answer(), out));

@@ -9,9 +9,10 @@ import { purged } from './housekeeping.ts';
 import { isCausal, join, stateOf } from './join.ts';
 import { namespaceOf } from './key.ts';
 import { Namespace, type Namespaces } from './namespaces.ts';
+import { type Offered, type OfferProgress, offer } from './offer.ts';
 import type { Pipeline } from './pipeline.ts';
 import { type Quarantine, quarantineAheadMs } from './quarantine.ts';
-import type { LogRecord, Operation } from './record.ts';
+import type { AddOperation, LogRecord, Operation } from './record.ts';
 import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
 import { type Context, type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
@@ -34,6 +35,9 @@ export interface DeskParts {
   readonly quarantine: Quarantine;
   readonly pipeline: Pipeline;
   readonly source: () => Source;
+  /** Under which writes of earlier sources are offered again. */
+  readonly offersSource: () => Source;
+  readonly offered: OfferProgress;
   readonly readMs: (nowMs: number) => number;
   readonly tombstoneGraceMs: number;
   /** Whether every member of the cluster is known to hold a write. */
@@ -377,6 +381,35 @@ export class Desk {
     pipeline.answerWith(batch, id, failure === undefined ? { ok: true, results } : { ok: false, failure });
   }
 
+  /** Writes again what still holds of a record of an earlier source of this instance. */
+  offer(old: LogRecord, purgedMs: number, before: ReadonlyMap<AddOperation, AddOperation>): readonly Offered[] {
+    const { states, namespaces, pipeline, offered, offersSource } = this.#parts;
+    const namespace = namespaces.open(old.namespace);
+    if (!(namespace instanceof Namespace) || misfit(old, namespace) !== undefined) return [];
+    if (offered.isKnown(old)) return [];
+    const batch = pipeline.gathering;
+    batch.sealRecord(old.namespace);
+    const source = offersSource();
+    const record = new BatchRecord(old.namespace, source, (namespace.admitted.get(source) ?? 0) + 1, old);
+    const verdicts = old.operations.map((operation, idx) => {
+      const cell = states.latest(operation.key);
+      const verdict = offer(old, idx, {
+        state: cell.state,
+        source,
+        floor: namespace.floor,
+        purgedMs: Math.max(purgedMs, namespace.purgedMs),
+        before: operation.op === 'add' ? before.get(operation) : undefined,
+      });
+      if (verdict.operation !== undefined) this.#apply(namespace, record, verdict.operation, cell);
+      return verdict;
+    });
+    if (record.operations.length > 0) batch.records.push(record);
+    offered.admit(old);
+    batch.offered.push(old);
+    batch.operationCount++;
+    return verdicts;
+  }
+
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
   states(id: number, name: string, entries: readonly StateEntry[], nowMs: number): void {
     const { states, namespaces, clock, pipeline } = this.#parts;
@@ -450,6 +483,7 @@ export class Desk {
     const after = purged(before, namespace.strategy, rules);
     if (after === before) return;
     // A set that lost old members keeps its version, but the floor must tell that something is forgotten.
+    namespace.purgedMs = Math.max(namespace.purgedMs, latestOf(before.state!).ms);
     namespace.floor = Math.max(namespace.floor, after.state === undefined ? (before.view?.version ?? 0) : 1);
     pipeline.gathering.operationCount++;
     states.put(pipeline.gathering, key, before, after, undefined);

@@ -2,6 +2,7 @@ import type { KvOperation } from '../store/kv.ts';
 import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import type { DataFamily } from './layout.ts';
+import type { Offered } from './offer.ts';
 import type { HeldRun } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
@@ -75,6 +76,16 @@ export type ReplicaEvent =
    * by one `reply` with the results of the overwriting.
    */
   | { readonly type: 'reject'; readonly id: number; readonly record: LogRecord }
+  /**
+   * Records of this instance's earlier sources, in order, that nobody else has: what still holds of them is written again,
+   * under a new source. Known ones are passed over. Each is answered by one `offered` once it is committed.
+   */
+  | {
+      readonly type: 'offer';
+      readonly records: readonly LogRecord[];
+      /** Latest time of what was purged from the namespaces, as far as other members have told. */
+      readonly purgedMs: number;
+    }
   /** Keys that housekeeping thinks dead: expired, or tombstones past their grace. Removed only if they are. */
   | { readonly type: 'purge'; readonly keys: readonly string[] }
   /** Commits up to this number leave the log; `bytes` is what their records took, `rows` removes them. */
@@ -131,6 +142,8 @@ export type ReplicaEffect =
       readonly after: number;
       readonly before: number;
     }
+  /** What became of a record that was offered again; `verdicts` one an operation, none where it was known. */
+  | { readonly type: 'offered'; readonly record: LogRecord; readonly verdicts: readonly Offered[] }
   /** A record's time lies too far ahead: it counts as held, and is applied later. */
   | { readonly type: 'held'; readonly record: LogRecord; readonly aheadMs: number }
   /** The clock has reached records that are held back: read them and hand them in as `release`. Told at every tick. */

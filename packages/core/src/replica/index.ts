@@ -83,6 +83,7 @@ export {
 } from './layout.ts';
 export { decodeHeld, heldRowKey } from './metadata.ts';
 export { namespacesMax } from './namespaces.ts';
+export type { Offered, OfferVerdict } from './offer.ts';
 export { type HeldRecord, type HeldRun, quarantineAheadMs } from './quarantine.ts';
 export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';

@@ -10,7 +10,8 @@ import type { HeldRecord } from './quarantine.ts';
  * |---|---|
  * | `c` | last commit number, number up to which the log is trimmed, bytes of the log |
  * | `h` | hybrid time, floor of the readers' clock |
- * | `n`, namespace | strategy, purge floor, entries, tombstones, bytes, commit at which states last came in |
+ * | `n`, namespace | strategy, purge floor (version, milliseconds), entries, tombstones, bytes, commit at which states last came in |
+ * | `o`, namespace, 0, source (14) | seq up to which records of a source of before are offered again |
  * | `q`, request key | answer remembered for a retry |
  * | `u`, namespace, 0, source (14), seq (6) | hybrid milliseconds, record that is held back until then |
  * | `v`, namespace, 0, source (14) | seq up to which every record of the source is applied |
@@ -19,6 +20,7 @@ export const metadataKinds = {
   commit: 0x63,
   clock: 0x68,
   namespace: 0x6e,
+  offered: 0x6f,
   request: 0x71,
   held: 0x75,
   vector: 0x76,
@@ -29,6 +31,8 @@ export interface NamespaceRow {
   readonly strategy: string;
   /** Highest version ever purged: an absent key's next version is above it. */
   readonly floor: number;
+  /** Latest hybrid milliseconds of what was purged. */
+  readonly purgedMs: number;
   readonly entries: number;
   readonly tombstones: number;
   /** Bytes of keys and values held live. */
@@ -85,6 +89,14 @@ export function vectorRowKey(namespace: string, source: Source, out: ByteWriter)
   return out.take();
 }
 
+export function offeredRowKey(namespace: string, source: Source, out: ByteWriter): Uint8Array {
+  out.u8(metadataKinds.offered);
+  out.utf8(namespace);
+  out.u8(0);
+  out.source(source);
+  return out.take();
+}
+
 export function heldRowKey(namespace: string, source: Source, seq: number): Uint8Array {
   const out = new ByteWriter(namespace.length + 24);
   out.u8(metadataKinds.held);
@@ -134,7 +146,7 @@ export function encodeClockRow({ hlc, readFloorMs }: ClockRow, out: ByteWriter):
 
 export function encodeNamespaceRow(row: NamespaceRow, out: ByteWriter): Uint8Array {
   out.text(row.strategy);
-  for (const value of [row.floor, row.entries, row.tombstones, row.bytes, row.joined]) out.uint(value);
+  for (const value of [row.floor, row.purgedMs, row.entries, row.tombstones, row.bytes, row.joined]) out.uint(value);
   return out.take();
 }
 
@@ -157,6 +169,7 @@ export type MetadataRow =
   | { readonly kind: 'namespace'; readonly namespace: string; readonly row: NamespaceRow }
   | { readonly kind: 'request'; readonly requestKey: string; readonly row: RememberedAnswer }
   | { readonly kind: 'held'; readonly record: HeldRecord }
+  | { readonly kind: 'offered'; readonly namespace: string; readonly source: Source; readonly seq: number }
   | { readonly kind: 'vector'; readonly namespace: string; readonly source: Source; readonly seq: number };
 
 /** @throws IpeError `corrupt` */
@@ -181,6 +194,7 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
       const row = {
         strategy: input.text(),
         floor: input.uint(),
+        purgedMs: input.uint(),
         entries: input.uint(),
         tombstones: input.uint(),
         bytes: input.uint(),
@@ -203,6 +217,11 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
       const record = { namespace, source: name.source(), seq: name.u48(), ms: input.u48() };
       input.framed();
       return { kind: 'held', record };
+    }
+    case metadataKinds.offered: {
+      const namespace = name.utf8(name.remaining - 15);
+      name.u8();
+      return { kind: 'offered', namespace, source: name.source(), seq: input.uint() };
     }
     case metadataKinds.vector: {
       const namespace = name.utf8(name.remaining - 15);

@@ -24,6 +24,8 @@ export class Namespace {
   readonly problem: Failure | undefined;
   /** Highest version purged. */
   floor: number;
+  /** Latest hybrid milliseconds of what was purged. */
+  purgedMs: number;
   /** Last commit when states last came in without records; 0: never. */
   joined: number;
   /** As of the last batch that is committed. */
@@ -39,6 +41,7 @@ export class Namespace {
     this.name = name;
     this.strategy = strategy;
     this.floor = row?.floor ?? 0;
+    this.purgedMs = row?.purgedMs ?? 0;
     this.joined = row?.joined ?? 0;
     this.committed = this.sealed = {
       entries: row?.entries ?? 0,
@@ -56,13 +59,20 @@ export class Namespace {
   }
 
   row(): NamespaceRow {
-    return { strategy: strategyText(this.strategy), floor: this.floor, joined: this.joined, ...this.sealed };
+    return {
+      strategy: strategyText(this.strategy),
+      floor: this.floor,
+      purgedMs: this.purgedMs,
+      joined: this.joined,
+      ...this.sealed,
+    };
   }
 
   /** Goes on from what the store holds: nothing is admitted beyond it. */
   adopt(row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
     if (row !== undefined) {
       this.floor = row.floor;
+      this.purgedMs = row.purgedMs;
       this.joined = row.joined;
       this.committed = { entries: row.entries, tombstones: row.tombstones, bytes: row.bytes };
     }

@@ -6,6 +6,7 @@ import type { ReplicaEffect } from './events.ts';
 import type { HybridClock } from './hlc.ts';
 import type { DataFamily } from './layout.ts';
 import type { Namespaces } from './namespaces.ts';
+import type { OfferProgress } from './offer.ts';
 import type { Quarantine } from './quarantine.ts';
 import type { Recovered } from './recovery.ts';
 import type { States } from './states.ts';
@@ -34,6 +35,7 @@ export interface PipelineParts {
   readonly answers: Answers;
   readonly clock: HybridClock;
   readonly quarantine: Quarantine;
+  readonly offered: OfferProgress;
   readonly readFloorMs: () => number;
   readonly emit: (effect: ReplicaEffect) => void;
 }
@@ -104,6 +106,13 @@ export class Pipeline {
     this.answerWith(last?.number ?? 0, id, outcome);
   }
 
+  /** Tells something once everything that was admitted so far is committed; not at all if that fails. */
+  tellAfterAll(effect: ReplicaEffect): void {
+    const last = this.gathering.isEmpty ? this.#inFlight.at(-1) : this.gathering;
+    if (last === undefined) this.#parts.emit(effect);
+    else last.telling.push(effect);
+  }
+
   /** Starts a commit if one is due. */
   flush(nowMs: number): void {
     const batch = this.gathering;
@@ -156,11 +165,13 @@ export class Pipeline {
     for (const [namespace, seqs] of batch.advanced)
       for (const [source, seq] of seqs) namespace.heads.set(source, Math.max(seq, namespace.heads.get(source) ?? 0));
     for (const { namespace, source, seq } of batch.released) this.#parts.quarantine.release(namespace, source, seq);
+    for (const record of batch.offered) this.#parts.offered.commit(record);
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
     this.#appliedCommit = batch.lastCommit;
     this.#logBytes = batch.logBytes;
     this.#committedTrim = batch.trimmedCommit ?? this.#committedTrim;
     for (const { id, outcome } of batch.waiting) emit({ type: 'reply', id, outcome });
+    for (const effect of batch.telling) emit(effect);
     if (batch.cells.size > 0 || batch.records.length > 0)
       emit({
         type: 'applied',
@@ -207,6 +218,7 @@ export class Pipeline {
     states.rollBack();
     this.#rollBack();
     for (const namespace of namespaces) namespace.rollBack();
+    this.#parts.offered.rollBack();
   }
 
   /**
@@ -226,6 +238,7 @@ export class Pipeline {
         emit({ type: 'applied', commits: [], cells: new Map(), joined: [...batch.joined].map(({ name }) => name) });
     }
     this.#parts.quarantine.adopt(recovered.held);
+    this.#parts.offered.adopt(recovered.offered);
     for (const [name, { row, heads }] of recovered.namespaces) namespaces.adopt(name, row, heads);
     for (const [requestKey, answer] of recovered.answers) answers.restore(requestKey, answer);
     this.#appliedCommit = recovered.lastCommit;

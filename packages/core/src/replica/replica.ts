@@ -6,9 +6,10 @@ import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
+import { OfferProgress, totalsBefore } from './offer.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import { type HeldRun, Quarantine } from './quarantine.ts';
-import type { LogRecord } from './record.ts';
+import type { AddOperation, LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
 import type { Head, Strategy } from './state.ts';
 import { States } from './states.ts';
@@ -71,6 +72,12 @@ type Arrival =
       readonly records: readonly LogRecord[];
     }
   | { readonly kind: 'release'; readonly record: LogRecord; readonly isForced: boolean }
+  | {
+      readonly kind: 'offer';
+      readonly record: LogRecord;
+      readonly purgedMs: number;
+      readonly before: ReadonlyMap<AddOperation, AddOperation>;
+    }
   | { readonly kind: 'released'; readonly id: number }
   | { readonly kind: 'reject'; readonly id: number; readonly record: LogRecord }
   | { readonly kind: 'purge'; readonly key: string };
@@ -99,6 +106,7 @@ export class Replica {
   readonly #namespaces: Namespaces;
   readonly #clock: HybridClock;
   readonly #quarantine: Quarantine;
+  readonly #offered: OfferProgress;
   readonly #states: States;
   readonly #answers = new Answers();
   readonly #pipeline: Pipeline;
@@ -108,6 +116,7 @@ export class Replica {
   #queueBytes = 0;
   readonly #fetches = new Map<number, Fetch>();
   #source: Source;
+  #offersSource: Source | undefined;
   #fence: Failure | undefined;
   #readFloorMs: number;
   #storedReadFloorMs: number;
@@ -120,6 +129,7 @@ export class Replica {
     this.#options = options;
     this.#clock = new HybridClock(recovered.hlc);
     this.#quarantine = new Quarantine(recovered.held);
+    this.#offered = new OfferProgress(recovered.offered);
     this.#readFloorMs = this.#storedReadFloorMs = recovered.readFloorMs;
     this.#states = new States(options.cacheBytesMax);
     this.#namespaces = new Namespaces(options.strategyOf);
@@ -136,6 +146,8 @@ export class Replica {
       tombstoneGraceMs: options.tombstoneGraceMs,
       isStable: options.isStable ?? (() => true),
       source: () => this.#source,
+      offersSource: () => this.#offersSource!,
+      offered: this.#offered,
       readMs: (nowMs: number) => this.readMs(nowMs),
       readFloorMs: () => (this.#storedReadFloorMs = this.#readFloorMs),
       emit: (effect: ReplicaEffect) => void this.#effects.push(effect),
@@ -212,6 +224,11 @@ export class Replica {
   /** Highest version that was ever purged in a namespace. */
   floorOf(namespace: string): number {
     return this.#namespaces.get(namespace)?.floor ?? 0;
+  }
+
+  /** Latest hybrid milliseconds of what was purged from a namespace. */
+  purgedMsOf(namespace: string): number {
+    return this.#namespaces.get(namespace)?.purgedMs ?? 0;
   }
 
   /** Last commit when states last came into a namespace without records: the log does not tell what changed before it. */
@@ -320,6 +337,17 @@ export class Replica {
           );
         else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
         break;
+      case 'offer':
+        if (this.#fence === undefined) {
+          const { records, purgedMs } = event;
+          const before = totalsBefore(records);
+          if (this.#offersSource === undefined) this.#offersSource = this.#drawSource(rng);
+          this.#arrive(
+            records.map((record) => ({ kind: 'offer', record, purgedMs, before })),
+            nowMs,
+          );
+        }
+        break;
       case 'states':
       case 'advance':
       case 'hold':
@@ -361,7 +389,7 @@ export class Replica {
     for (;;) {
       const epoch = Math.floor(rng() * 2 ** 24) * 2 ** 24 + Math.floor(rng() * 2 ** 24);
       const source = this.sources.of(this.origin, epoch);
-      if (source !== this.#source && !isUsed(source)) return source;
+      if (source !== this.#source && source !== this.#offersSource && !isUsed(source)) return source;
     }
   }
 
@@ -410,7 +438,11 @@ export class Replica {
       else if (arrival.kind === 'hold') this.#desk.hold(arrival.id, arrival.namespace, arrival.records, nowMs);
       else if (arrival.kind === 'release') this.#desk.release(arrival.record, arrival.isForced, nowMs);
       else if (arrival.kind === 'released') this.#pipeline.answerAfterAll(arrival.id, { ok: true, results: [] });
-      else if (arrival.kind === 'reject') this.#desk.reject(arrival.id, arrival.record, nowMs);
+      else if (arrival.kind === 'offer') {
+        const { record, purgedMs, before } = arrival;
+        const verdicts = this.#desk.offer(record, purgedMs, before);
+        this.#pipeline.tellAfterAll({ type: 'offered', record, verdicts });
+      } else if (arrival.kind === 'reject') this.#desk.reject(arrival.id, arrival.record, nowMs);
       else this.#desk.purge(arrival.key, nowMs);
     }
     if (this.#queueHead < this.#queue.length) return;

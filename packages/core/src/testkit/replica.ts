@@ -31,7 +31,7 @@ export class InstantReplica {
   nowMs: number;
   /** Every record that became durable here, in the order in which it was applied, as others are sent it. */
   readonly log: Uint8Array[] = [];
-  /** What the outside is told: `held`, `due`, `gap`, `refused`. */
+  /** What the outside is told: `held`, `due`, `offered`, `gap`, `refused`. */
   readonly told: ReplicaEffect[] = [];
   readonly #options: ReplicaOptions;
   readonly #rng: () => number;
@@ -140,6 +140,7 @@ export class InstantReplica {
         return;
       case 'held':
       case 'due':
+      case 'offered':
       case 'gap':
       case 'refused':
         this.told.push(effect);

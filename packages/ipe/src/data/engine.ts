@@ -73,7 +73,10 @@ export interface EngineOptions {
 }
 
 /** What the replica reports besides its commits: for whoever replicates it. */
-export type ReplicaNotice = Extract<ReplicaEffect, { readonly type: 'durable' | 'gap' | 'refused' | 'held' | 'due' }>;
+export type ReplicaNotice = Extract<
+  ReplicaEffect,
+  { readonly type: 'durable' | 'gap' | 'refused' | 'held' | 'due' | 'offered' }
+>;
 
 /** What changed under readers, in one tick. */
 export interface Applied {
@@ -305,6 +308,15 @@ export class Engine {
     return first?.ok ? first.token : undefined;
   }
 
+  /**
+   * Writes again what still holds of records that this instance wrote before it was evicted, and nobody else has. What
+   * became of each is told by `onNotice` (`offered`), in order, once it is durable.
+   * @param purgedMs latest time of what was purged, as far as other members have told
+   */
+  offer(records: readonly LogRecord[], purgedMs: number): void {
+    if (this.#closed === undefined) this.#driver.step({ type: 'offer', records, purgedMs });
+  }
+
   /** Why writes are refused, while they are. */
   get fence(): Failure | undefined {
     return this.#driver.fence;
@@ -348,6 +360,7 @@ export class Engine {
       case 'refused':
       case 'held':
       case 'due':
+      case 'offered':
         for (const listener of this.#noticed) listener(effect);
         return;
       case 'damaged':

@@ -95,6 +95,7 @@ export class Replication {
       origin: identity.origin,
       interest,
       strategyOf: (namespace) => engine.replica.strategyOf(namespace),
+      purgedMsOf: (namespace) => engine.replica.purgedMsOf(namespace),
       isSettled: alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest)),
       recovered: engine.namespaces(),
     });
@@ -185,6 +186,11 @@ export class Replication {
   /** What of a member's records this instance, or another that has reported, holds: what its eviction must accept. */
   heldOf(origin: string): Accepted {
     return this.#antiEntropy.exchange.heldOf(origin);
+  }
+
+  /** Latest time of what any member has purged from a namespace, hybrid milliseconds. */
+  purgedMs(namespace: string): number {
+    return this.#antiEntropy.exchange.purgedMs(namespace);
   }
 
   /** Which members' leases have run out. */

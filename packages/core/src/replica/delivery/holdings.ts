@@ -9,6 +9,7 @@ export interface HoldingsOptions {
   readonly origin: string;
   readonly interest: Interest;
   readonly strategyOf: (namespace: string) => Strategy;
+  readonly purgedMsOf: (namespace: string) => number;
   /** Whether this instance held all of its interest whole when it stopped, or is alone. */
   readonly isSettled: boolean;
   /** As recovered at start, when all that is known is on disk. */
@@ -89,7 +90,9 @@ export class Holdings {
 
   vectorOf(namespace: string): NamespaceVector {
     const strategy = strategyText(this.#options.strategyOf(namespace));
-    return { strategy, isWhole: this.isWhole(namespace), heads: new Map(this.headsOf(namespace)) };
+    const purgedMs = this.#options.purgedMsOf(namespace);
+    const heads = new Map(this.headsOf(namespace));
+    return { strategy, isWhole: this.isWhole(namespace), heads, ...(purgedMs > 0 && { purgedMs }) };
   }
 
   report(): VectorReport {

@@ -220,6 +220,14 @@ export class Exchange {
     return held;
   }
 
+  /** Latest time of what any member has said to have purged from a namespace. */
+  purgedMs(namespace: string): number {
+    return Math.max(
+      this.#own.get(namespace)?.purgedMs ?? 0,
+      ...[...this.#peers.values()].map(({ namespaces }) => namespaces.get(namespace)?.purgedMs ?? 0),
+    );
+  }
+
   /** The last record of a source that is accepted in a namespace, whoever offers it. */
   acceptedUpTo(namespace: string, source: Source): number {
     return acceptedUpTo(this.#cuts.get(source.origin), namespace, source);

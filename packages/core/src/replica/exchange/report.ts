@@ -29,23 +29,30 @@ export interface NamespaceVector {
   /** False while the instance is still loading the namespace: its vector then proves nothing about what it lacks. */
   readonly isWhole: boolean;
   readonly heads: Heads;
+  /** Latest hybrid milliseconds of what was purged; absent: nothing was. */
+  readonly purgedMs?: number;
 }
 
 type ReportJson = {
   origin: string;
   interest: Interest;
   settled: boolean;
-  namespaces: Record<string, [string, 0 | 1, Record<string, number>]>;
+  namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number]>;
   heard?: Record<string, number>;
 };
 
 /** JSON text of a report. */
 export function encodeReport(report: VectorReport): string {
   const namespaces: ReportJson['namespaces'] = {};
-  for (const [name, { strategy, isWhole, heads }] of report.namespaces) {
+  for (const [name, { strategy, isWhole, heads, purgedMs }] of report.namespaces) {
     const seqs: Record<string, number> = {};
     for (const [source, seq] of heads) seqs[source.id] = seq;
-    namespaces[name] = [strategy, isWhole ? 1 : 0, seqs];
+    namespaces[name] = [
+      strategy,
+      isWhole ? 1 : 0,
+      seqs,
+      ...(purgedMs ? [purgedMs] : []),
+    ] as (typeof namespaces)[string];
   }
   const { origin, interest, isSettled: settled } = report;
   const heard = report.heardMs && Object.fromEntries(report.heardMs);
@@ -61,14 +68,15 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
     if (!/^[0-9a-f]{16}$/.test(origin)) throw new Error('origin');
     const decoded = new Map<string, NamespaceVector>();
-    for (const [name, [strategy, whole, seqs]] of Object.entries(namespaces)) {
+    for (const [name, [strategy, whole, seqs, purgedMs = 0]] of Object.entries(namespaces)) {
       const heads = new Map();
       for (const [id, seq] of Object.entries(seqs)) {
         const source = sources.parse(id);
         if (source === undefined || !Number.isSafeInteger(seq) || seq < 0) throw new Error(`head \`${id}\``);
         heads.set(source, seq);
       }
-      decoded.set(name, { strategy, isWhole: whole === 1, heads });
+      if (!Number.isSafeInteger(purgedMs) || purgedMs < 0) throw new Error('purge floor');
+      decoded.set(name, { strategy, isWhole: whole === 1, heads, ...(purgedMs > 0 && { purgedMs }) });
     }
     if (!Object.values(heard).every((ageMs) => Number.isFinite(ageMs) && ageMs >= 0)) throw new Error('ages');
     return {

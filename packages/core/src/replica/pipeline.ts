@@ -228,8 +228,8 @@ export class Pipeline {
   adopt(recovered: Recovered | undefined): void {
     const doubtful = this.#doubtful;
     this.#doubtful = [];
-    if (recovered === undefined) return;
     const { states, namespaces, answers, emit } = this.#parts;
+    if (recovered === undefined) return states.unveil();
     states.clear();
     for (const batch of doubtful) {
       if (batch.records.length > 0 && batch.lastCommit <= recovered.lastCommit) this.#take(batch);

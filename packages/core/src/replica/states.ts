@@ -26,6 +26,8 @@ export class States {
   readonly #cache: CellCache;
   readonly #pending = new Map<string, Pending>();
   readonly #held = new Map<string, Cell>();
+  /** What readers see of keys whose write failed, while the store may hold the failed write. */
+  readonly #shadowed = new Map<string, Cell>();
   readonly #damaged = new Map<string, Failure>();
 
   constructor(cacheBytesMax: number) {
@@ -45,6 +47,10 @@ export class States {
     if (this.#pending.size > 0) {
       const pending = this.#pending.get(key);
       if (pending !== undefined) return pending.committed;
+    }
+    if (this.#shadowed.size > 0) {
+      const committed = this.#shadowed.get(key);
+      if (committed !== undefined) return committed;
     }
     return this.#cache.get(key);
   }
@@ -134,21 +140,28 @@ export class States {
 
   /** Forgets every committed cell: the store is read anew. Nothing is pending. */
   clear(): void {
+    this.#shadowed.clear();
     this.#cache.clear();
     this.#held.clear();
     this.#damaged.clear();
   }
 
-  /** Forgets everything that is pending. */
+  /** Forgets everything that is pending. Readers go on to see what it was judged against, whatever the store has. */
   rollBack(): void {
-    // What the pending writes were judged against is committed: it may be kept.
-    for (const [key, { committed }] of this.#pending) this.#cache.set(key, committed);
+    for (const [key, { committed }] of this.#pending) this.#shadowed.set(key, committed);
     this.#pending.clear();
   }
 
-  /** Committed cells of the keys that are being written. */
+  /** The store is known again: its rows count. */
+  unveil(): void {
+    for (const [key, committed] of this.#shadowed) this.#cache.set(key, committed);
+    this.#shadowed.clear();
+  }
+
+  /** Committed cells of the keys that are being written, or whose write failed and may be in the store. */
   uncommitted(): ReadonlyMap<string, Cell> {
     const cells = new Map<string, Cell>();
+    for (const [key, committed] of this.#shadowed) cells.set(key, committed);
     for (const [key, { committed }] of this.#pending) cells.set(key, committed);
     return cells;
   }

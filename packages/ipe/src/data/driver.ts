@@ -145,6 +145,8 @@ export class Driver {
     await this.settle();
     try {
       await this.#kv.recover();
+      // What the store holds is taken for durable from here on.
+      await this.#kv.sync();
     } catch {
       return;
     }

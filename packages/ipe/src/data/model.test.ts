@@ -4,9 +4,10 @@ import { expect, test } from 'vitest';
 import { DataNode, type Json, TestSession } from '../testkit/data-node.ts';
 
 /**
- * The data plane against a model of forty lines: random writes submitted without waiting, clock steps, full disks,
- * crashes that lose a random part of what was not synced, restarts, housekeeping. After each barrier every answer, every
- * key and what a follower was told must agree with the model.
+ * The data plane against a small model: random calls of every writing method submitted without waiting, retries with
+ * `request_id`, clock steps, full disks, crashes that lose a random part of what was not synced, restarts, housekeeping.
+ * After each barrier every answer, every key (by `get`, `batch-get`, `query` and `history`) and what a resuming follower
+ * was told must agree with the model.
  *
  * `IPE_MODEL_RUNS` sets the number of schedules, `IPE_MODEL_SEED` the first seed.
  */
@@ -14,24 +15,32 @@ const runs = Number(process.env['IPE_MODEL_RUNS'] ?? 40);
 const seed = Number(process.env['IPE_MODEL_SEED'] ?? 7);
 
 type Write =
-  | {
-      readonly kind: 'put';
-      readonly key: string;
-      readonly value: number;
-      readonly ttl?: number;
-      readonly expect?: Expectation;
-    }
+  | Put
+  | { readonly kind: 'batch-put'; readonly writes: readonly Put[] }
   | { readonly kind: 'delete'; readonly key: string; readonly expect?: Expectation }
   | { readonly kind: 'transaction'; readonly writes: readonly (Write & { kind: 'put' | 'delete' })[] }
-  | { readonly kind: 'add'; readonly key: string; readonly amount: number }
+  | { readonly kind: 'add'; readonly key: string; readonly amount: number; readonly window?: number }
   | { readonly kind: 'set-add' | 'set-remove'; readonly key: string; readonly members: readonly string[] };
+interface Put {
+  readonly kind: 'put';
+  readonly key: string;
+  /** Text is put as bytes. */
+  readonly value: number | string;
+  readonly ttl?: number;
+  readonly expect?: Expectation;
+  /** Sent twice under one `request_id`. */
+  readonly twice?: true;
+}
 /** What a condition asks for: what the model holds at that point, or something it does not. */
-type Expectation = 'version' | 'wrong-version' | 'absent';
+type Expectation = 'version' | 'wrong-version' | 'absent' | 'exists' | 'wrong-etag';
 type Step =
   | { readonly kind: 'write'; readonly write: Write }
   | { readonly kind: 'ticks'; readonly count: number }
   | { readonly kind: 'clock'; readonly ms: number }
-  | { readonly kind: 'barrier' | 'housekeep' | 'restart' | 'full-disk' }
+  | { readonly kind: 'barrier' | 'housekeep' | 'restart' | 'full-disk' | 'repeat' }
+  /** Reads an entry and puts it with its etag, then once more with the same one. */
+  | { readonly kind: 'exact'; readonly key: string; readonly value: number }
+  | { readonly kind: 'full-at-sync'; readonly kept: number }
   | { readonly kind: 'crash'; readonly keep: number };
 
 interface Held {
@@ -44,10 +53,17 @@ interface Held {
 class Model {
   readonly held: ReadonlyMap<string, Held>;
   readonly versions: ReadonlyMap<string, number>;
+  /** All that a key ever held, undefined for deletions. */
+  readonly past: ReadonlyMap<string, readonly unknown[]>;
 
-  constructor(held: ReadonlyMap<string, Held> = new Map(), versions: ReadonlyMap<string, number> = new Map()) {
+  constructor(
+    held: ReadonlyMap<string, Held> = new Map(),
+    versions: ReadonlyMap<string, number> = new Map(),
+    past: ReadonlyMap<string, readonly unknown[]> = new Map(),
+  ) {
     this.held = held;
     this.versions = versions;
+    this.past = past;
   }
 
   seen(key: string, nowMs: number): Held | undefined {
@@ -60,7 +76,8 @@ class Model {
     const held = new Map(this.held);
     if (value === undefined) held.delete(key);
     else held.set(key, { value, version, expiresMs });
-    return new Model(held, new Map(this.versions).set(key, version));
+    const past = new Map(this.past).set(key, [...(this.past.get(key) ?? []), value]);
+    return new Model(held, new Map(this.versions).set(key, version), past);
   }
 
   /** The model after a write, or undefined where a condition refuses it. */
@@ -78,8 +95,15 @@ class Model {
         return meets(write.key, write.expect) ? this.set(write.key, undefined) : undefined;
       case 'transaction':
         return write.writes.reduce<Model | undefined>((model, each) => model?.after(each, nowMs, meets), this);
-      case 'add':
-        return this.set(write.key, ((this.seen(write.key, nowMs)?.value as number | undefined) ?? 0) + write.amount);
+      case 'batch-put':
+        return write.writes.reduce<Model>((model, each) => model.after(each, nowMs, meets) ?? model, this);
+      case 'add': {
+        const seen = this.seen(write.key, nowMs);
+        const windowMs = (write.window ?? 0) * 1000;
+        // A crash may set the readers' clock back by what it had run ahead: a window that is open stays open.
+        const end = windowMs === 0 ? 0 : Math.max((Math.floor(nowMs / windowMs) + 1) * windowMs, seen?.expiresMs ?? 0);
+        return this.set(write.key, ((seen?.value as number | undefined) ?? 0) + write.amount, end);
+      }
       default: {
         const members = new Set((this.seen(write.key, nowMs)?.value as string[] | undefined) ?? []);
         for (const member of write.members) write.kind === 'set-add' ? members.add(member) : members.delete(member);
@@ -90,18 +114,22 @@ class Model {
 }
 
 const plainKey = fc.constantFrom('data.a', 'data.b', 'data.c.d', 'votes.a', 'votes.b');
-const expectation = fc.option(fc.constantFrom<Expectation>('version', 'wrong-version', 'absent'), { nil: undefined });
+const expectation = fc.option(
+  fc.constantFrom<Expectation>('version', 'wrong-version', 'absent', 'exists', 'wrong-etag'),
+  { nil: undefined },
+);
 const optional = <T extends object>(fields: T) =>
   Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined)) as T;
 const put = fc
   .record({
     kind: fc.constant('put' as const),
     key: plainKey,
-    value: fc.nat(99),
+    value: fc.oneof(fc.nat(99), fc.constantFrom('raw', 'bytes')),
+    twice: fc.option(fc.constant(true as const), { nil: undefined, freq: 4 }),
     ttl: fc.option(fc.integer({ min: 1, max: 30 }), { nil: undefined }),
     expect: expectation,
   })
-  .map((fields) => optional(fields) as Write & { kind: 'put' });
+  .map((fields) => optional(fields) as Put);
 const remove = fc
   .record({ kind: fc.constant('delete' as const), key: plainKey, expect: expectation })
   .map((fields) => optional(fields) as Write & { kind: 'delete' });
@@ -127,6 +155,22 @@ const write: fc.Arbitrary<Write> = fc.oneof(
     }),
   },
   {
+    weight: 1,
+    arbitrary: fc.record({
+      kind: fc.constant('add' as const),
+      key: fc.constant('counts.windowed'),
+      amount: fc.integer({ min: -3, max: 9 }),
+      window: fc.constant(10),
+    }),
+  },
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      kind: fc.constant('batch-put' as const),
+      writes: fc.array(put, { minLength: 1, maxLength: 4 }),
+    }),
+  },
+  {
     weight: 2,
     arbitrary: fc.record({
       kind: fc.constantFrom('set-add' as const, 'set-remove' as const),
@@ -146,6 +190,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 2, arbitrary: fc.constant<Step>({ kind: 'housekeep' }) },
   { weight: 1, arbitrary: fc.constant<Step>({ kind: 'restart' }) },
   { weight: 1, arbitrary: fc.constant<Step>({ kind: 'full-disk' }) },
+  { weight: 1, arbitrary: fc.record({ kind: fc.constant('full-at-sync' as const), kept: fc.nat(1) }) },
+  { weight: 2, arbitrary: fc.constant<Step>({ kind: 'repeat' }) },
+  { weight: 2, arbitrary: fc.record({ kind: fc.constant('exact' as const), key: plainKey, value: fc.nat(99) }) },
   { weight: 2, arbitrary: fc.record({ kind: fc.constant('crash' as const), keep: fc.nat(3) }) },
 );
 
@@ -162,6 +209,9 @@ interface UnderWay {
 class Run {
   model = new Model();
   underWay: UnderWay[] = [];
+  #requests = 0;
+  /** The last put under a `request_id` that was answered. */
+  #answered: { readonly params: Json; readonly answer: Json; readonly atMs: number } | undefined;
   readonly node: DataNode;
   /** What a follower of each namespace was told, and where it would go on. */
   readonly followers = ['data', 'votes', 'counts', 'groups', 'bans'].map((namespace) => new Follower(namespace));
@@ -182,29 +232,41 @@ class Run {
     let draft = before;
     const describe = (each: Write & { kind: 'put' | 'delete' }): Json => {
       const version = draft.seen(each.key, nowMs)?.version ?? 0;
-      const condition =
-        each.expect === undefined
-          ? {}
-          : { if_version: each.expect === 'version' ? version : each.expect === 'absent' ? 0 : version + 1 };
-      draft = draft.after(each, nowMs, () => true)!;
+      const condition = conditionOf(each.expect, version);
+      // Of a batch each stands alone; a transaction is refused whole, so what follows a refusal does not matter.
+      draft = draft.after(each, nowMs, write.kind === 'batch-put' ? meets(draft) : () => true) ?? draft;
       conditions.set(each.key, condition);
       return {
         key: each.key,
         ...condition,
-        ...(each.kind === 'put' && { value: each.value, ...(each.ttl && { ttl: each.ttl }) }),
+        ...(each.kind === 'put' && { ...content(each.value), ...(each.ttl && { ttl: each.ttl }) }),
+        ...(each.kind === 'put' &&
+          each.twice &&
+          write.kind !== 'transaction' && { request_id: `r${++this.#requests}` }),
       };
     };
-    const [method, params] = request(write, describe);
-    draft = before;
     const meets = (model: Model) => (key: string, expect: Expectation | undefined) =>
-      expect === undefined || expect === 'version' || (expect === 'absent' && model.seen(key, nowMs) === undefined);
+      expect === undefined ||
+      expect === 'version' ||
+      (expect === 'absent' && model.seen(key, nowMs) === undefined) ||
+      (expect === 'exists' && model.seen(key, nowMs) !== undefined);
+    const [method, params] = request(write, describe);
     const predicted =
       write.kind === 'transaction'
         ? write.writes.reduce<Model | undefined>((model, each) => model?.after(each, nowMs, meets(model)), before)
-        : before.after(write, nowMs, meets(before));
+        : write.kind === 'batch-put'
+          ? write.writes.reduce<Model>((model, each) => model.after(each, nowMs, meets(model)) ?? model, before)
+          : before.after(write, nowMs, meets(before));
     const entry: UnderWay = { write, before, predicted, nowMs, outcome: undefined, ended: Promise.resolve() };
-    const ended = this.node.call(method, params).then(
-      (answer) => void (entry.outcome = { ok: true, answer }),
+    const isTwice = write.kind === 'put' && write.twice;
+    const again = isTwice ? [this.node.call(method, params)] : [];
+    const ended = Promise.all([this.node.call(method, params), ...again]).then(
+      ([answer, repeated]) => {
+        entry.outcome = { ok: true, answer };
+        if (!isTwice) return;
+        expect(repeated).toEqual(answer);
+        this.#answered = { params, answer, atMs: this.node.nowMs };
+      },
       (error) => {
         if (!isIpeError(error)) throw error;
         entry.outcome = { ok: false, reason: error.reason };
@@ -225,11 +287,31 @@ class Run {
     await this.check();
   }
 
+  /** A retry of what was answered, be it before a restart or a crash, gets the same answer and writes nothing. */
+  async repeat(): Promise<void> {
+    if (this.#answered === undefined || this.node.nowMs - this.#answered.atMs > 500_000) return;
+    expect(await this.node.call('put', this.#answered.params)).toEqual(this.#answered.answer);
+  }
+
+  /** An etag that was read is good for one write. */
+  async exact(key: string, value: number): Promise<void> {
+    const entry = await this.node.call('get', { key });
+    if (entry === null) return;
+    const params = { key, value, if_match: entry.etag };
+    expect(await this.node.call('put', params)).toMatchObject({ key });
+    this.model = this.model.set(key, value);
+    expect((await this.node.refused('put', params)).reason).toBe('conflict');
+  }
+
   #checkAnswer({ write, predicted, outcome }: UnderWay): void {
     expect(outcome, JSON.stringify(write)).toMatchObject(
       predicted === undefined ? { ok: false, reason: 'conflict' } : { ok: true },
     );
     if (predicted === undefined || !outcome?.ok) return;
+    if (write.kind === 'batch-put') {
+      expect(outcome.answer.results.map(({ key }: Json) => key)).toEqual(write.writes.map(({ key }) => key));
+      return;
+    }
     if (write.kind === 'add') expect(outcome.answer.value).toBe(predicted.held.get(write.key)?.value ?? 0);
     if (write.kind !== 'transaction')
       expect(outcome.answer.version).toBeGreaterThanOrEqual(predicted.versions.get(write.key)!);
@@ -267,7 +349,26 @@ class Run {
       // Purging raises versions of keys that were absent; from then on the model goes on from there.
       if (version > expected) this.model = raised(this.model, key, version);
     }
+    for (const key of found.keys()) await this.#checkHistory(key);
     await this.#checkFollowers(nowMs);
+  }
+
+  /** History begins with what is held and goes back through what was, leaving out only what was purged. */
+  async #checkHistory(key: string): Promise<void> {
+    const { versions } = await this.node.call('history', { key });
+    const past = (this.model.past.get(key) ?? []).map((value) => JSON.stringify(value));
+    const told: string[] = versions.map(({ value, value_base64, deleted }: Json) =>
+      JSON.stringify(deleted ? undefined : (value ?? text(value_base64))),
+    );
+    expect(told.length).toBeLessThanOrEqual(5);
+    expect(told[0]).toBe(past.at(-1));
+    if (key.startsWith('counts.')) return;
+    let at = past.length;
+    for (const each of told) {
+      const found = past.lastIndexOf(each, at - 1);
+      expect(found, `history of ${key}: ${told} of ${past}`).toBeGreaterThanOrEqual(0);
+      at = found;
+    }
   }
 
   async #checkFollowers(nowMs: number): Promise<void> {
@@ -284,10 +385,15 @@ class Run {
     for (const namespace of ['data', 'votes', 'counts', 'groups', 'bans']) {
       const { entries, complete } = await this.node.call('query', { pattern: `${namespace}.*` });
       expect(complete).toBe(true);
-      for (const { key, value, version, expires_at } of entries)
-        found.set(key, { value, version, expiresMs: expires_at === undefined ? 0 : Math.round(expires_at * 1000) });
+      for (const { key, value, value_base64, version, expires_at } of entries)
+        found.set(key, {
+          value: value ?? text(value_base64),
+          version,
+          expiresMs: expires_at === undefined ? 0 : Math.round(expires_at * 1000),
+        });
       const keys = entries.map((entry: Json) => entry.key);
       expect((await this.node.call('batch-get', { keys })).entries).toEqual(entries);
+      expect(await Promise.all(keys.map((key: string) => this.node.call('get', { key })))).toEqual(entries);
     }
     return found;
   }
@@ -329,7 +435,11 @@ class Follower {
     else if (event.type === 'delete') this.#told.delete(event.key);
     else if (event.type === 'update') {
       const expiresMs = event.expires_at === undefined ? 0 : Math.round(event.expires_at * 1000);
-      this.#told.set(event.key, { value: event.value, expiresMs, timestamp: event.timestamp });
+      this.#told.set(event.key, {
+        value: event.value ?? text(event.value_base64),
+        expiresMs,
+        timestamp: event.timestamp,
+      });
     }
   }
 
@@ -338,6 +448,24 @@ class Follower {
     return Object.fromEntries(rows.map(([key, { value }]) => [key, value] as const).sort(byKey));
   }
 }
+
+function conditionOf(expectation: Expectation | undefined, version: number): object {
+  switch (expectation) {
+    case undefined:
+      return {};
+    case 'exists':
+      return { if_match: '*' };
+    case 'wrong-etag':
+      return { if_match: '0123456789abcdef' };
+    default:
+      return { if_version: expectation === 'version' ? version : expectation === 'absent' ? 0 : version + 1 };
+  }
+}
+
+const content = (value: number | string): object =>
+  typeof value === 'number' ? { value } : { value_base64: Buffer.from(value).toString('base64') };
+const text = (base64: string | undefined) =>
+  base64 === undefined ? undefined : Buffer.from(base64, 'base64').toString();
 
 const byKey = ([a]: readonly [string, unknown], [b]: readonly [string, unknown]) => (a < b ? -1 : 1);
 
@@ -367,7 +495,11 @@ function same(found: ReadonlyMap<string, Held>, model: Model, nowMs: number): bo
 
 function raised(model: Model, key: string, version: number): Model {
   const held = model.held.get(key)!;
-  return new Model(new Map(model.held).set(key, { ...held, version }), new Map(model.versions).set(key, version));
+  return new Model(
+    new Map(model.held).set(key, { ...held, version }),
+    new Map(model.versions).set(key, version),
+    model.past,
+  );
 }
 
 function request(
@@ -377,7 +509,11 @@ function request(
   if (write.kind === 'put' || write.kind === 'delete') return [write.kind, describe(write)];
   if (write.kind === 'transaction')
     return ['transaction', { operations: write.writes.map((each) => ({ op: each.kind, ...describe(each) })) }];
-  if (write.kind === 'add') return ['add', { key: write.key, amount: write.amount }];
+  if (write.kind === 'batch-put') return ['batch-put', { entries: write.writes.map(describe) }];
+  if (write.kind === 'add') {
+    const { key, amount, window } = write;
+    return ['add', { key, amount, ...(window !== undefined && { window }) }];
+  }
   return [write.kind, { key: write.key, members: write.members }];
 }
 
@@ -405,9 +541,25 @@ async function follows(steps: readonly Step[], durability: 'fsync' | 'wal', cach
         await run.barrier();
         node.disk.full = false;
         await node.engine.housekeep();
+      } else if (step.kind === 'full-at-sync') {
+        await run.barrier();
+        if (durability === 'wal') continue;
+        node.disk.fullAtSync = true;
+        node.disk.keptAtRecovery = step.kept;
+        const kept = run.model.after({ kind: 'put', key: 'data.full', value: 2 }, node.engine.readMs(), () => true)!;
+        run.submit({ kind: 'put', key: 'data.full', value: 2 });
+        await run.barrier();
+        node.disk.fullAtSync = false;
+        await node.engine.housekeep();
+        if (step.kept > 0) run.model = kept;
+        await run.check();
+      } else if (step.kind === 'exact') {
+        await run.barrier();
+        await run.exact(step.key, step.value);
       } else {
         await run.barrier();
         if (step.kind === 'housekeep') await node.engine.housekeep();
+        if (step.kind === 'repeat') await run.repeat();
         if (step.kind === 'restart') {
           for (const follower of run.followers) follower.detach();
           await node.restart();

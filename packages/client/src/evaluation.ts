@@ -1,5 +1,5 @@
-import { type PolicyEvent, policyWatch } from './control.ts';
 import type { CallOptions } from './options.ts';
+import { type PolicyEvent, PolicyPlane } from './policy-plane.ts';
 import type {
   AccessRequest,
   BatchDecision,
@@ -10,27 +10,12 @@ import type {
 } from './protocol/index.ts';
 import type { Caller, Rpc } from './rpc.ts';
 import { parseJson } from './rpc.ts';
-import { type Watch, type WatchOptions, watch } from './subscription.ts';
+import type { Watch, WatchOptions } from './subscription.ts';
 
 /** The evaluation plane: decisions, for applications. */
-export class EvaluationPlane {
-  readonly #caller: Caller;
-  readonly #rest: Pick<Rpc, 'rest'>;
-  readonly #subscriptions: Pick<Watch<PolicyEvent>, 'open'>;
-
+export class EvaluationPlane extends PolicyPlane<EvaluationCalls> {
   constructor(caller: Caller, rest: Pick<Rpc, 'rest'>, subscriptions: Pick<Watch<PolicyEvent>, 'open'>) {
-    this.#caller = caller;
-    this.#rest = rest;
-    this.#subscriptions = subscriptions;
-  }
-
-  /** Calls any evaluation-plane method by its wire name. */
-  call<M extends keyof EvaluationCalls>(
-    method: M,
-    params: EvaluationCalls[M]['params'],
-    options?: CallOptions,
-  ): Promise<EvaluationCalls[M]['result']> {
-    return this.#caller.call('evaluation', method, params, options) as Promise<EvaluationCalls[M]['result']>;
+    super('evaluation', caller, rest, subscriptions);
   }
 
   /**
@@ -57,7 +42,7 @@ export class EvaluationPlane {
 
   /** AuthZEN 1.0: may this happen? True only for allow. Which policies are asked is the node's configuration. */
   async isAllowed(request: AccessRequest, options?: CallOptions): Promise<boolean> {
-    const answer = await this.#rest.rest(
+    const answer = await this.rest.rest(
       {
         method: 'POST',
         path: '/access/v1/evaluation',
@@ -71,6 +56,6 @@ export class EvaluationPlane {
 
   /** Follows changes of the policies at or below the given paths. */
   watch(paths: readonly string[], options: WatchOptions = {}): AsyncGenerator<PolicyEvent, void, void> {
-    return watch(policyWatch(this.#subscriptions, 'evaluation', { paths }), options);
+    return this.follow({ paths }, options);
   }
 }

@@ -13,7 +13,7 @@ import { PolicyReader } from './policy-reader.ts';
 import { released } from './released.ts';
 import { type ReceiptVerifier, replayMethod } from './replay.ts';
 import { type Ask, readAsk } from './requests.ts';
-import { policyWatches } from './subscriptions.ts';
+import { decisionWatches } from './subscriptions.ts';
 import type { EvaluationConfig, FactsSource } from './types.ts';
 
 export interface EvaluationServiceOptions {
@@ -77,7 +77,7 @@ export function createEvaluationService(options: EvaluationServiceOptions): Eval
     ...(options.signer === undefined ? {} : { signer: options.signer }),
     ...(options.onDecision === undefined ? {} : { onDecision: options.onDecision }),
   });
-  const watches = policyWatches(policies, options.newId);
+  const watches = decisionWatches(policies, options.newId);
   const nowSeconds = () => clock() / 1000;
   const report: ReportInternal = options.reportInternal ?? (() => {});
 

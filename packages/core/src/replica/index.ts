@@ -66,6 +66,8 @@ export {
   type NamespaceVector,
   type PullOutcome,
   raised,
+  Skew,
+  skewMaxMs,
   type VectorReport,
 } from './exchange/index.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';

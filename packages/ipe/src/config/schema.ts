@@ -91,6 +91,11 @@ const dataPlane = table('Storage and replication of facts.', {
     unit: 'versions',
   }),
   history_age: duration('7d', 'Age beyond which old versions are dropped, whatever their number.'),
+  clock_skew: choice(
+    ['warn', 'strict'],
+    'warn',
+    'What an instance does whose clock is more than 400 ms from the median of its peers: `warn` tells of it, `strict` also refuses new writes until it is right.',
+  ),
   tombstone_grace: duration('1h', 'Least time a deletion is remembered. Tombstones also wait for every member.'),
   log_max_bytes: size(
     '1GiB',

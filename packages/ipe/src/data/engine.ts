@@ -6,6 +6,7 @@ import {
   type Dot,
   type Failure,
   type Head,
+  isReserved,
   type KeyState,
   type LogRecord,
   type NamespaceReport,
@@ -42,6 +43,8 @@ export interface ReplicationView {
   stalenessMs(namespace: string): number;
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
   notHeld(namespace: string): string | undefined;
+  /** Why new writes of clients are refused, where they are. */
+  refusesWrites(): Failure | undefined;
 }
 
 /** What `openEngine` needs. Everything that acts on the world is handed in. */
@@ -193,6 +196,10 @@ export class Engine {
   /** Submits writes. Resolves once they are durable, or refused. */
   submit(request: WriteRequest): Promise<WriteOutcome> {
     if (this.#closed !== undefined) throw new IpeError('unavailable', 'the node is shutting down');
+    const failure = this.#attached.view?.refusesWrites();
+    // IPE's own facts go on: members and tokens must not depend on a clock.
+    if (failure !== undefined && request.writes.some(({ namespace }) => !isReserved(namespace)))
+      return Promise.resolve({ ok: false, failure });
     return this.#driver.submit(request);
   }
 

@@ -78,6 +78,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
     peers,
     interest: interestOf(settings.subscribe_topics),
     ring: membership.ring,
+    isStrict: settings.clock_skew === 'strict',
     memory: memoryIn(layout.root),
     now: () => Date.now(),
     log,

@@ -285,7 +285,8 @@ export class AntiEntropy {
 
   #report(): VectorReport {
     const { holdings, now } = this.#options;
-    return { ...holdings.report(), heardMs: this.exchange.leases.ages(now()) };
+    const nowMs = now();
+    return { ...holdings.report(), heardMs: this.exchange.leases.ages(nowMs), clockMs: nowMs };
   }
 
   #link(peer: string): PeerLink {

@@ -48,6 +48,7 @@ async function startMember(
     logBytesMax?: number;
     intervalMs?: number;
     now?: () => number;
+    isStrict?: boolean;
   } = {},
 ): Promise<Member> {
   const engine = await openEngine({
@@ -72,6 +73,7 @@ async function startMember(
     peers: mesh.peers[index]!,
     interest: 'all',
     ring,
+    isStrict: options.isStrict ?? false,
     memory: { load: async () => options.memory ?? { settledInterest: 'all' }, save: async () => {} },
     now: options.now ?? Date.now,
     intervalMs: options.intervalMs ?? 50,
@@ -79,6 +81,7 @@ async function startMember(
     ...(options.exchange && { plane: openMemoryPlane(options.exchange) }),
     ...(options.openPlane && { plane: options.openPlane() }),
   });
+  engine.attach(replication);
   cleanups.push(async () => {
     await replication.close();
     await ring.close();
@@ -333,6 +336,25 @@ describe('records whose time lies far ahead', () => {
     await second.replication.quarantine.release(idOf(record!), 'alice');
     await untilValue(second, 'users.early', 1);
     await untilValue(first, 'users.early', 1);
+  });
+});
+
+describe('an instance whose clock is off', () => {
+  test('refuses new writes under `strict`, and says how far it is off; otherwise it only tells', async () => {
+    const mesh = await startMesh(3);
+    cleanups.push(() => mesh.close());
+    const clock = { aheadMs: 2_000 };
+    const ahead = await startMember(mesh, 0, { now: () => Date.now() + clock.aheadMs, isStrict: true });
+    const right = await startMember(mesh, 1, { isStrict: true });
+    await startMember(mesh, 2);
+    await expect.poll(() => Math.abs((ahead.replication.clockAheadMs() ?? 0) - 2_000)).toBeLessThan(400);
+    await expect(ahead.engine.put('users.a', 1)).rejects.toMatchObject({ reason: 'unavailable', state: 'unchanged' });
+    await ahead.engine.put('_sys.a', 1);
+    await expect.poll(() => right.replication.clockAheadMs()).toBeDefined();
+    await right.engine.put('users.a', 1);
+    clock.aheadMs = 0;
+    await expect.poll(() => ahead.replication.refusesWrites()).toBeUndefined();
+    await ahead.engine.put('users.b', 1);
   });
 });
 

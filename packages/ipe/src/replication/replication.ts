@@ -1,6 +1,15 @@
 import { IpeError } from '@ipe/core';
 import type { MessagePlane, PlaneSubscription } from '@ipe/core/plane';
-import { type Accepted, Holdings, type Interest, Leases, type LeaseVerdict, type Source } from '@ipe/core/replica';
+import {
+  type Accepted,
+  type Failure,
+  Holdings,
+  type Interest,
+  Leases,
+  type LeaseVerdict,
+  type Source,
+  skewMaxMs,
+} from '@ipe/core/replica';
 import type { Identity } from '../cluster/identity.ts';
 import { KeyExchange } from '../cluster/key-exchange.ts';
 import type { KeyRing } from '../cluster/key-ring.ts';
@@ -39,6 +48,8 @@ export interface ReplicationOptions {
     load(): Promise<ReplicationMemory>;
     save(memory: ReplicationMemory): Promise<void>;
   };
+  /** Refuses new writes while this instance's clock is off; otherwise that is only told. */
+  readonly isStrict?: boolean;
   readonly now: () => number;
   readonly intervalMs?: number;
   readonly log: { warn(details: object, message: string): void; info(details: object, message: string): void };
@@ -186,6 +197,23 @@ export class Replication {
   /** What of a member's records this instance, or another that has reported, holds: what its eviction must accept. */
   heldOf(origin: string): Accepted {
     return this.#antiEntropy.exchange.heldOf(origin);
+  }
+
+  /** How far this instance's clock is ahead of the median of its peers', in milliseconds; undefined without peers. */
+  clockAheadMs(): number | undefined {
+    return this.#antiEntropy.exchange.skew.aheadMs(this.#options.now());
+  }
+
+  /** Why new writes are refused here, where they are: under `clock_skew = "strict"` the clock must be right. */
+  refusesWrites(): Failure | undefined {
+    const aheadMs = this.#options.isStrict === true ? this.clockAheadMs() : undefined;
+    if (aheadMs === undefined || Math.abs(aheadMs) <= skewMaxMs) return undefined;
+    return {
+      reason: 'unavailable',
+      message: `the clock of this instance is ${Math.abs(Math.round(aheadMs))} ms ${aheadMs > 0 ? 'ahead of' : 'behind'} its peers', and \`clock_skew\` is \`strict\`; set the clock right`,
+      details: { ahead_ms: Math.round(aheadMs), max_ms: skewMaxMs },
+      state: 'unchanged',
+    };
   }
 
   /** Latest time of what any member has purged from a namespace, hybrid milliseconds. */

@@ -5,6 +5,7 @@ import { type Accepted, raised } from './cut.ts';
 import { Exchange, type ExchangeEffect, type ExchangeEvent } from './exchange.ts';
 import { Leases } from './leases.ts';
 import { decodeReport, encodeReport, type VectorReport } from './report.ts';
+import { Skew } from './skew.ts';
 import { covers, missingFrom } from './vectors.ts';
 
 const sources = new Sources();
@@ -399,5 +400,29 @@ describe('leases', () => {
         [b, 2_500],
       ]),
     );
+  });
+});
+
+describe('clocks', () => {
+  test('are compared by the reports of peers: an instance is as far off as the median of them says', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 1 });
+    const peers = [1, 2, 3].map(originOf);
+    exchange.step({ type: 'members', origins: peers }, 0);
+    expect(exchange.skew.aheadMs(0)).toBeUndefined();
+    for (const peer of peers) exchange.step({ type: 'linked', peer }, 10_000);
+    // All were asked at 10,000; the answers take 20 ms. One of the three has a clock that is far off itself.
+    for (const [i, clockMs] of [9_500, 9_510, 90_000].entries()) {
+      const report = { origin: peers[i]!, interest: 'all', isSettled: true, namespaces: new Map(), clockMs } as const;
+      exchange.step({ type: 'reported', report: decodeReport(encodeReport(report), sources), isAnswer: true }, 10_020);
+    }
+    expect(exchange.skew.aheadMs(10_020)).toBe(500);
+    expect(exchange.skew.offsets(10_020).get(peers[0]!)).toBe(-510);
+    expect(exchange.skew.aheadMs(60_000)).toBeUndefined();
+  });
+
+  test('are not compared by answers that took too long', () => {
+    const skew = new Skew();
+    skew.measured('a', 5_000, 0, 2_000);
+    expect(skew.aheadMs(2_000)).toBeUndefined();
   });
 });

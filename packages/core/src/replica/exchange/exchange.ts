@@ -2,6 +2,7 @@ import type { Source } from '../dot.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
+import { Skew } from './skew.ts';
 import { covers, coversDot, type Heads, missingFrom } from './vectors.ts';
 
 /** What the outside tells the exchange. Peers go by the origin of their instance. */
@@ -96,6 +97,7 @@ interface Pull {
  */
 export class Exchange {
   readonly leases: Leases;
+  readonly skew = new Skew();
   readonly #options: ExchangeOptions;
   readonly #own = new Map<string, NamespaceVector>();
   readonly #peers = new Map<string, Peer>();
@@ -120,7 +122,11 @@ export class Exchange {
         this.#cuts = event.cuts ?? this.#cuts;
         this.leases.members(this.#members, nowMs);
         for (const origin of this.#members) this.#peer(origin, nowMs);
-        for (const origin of this.#peers.keys()) if (!this.#members.includes(origin)) this.#peers.delete(origin);
+        for (const origin of this.#peers.keys())
+          if (!this.#members.includes(origin)) {
+            this.#peers.delete(origin);
+            this.skew.forget(origin);
+          }
         break;
       case 'linked': {
         const peer = this.#peer(event.peer, nowMs);
@@ -301,6 +307,7 @@ export class Exchange {
     // An evicted member, or one that is not known yet: its word must neither hold anything back nor let anything go.
     if (!peer) return;
     if (isAnswer) {
+      if (report.clockMs !== undefined) this.skew.measured(report.origin, report.clockMs, peer.askedMs, nowMs);
       peer.isAsking = false;
       peer.reportMs = peer.askedMs;
     }

@@ -15,4 +15,5 @@ export {
   type NamespaceVector,
   type VectorReport,
 } from './report.ts';
+export { Skew, skewMaxMs } from './skew.ts';
 export { covers, coversDot, type Heads, type Missing, missingFrom } from './vectors.ts';

@@ -13,6 +13,8 @@ export interface VectorReport {
   readonly namespaces: ReadonlyMap<string, NamespaceVector>;
   /** By member, how long ago the reporting instance heard of it. */
   readonly heardMs?: ReadonlyMap<string, number>;
+  /** The reporting instance's wall clock. */
+  readonly clockMs?: number;
 }
 
 /** All namespaces, or the named ones. IPE's own (`_sys`) always belong to it. */
@@ -39,6 +41,7 @@ type ReportJson = {
   settled: boolean;
   namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number]>;
   heard?: Record<string, number>;
+  clock?: number;
 };
 
 /** JSON text of a report. */
@@ -54,15 +57,22 @@ export function encodeReport(report: VectorReport): string {
       ...(purgedMs ? [purgedMs] : []),
     ] as (typeof namespaces)[string];
   }
-  const { origin, interest, isSettled: settled } = report;
+  const { origin, interest, isSettled: settled, clockMs: clock } = report;
   const heard = report.heardMs && Object.fromEntries(report.heardMs);
-  return JSON.stringify({ origin, interest, settled, namespaces, ...(heard && { heard }) } satisfies ReportJson);
+  return JSON.stringify({
+    origin,
+    interest,
+    settled,
+    namespaces,
+    ...(heard && { heard }),
+    ...(clock !== undefined && { clock }),
+  } satisfies ReportJson);
 }
 
 /** @throws IpeError `invalid_request` for anything that `encodeReport` does not write. */
 export function decodeReport(text: string, sources: Sources): VectorReport {
   try {
-    const { origin, interest, settled, namespaces, heard = {} } = JSON.parse(text) as ReportJson;
+    const { origin, interest, settled, namespaces, heard = {}, clock } = JSON.parse(text) as ReportJson;
     const isInterest =
       interest === 'all' || (Array.isArray(interest) && interest.every((name) => typeof name === 'string'));
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
@@ -79,11 +89,13 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       decoded.set(name, { strategy, isWhole: whole === 1, heads, ...(purgedMs > 0 && { purgedMs }) });
     }
     if (!Object.values(heard).every((ageMs) => Number.isFinite(ageMs) && ageMs >= 0)) throw new Error('ages');
+    if (clock !== undefined && !Number.isFinite(clock)) throw new Error('clock');
     return {
       origin,
       interest,
       isSettled: settled,
       namespaces: decoded,
+      ...(clock !== undefined && { clockMs: clock }),
       ...(Object.keys(heard).length > 0 && { heardMs: new Map(Object.entries(heard)) }),
     };
   } catch (cause) {

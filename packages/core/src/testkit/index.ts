@@ -14,4 +14,13 @@ export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } 
 export { type Mutant, mutants, type SimulationOptions, type SimulationResult, simulate } from './simulator/index.ts';
 export { Random } from './simulator/random.ts';
 export { runTreeConformance, type TreeCaseContext, type TreeConformanceOptions } from './tree.ts';
+export {
+  assertTold,
+  type Damage,
+  type DamageCheck,
+  type DamageOutcome,
+  damageCheck,
+  flippedBits,
+  type StoredRow,
+} from './tree-damage.ts';
 export { type TreeFixture, type TreeRuntime, treeFixture } from './tree-fixture.ts';

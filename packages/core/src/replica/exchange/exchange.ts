@@ -345,7 +345,9 @@ export class Exchange {
 
   #ask(nowMs: number): void {
     for (const [origin, peer] of this.#peers) {
-      if (!peer.isLinked || peer.isAsking || peer.dueMs > nowMs) continue;
+      // Further off than an interval: the clock has stepped back.
+      const isDue = peer.dueMs <= nowMs || peer.dueMs > nowMs + this.#options.intervalMs;
+      if (!peer.isLinked || peer.isAsking || !isDue) continue;
       peer.isAsking = true;
       peer.askedMs = nowMs;
       peer.dueMs = nowMs + this.#options.intervalMs;

@@ -23,7 +23,7 @@ import {
   requestRowKey,
   vectorRowKey,
 } from './metadata.ts';
-import { type Namespace, type NamespaceStats, withChange } from './namespaces.ts';
+import { type Namespace, type NamespaceStats, Tally } from './namespaces.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { encodeRecord } from './record-codec.ts';
 import { commitTag, formatToken } from './token.ts';
@@ -83,9 +83,14 @@ export class Batch {
   /** Records of this instance that still take operations, by namespace. */
   readonly open = new Map<string, BatchRecord>();
   /** What each touched key was before the batch and is after it. */
-  readonly cells = new Map<string, { readonly before: Cell; after: Cell }>();
+  readonly cells = new Map<string, { readonly namespace: Namespace; readonly before: Cell; after: Cell }>();
   /** Cells that were replaced, for history. */
-  readonly replaced: { readonly key: string; readonly cell: Cell; readonly atMs: number }[] = [];
+  readonly replaced: {
+    readonly namespace: Namespace;
+    readonly key: string;
+    readonly cell: Cell;
+    readonly atMs: number;
+  }[] = [];
   /** Requests to answer once the batch is durable. */
   readonly waiting: { readonly id: number; readonly outcome: WriteOutcome }[] = [];
   /** What else is told once the batch is durable. */
@@ -160,14 +165,15 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     operations.push({ type: 'put', family, key, value });
   const remove = (family: DataFamily, key: Uint8Array) => operations.push({ type: 'delete', family, key });
 
-  for (const { key, cell, atMs } of batch.replaced) {
-    const places = context.historyOf(key.slice(0, key.indexOf('.'))) - 1;
+  for (const { namespace, key, cell, atMs } of batch.replaced) {
+    const places = context.historyOf(namespace.name) - 1;
     if (places < 1) continue;
     const row = versionsKey(key, cell.revision % places, out);
     out.u48(atMs);
     put('versions', row, encodeCell(cell, out));
   }
-  for (const [key, { before, after }] of batch.cells) {
+  const tallies = new Map<Namespace, Tally>();
+  for (const [key, { namespace, before, after }] of batch.cells) {
     if (before === after) continue;
     if (after.state === undefined) remove('live', liveKey(key, out));
     else put('live', liveKey(key, out), encodeCell(after, out));
@@ -177,9 +183,13 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
       if (dueBefore !== 0) remove('expiry', expiryKey(dueBefore, key, out));
       if (dueAfter !== 0) put('expiry', expiryKey(dueAfter, key, out), empty);
     }
-    const namespace = context.namespaceOf(key.slice(0, key.indexOf('.')));
-    namespace.sealed = withChange(namespace.sealed, key, before, after);
-    batch.namespaces.set(namespace, namespace.sealed);
+    let tally = tallies.get(namespace);
+    if (tally === undefined) tallies.set(namespace, (tally = new Tally(namespace.sealed)));
+    tally.change(key, before, after);
+  }
+  for (const [namespace, tally] of tallies) {
+    namespace.sealed = tally;
+    batch.namespaces.set(namespace, tally);
   }
   const heads = new Map<Namespace, Map<Source, number>>();
   let commit = context.lastCommit;

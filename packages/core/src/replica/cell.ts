@@ -64,6 +64,15 @@ export class Cell {
   }
 }
 
+const absentCells = new WeakMap<Strategy, Cell>();
+
+/** The cell of a key that holds nothing: one for all of them. */
+export function absentCell(strategy: Strategy): Cell {
+  let cell = absentCells.get(strategy);
+  if (cell === undefined) absentCells.set(strategy, (cell = new Cell(undefined, 0, strategy)));
+  return cell;
+}
+
 /** Rough bytes of memory that a state takes. */
 export function stateBytes(state: KeyState): number {
   switch (state.kind) {

@@ -1,7 +1,7 @@
 import { admit, isRefused } from './admission.ts';
 import type { Answers } from './answers.ts';
 import { BatchRecord, operationBytes } from './batch.ts';
-import { Cell, stateBytes } from './cell.ts';
+import { absentCell, Cell, stateBytes } from './cell.ts';
 import { compareDots, type Dot, type Source } from './dot.ts';
 import type { Change, ReplicaEffect } from './events.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
@@ -231,8 +231,8 @@ export class Desk {
     batch.operationCount++;
     namespace.admitted.set(record.source, record.seq);
     if (before.state !== undefined && namespace.strategy.kind !== 'counter')
-      batch.replaced.push({ key: operation.key, cell: before, atMs: record.ms });
-    states.put(batch, operation.key, before, after, record);
+      batch.replaced.push({ namespace, key: operation.key, cell: before, atMs: record.ms });
+    states.put(batch, namespace, operation.key, before, after, record);
     return after;
   }
 
@@ -296,8 +296,8 @@ export class Desk {
         state === before.state ? before : new Cell(state, before.revision + Number(isIn), namespace.strategy);
       if (after !== before) {
         if (isIn && before.state !== undefined && namespace.strategy.kind !== 'counter')
-          batch.replaced.push({ key, cell: before, atMs: readMs(nowMs) });
-        states.put(batch, key, before, after, undefined);
+          batch.replaced.push({ namespace, key, cell: before, atMs: readMs(nowMs) });
+        states.put(batch, namespace, key, before, after, undefined);
       }
       const effect = isIn ? (isWhole(state) ? 'whole' : 'merged') : 'none';
       const superseded = supersededBy(before.state, after.state, operation, namespace.strategy, origin);
@@ -429,14 +429,14 @@ export class Desk {
     for (const { key, state: theirs } of entries) {
       clock.witness(latestOf(theirs), nowMs);
       const isDamaged = states.damageOf(key) !== undefined;
-      const before = isDamaged ? new Cell(undefined, 0, namespace.strategy) : states.latest(key);
+      const before = isDamaged ? absentCell(namespace.strategy) : states.latest(key);
       const state = join(before.state, theirs);
       if (state === before.state) continue;
       states.mend(key);
       batch.joined.add(namespace);
       batch.operationCount++;
       batch.sizeBytes += stateBytes(state);
-      states.put(batch, key, before, new Cell(state, before.revision + 1, namespace.strategy), undefined);
+      states.put(batch, namespace, key, before, new Cell(state, before.revision + 1, namespace.strategy), undefined);
     }
     // Also where nothing was new: what is pending may hold what these states hold.
     const pending = Math.max(0, ...entries.map(({ key }) => states.pending(key)?.batch ?? 0));
@@ -486,7 +486,7 @@ export class Desk {
     namespace.purgedMs = Math.max(namespace.purgedMs, latestOf(before.state!).ms);
     namespace.floor = Math.max(namespace.floor, after.state === undefined ? (before.view?.version ?? 0) : 1);
     pipeline.gathering.operationCount++;
-    states.put(pipeline.gathering, key, before, after, undefined);
+    states.put(pipeline.gathering, namespace, key, before, after, undefined);
   }
 }
 

@@ -1,6 +1,6 @@
-import { Cell } from './cell.ts';
+import { absentCell, Cell } from './cell.ts';
 import type { Dot } from './dot.ts';
-import { latestOf } from './resolve.ts';
+import { isTombstone, latestOf } from './resolve.ts';
 import type { KeyState, Members, Strategy } from './state.ts';
 
 /** What purging depends on. */
@@ -17,7 +17,9 @@ export interface PurgeRules {
  * What is due here is found through the `expiry` family.
  */
 export function dueMs(cell: Cell, graceMs: number): number {
-  const { state, view } = cell;
+  const { state } = cell;
+  if (state?.kind === 'version') return isTombstone(state) ? state.ms + graceMs : state.expiresMs;
+  const { view } = cell;
   if (state === undefined || view === undefined) return 0;
   if (view.kind === 'absent') return latestOf(state).ms + graceMs;
   if (state.kind === 'members') {
@@ -37,7 +39,7 @@ export function purged(cell: Cell, strategy: Strategy, { nowMs, graceMs, isStabl
   // A reset that is forgotten here and remembered elsewhere would hide what is added afterwards.
   if (state.kind === 'counter' && view.kind === 'absent') return cell;
   const isDead = view.kind === 'absent' ? latestOf(state).ms + graceMs <= nowMs : cell.seenAt(nowMs) === undefined;
-  if (isDead && everyDot(state).every(isStable)) return new Cell(undefined, 0, strategy);
+  if (isDead && everyDot(state).every(isStable)) return absentCell(strategy);
   if (state.kind !== 'members') return cell;
   const members = state.members.filter(
     ({ live }) =>

@@ -7,8 +7,8 @@ const keysPerLoadMax = 1024;
  * is admitted while its row is being read is struck out: what arrives for it may be older than the write.
  */
 export class Loads {
-  readonly #wanted = new Set<string>();
-  readonly #underWay = new Map<string, number>();
+  #wanted = new Set<string>();
+  #underWay = new Set<string>();
   #keys: readonly string[] = [];
   #load = 0;
   #isBusy = false;
@@ -26,14 +26,14 @@ export class Loads {
   /** The next load, if one is due. */
   start(): (ReplicaEffect & { type: 'load' }) | undefined {
     if (this.#isBusy || this.#wanted.size === 0) return undefined;
-    const keys: string[] = [];
-    for (const key of this.#wanted) {
-      if (keys.length === keysPerLoadMax) break;
-      keys.push(key);
-      this.#wanted.delete(key);
+    this.#underWay = this.#wanted;
+    this.#wanted = new Set();
+    const keys = [...this.#underWay];
+    for (const key of keys.splice(keysPerLoadMax)) {
+      this.#underWay.delete(key);
+      this.#wanted.add(key);
     }
     this.#load++;
-    for (const key of keys) this.#underWay.set(key, this.#load);
     this.#keys = keys;
     this.#isBusy = true;
     return { type: 'load', load: this.#load, keys };
@@ -43,7 +43,7 @@ export class Loads {
   finish(load: number): readonly (string | undefined)[] {
     if (!this.#isBusy || load !== this.#load) return [];
     this.#isBusy = false;
-    const usable = this.#keys.map((key) => (this.#underWay.get(key) === load ? key : undefined));
+    const usable = this.#keys.map((key) => (this.#underWay.has(key) ? key : undefined));
     this.#underWay.clear();
     this.#keys = [];
     return usable;

@@ -2,6 +2,7 @@ import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import { isReserved } from './key.ts';
 import type { NamespaceRow } from './metadata.ts';
+import { isTombstone, type View } from './resolve.ts';
 import { type Strategy, strategyText } from './state.ts';
 import type { Failure } from './write.ts';
 
@@ -141,21 +142,37 @@ export class Namespaces {
   }
 }
 
-/** Statistics after a cell took another's place. */
-export function withChange(stats: NamespaceStats, key: string, before: Cell, after: Cell): NamespaceStats {
-  return {
-    entries: stats.entries - Number(isEntry(before)) + Number(isEntry(after)),
-    tombstones: stats.tombstones - Number(isTombstone(before)) + Number(isTombstone(after)),
-    bytes: stats.bytes - contentBytes(key, before) + contentBytes(key, after),
-  };
+/** Statistics of a namespace while a batch is sealed. */
+export class Tally implements NamespaceStats {
+  entries: number;
+  tombstones: number;
+  bytes: number;
+
+  constructor({ entries, tombstones, bytes }: NamespaceStats) {
+    this.entries = entries;
+    this.tombstones = tombstones;
+    this.bytes = bytes;
+  }
+
+  /** A cell took another's place. */
+  change(key: string, before: Cell, after: Cell): void {
+    this.#count(key, before, -1);
+    this.#count(key, after, 1);
+  }
+
+  #count(key: string, cell: Cell, sign: 1 | -1): void {
+    const { state } = cell;
+    if (state === undefined) return;
+    // A single version reads as it stands: no view is made, and then kept, for every write.
+    const shown = state.kind === 'version' ? state : cell.view!;
+    const isAbsent = shown.kind === 'version' ? isTombstone(shown) : shown.kind === 'absent';
+    if (isAbsent) this.tombstones += sign;
+    else this.entries += sign;
+    this.bytes += sign * (key.length + contentBytes(shown));
+    if ('siblings' in shown) for (const sibling of shown.siblings) this.bytes += sign * contentBytes(sibling);
+  }
 }
 
-const isEntry = (cell: Cell) => cell.view !== undefined && cell.view.kind !== 'absent';
-const isTombstone = (cell: Cell) => cell.view?.kind === 'absent';
-
-function contentBytes(key: string, { view }: Cell): number {
-  if (view === undefined) return 0;
-  let bytes = key.length + (view.json?.length ?? view.bytes?.length ?? 0);
-  for (const { json, bytes: raw } of view.siblings) bytes += json?.length ?? raw?.length ?? 0;
-  return bytes;
+function contentBytes({ json, bytes }: Pick<View, 'json' | 'bytes'>): number {
+  return json?.length ?? bytes?.length ?? 0;
 }

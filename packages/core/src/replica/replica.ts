@@ -1,5 +1,5 @@
 import { Answers } from './answers.ts';
-import { Cell, decodeCell } from './cell.ts';
+import { absentCell, type Cell, decodeCell } from './cell.ts';
 import { Desk, type StateEntry } from './desk.ts';
 import type { Dot, Source, Sources } from './dot.ts';
 import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
@@ -470,23 +470,23 @@ export class Replica {
     const keys = this.#states.loads.finish(load);
     const isQueueWaiting = this.#queue.length > 0;
     const fresh = new Map<string, Cell>();
-    keys.forEach((key, i) => {
-      if (key === undefined) return;
+    for (const [i, key] of keys.entries()) {
+      if (key === undefined) continue;
       const strategy = this.#namespaces.strategyOf(namespaceOf(key));
       const row = rows[i];
       if (row !== undefined && 'reason' in row) {
         this.#damaged(key, row);
-        return;
+        continue;
       }
       try {
-        const cell = row === undefined ? new Cell(undefined, 0, strategy) : decodeCell(row, this.sources, strategy);
+        const cell = row === undefined ? absentCell(strategy) : decodeCell(row, this.sources, strategy);
         this.#states.install(key, cell, isQueueWaiting);
-        fresh.set(key, cell);
+        if (this.#fetches.size > 0) fresh.set(key, cell);
       } catch (error) {
         const message = `the stored row of \`${key}\` does not decode: ${error instanceof Error ? error.message : String(error)}`;
         this.#damaged(key, { reason: 'corrupt', message, details: { key } });
       }
-    });
+    }
     for (const id of [...this.#fetches.keys()]) this.#answerFetch(id, fresh);
   }
 

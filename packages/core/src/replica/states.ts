@@ -2,6 +2,7 @@ import type { Batch } from './batch.ts';
 import { CellCache } from './cache.ts';
 import type { Cell } from './cell.ts';
 import { Loads } from './loads.ts';
+import type { Namespace } from './namespaces.ts';
 import type { LogRecord } from './record.ts';
 import type { Failure } from './write.ts';
 
@@ -109,7 +110,7 @@ export class States {
   }
 
   /** Puts a new cell above the present one, to be committed with `batch`. */
-  put(batch: Batch, key: string, before: Cell, after: Cell, record: LogRecord | undefined): void {
+  put(batch: Batch, namespace: Namespace, key: string, before: Cell, after: Cell, record: LogRecord | undefined): void {
     this.loads.strike(key);
     const pending = this.#pending.get(key);
     if (pending === undefined)
@@ -120,7 +121,7 @@ export class States {
       pending.record = record;
     }
     const touched = batch.cells.get(key);
-    if (touched === undefined) batch.cells.set(key, { before, after });
+    if (touched === undefined) batch.cells.set(key, { namespace, before, after });
     else touched.after = after;
   }
 

@@ -1,10 +1,11 @@
 import { ByteReader, type ByteWriter, malformed } from './codec.ts';
 import { dotsTag, dotText, type Sources } from './dot.ts';
-import { liveDots, resolve, type View } from './resolve.ts';
+import { isTombstone, liveDots, resolve, type View } from './resolve.ts';
 import type { KeyState, Strategy } from './state.ts';
 import { readState, writeState } from './state-codec.ts';
 
 const format = 1;
+const unparsed = Symbol('unparsed');
 
 /**
  * A key as this instance holds it: its state, with what is local to the instance. Immutable to its readers; what is
@@ -16,8 +17,7 @@ export class Cell {
   readonly revision: number;
   readonly #strategy: Strategy;
   #view: View | undefined;
-  #value: unknown;
-  #isParsed = false;
+  #value: unknown = unparsed;
 
   constructor(state: KeyState | undefined, revision: number, strategy: Strategy) {
     this.state = state;
@@ -27,7 +27,11 @@ export class Cell {
 
   /** What the state reads as, expiry aside. Undefined where nobody wrote, or everything was purged. */
   get view(): View | undefined {
-    if (this.#view === undefined && this.state !== undefined) this.#view = resolve(this.state, this.#strategy);
+    const { state } = this;
+    if (state === undefined) return undefined;
+    // Made anew from a single version: that is cheap, and to keep it would add a third to the memory of a small fact.
+    if (state.kind === 'version') return resolve(state, this.#strategy);
+    this.#view ??= resolve(state, this.#strategy);
     return this.#view;
   }
 
@@ -39,12 +43,19 @@ export class Cell {
     return view;
   }
 
+  /** The kind of what readers see at a time; of a single version told without a view. */
+  kindAt(nowMs: number): View['kind'] {
+    const { state } = this;
+    if (state?.kind !== 'version') return this.seenAt(nowMs)?.kind ?? 'absent';
+    const { expiresMs } = state;
+    return isTombstone(state) || (expiresMs !== 0 && expiresMs <= nowMs) ? 'absent' : 'value';
+  }
+
   /** The parsed value: shared by all readers and never to be written to. Bytes come as `Uint8Array`. */
   get value(): unknown {
-    if (!this.#isParsed) {
-      const view = this.view;
-      this.#value = view?.json !== undefined ? JSON.parse(view.json) : view?.bytes;
-      this.#isParsed = true;
+    if (this.#value === unparsed) {
+      const shown = this.state?.kind === 'version' ? this.state : this.view;
+      this.#value = shown?.json !== undefined ? JSON.parse(shown.json) : shown?.bytes;
     }
     return this.#value;
   }

@@ -46,10 +46,10 @@ class EngineFacts implements Facts {
       const answer = this.#withoutCell(namespace);
       if (cell === undefined || answer.kind === 'error') return answer;
     }
-    const view = cell.seenAt(this.#nowMs);
-    if (view === undefined) return absent;
-    if (view.kind === 'siblings')
-      return { kind: 'error', message: `\`${fullKey}\` has ${view.siblings.length} values written side by side` };
+    const kind = cell.kindAt(this.#nowMs);
+    if (kind === 'absent') return absent;
+    if (kind === 'siblings')
+      return { kind: 'error', message: `\`${fullKey}\` has several values written side by side` };
     if (isReserved(namespace)) return reserved(namespace);
     return new FactValue(cell);
   }

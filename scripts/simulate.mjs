@@ -1,41 +1,137 @@
-// Runs simulated clusters from seeds and prints what they found; a failing seed is replayed by the command it prints.
+// Runs simulated clusters from seeds and prints what they found. A failing seed is shrunk, and replayed by the command
+// that is printed.
 //
-//   node scripts/simulate.mjs                      100 fresh seeds
-//   node scripts/simulate.mjs --seeds 10000        more of them
-//   node scripts/simulate.mjs --from 17 --seeds 1  one seed again
-//   node scripts/simulate.mjs --mutant gap-passed-over --seeds 40   whether a known bug would be noticed
+//   node scripts/simulate.mjs                                 100 fresh seeds
+//   node scripts/simulate.mjs --count 10000 --jobs 2          more of them, on two cores
+//   node scripts/simulate.mjs --from 20000 --count 5000       these, or where an earlier run stopped
+//   node scripts/simulate.mjs --from 17 --count 1             one seed again
+//   node scripts/simulate.mjs --replay plan.json              a shrunk run again, from a file or as JSON text
+//   node scripts/simulate.mjs --mutant dot-reused --count 40  whether a known bug would be noticed
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import process from 'node:process';
 import { parseArgs } from 'node:util';
-import { mutants, simulate } from '@ipe/core/testkit';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
+import { drawPlan, mutants, shrink, simulate } from '@ipe/core/testkit';
 
-const { values } = parseArgs({
-  options: { seeds: { type: 'string', default: '100' }, from: { type: 'string' }, mutant: { type: 'string' } },
-});
-if (values.mutant !== undefined && !Object.hasOwn(mutants, values.mutant)) {
-  console.error(`no mutant \`${values.mutant}\`; there are ${Object.keys(mutants).join(', ')}`);
-  process.exit(2);
+/** Seeds that a worker is given at once. */
+const chunk = 20;
+const progressMs = 20_000;
+/** Failing seeds that are shrunk and shown whole; of more only the number is told. */
+const shownMax = 5;
+/** Plans up to this size are printed, longer ones are written to a file. */
+const printedBytesMax = 2_000;
+
+if (isMainThread) await main();
+else work();
+
+/** A worker: runs the seeds that it is sent, one chunk after the other. */
+function work() {
+  parentPort.on('message', (seeds) => parentPort.postMessage(seeds.map((seed) => run({ seed }, workerData.mutant))));
 }
-const from = values.from === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.from);
-const count = Number(values.seeds);
-const started = Date.now();
-const totals = { events: 0, virtualMs: 0, acknowledged: 0, crashes: 0 };
-const failed = [];
-for (let seed = from; seed < from + count; seed++) {
-  const result = simulate({ seed, ...(values.mutant === undefined ? {} : { mutant: values.mutant }) });
-  for (const name of Object.keys(totals)) totals[name] += result[name];
-  if (result.problems.length > 0) {
-    failed.push(seed);
-    if (failed.length <= 5) {
-      console.log(`seed ${seed} (${result.instances} instances, trace ${result.traceHash}):`);
-      for (const problem of result.problems.slice(0, 10)) console.log(`  ${problem}`);
-      console.log(`  again: node scripts/simulate.mjs --from ${seed} --seeds 1`);
-    }
+
+/** An exception is a finding like any other. */
+function run(what, mutant) {
+  try {
+    return simulate(what, mutant);
+  } catch (error) {
+    const nothing = { events: 0, virtualMs: 0, acknowledged: 0, crashes: 0, instances: 0, traceHash: 'none' };
+    return { seed: what.seed ?? what.plan.seed, ...nothing, problems: [`it threw: ${error.stack}`] };
   }
-  if ((seed - from + 1) % 500 === 0) console.log(`${seed - from + 1} of ${count} seeds, ${failed.length} failed`);
 }
-const hours = (totals.virtualMs / 3_600_000).toFixed(1);
-console.log(
-  `seeds ${from} to ${from + count - 1}: ${failed.length} failed; ${hours} simulated hours, ${totals.events} events, ` +
-    `${totals.acknowledged} acknowledged writes, ${totals.crashes} crashes in ${((Date.now() - started) / 1000).toFixed(0)} s`,
-);
-process.exitCode = failed.length > 0 ? 1 : 0;
+
+async function main() {
+  const { values } = parseArgs({
+    options: {
+      count: { type: 'string', default: '100' },
+      from: { type: 'string' },
+      jobs: { type: 'string', default: '1' },
+      mutant: { type: 'string' },
+      replay: { type: 'string' },
+    },
+  });
+  const { mutant } = values;
+  if (mutant !== undefined && !Object.hasOwn(mutants, mutant)) {
+    console.error(`no mutant \`${mutant}\`; there are ${Object.keys(mutants).join(', ')}`);
+    process.exit(2);
+  }
+  if (values.replay !== undefined) {
+    const text = existsSync(values.replay) ? readFileSync(values.replay, 'utf8') : values.replay;
+    const result = run({ plan: JSON.parse(text) }, mutant);
+    tell(result);
+    process.exitCode = result.problems.length > 0 ? 1 : 0;
+    return;
+  }
+  const from = values.from === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.from);
+  await runSeeds(from, Number(values.count), Number(values.jobs), mutant);
+}
+
+async function runSeeds(from, count, jobs, mutant) {
+  const started = Date.now();
+  const totals = { events: 0, virtualMs: 0, acknowledged: 0, crashes: 0 };
+  const failed = [];
+  let next = from;
+  let done = 0;
+  let toldMs = started;
+  const take = (results) => {
+    for (const result of results) {
+      for (const name of Object.keys(totals)) totals[name] += result[name];
+      if (result.problems.length > 0) failed.push(result);
+      if (result.problems.length > 0 && failed.length <= shownMax) tell(result);
+    }
+    done += results.length;
+    if (Date.now() - toldMs < progressMs) return;
+    toldMs = Date.now();
+    // Seeds end out of order: what is below this one has been run.
+    console.log(`${done} of ${count} seeds, ${failed.length} failed, next ${next - jobs * chunk}`);
+  };
+  await Promise.all(
+    Array.from(
+      { length: jobs },
+      () =>
+        new Promise((resolve, reject) => {
+          const worker = new Worker(new URL(import.meta.url), { workerData: { mutant } });
+          const hand = () => {
+            if (next >= from + count) return worker.terminate().then(resolve);
+            const seeds = Array.from({ length: Math.min(chunk, from + count - next) }, (_, i) => next + i);
+            next += seeds.length;
+            worker.postMessage(seeds);
+          };
+          worker.on('message', (results) => {
+            take(results);
+            hand();
+          });
+          worker.on('error', reject);
+          hand();
+        }),
+    ),
+  );
+  const seconds = (Date.now() - started) / 1000;
+  console.log(
+    `seeds ${from} to ${from + count - 1}: ${failed.length} failed; ${(totals.virtualMs / 3_600_000).toFixed(1)} simulated hours, ` +
+      `${totals.events} events, ${totals.acknowledged} acknowledged writes, ${totals.crashes} crashes in ${seconds.toFixed(0)} s`,
+  );
+  if (failed.length === 0) return;
+  process.exitCode = 1;
+  console.log(`failed: ${failed.map(({ seed }) => seed).join(' ')}`);
+  if (mutant === undefined) for (const { seed } of failed.slice(0, shownMax)) tellShrunk(seed);
+}
+
+function tell({ seed, instances, traceHash, problems }) {
+  console.log(`seed ${seed} (${instances} instances, trace ${traceHash}): ${problems.length} problems`);
+  for (const problem of problems.slice(0, 10)) console.log(`  ${problem}`);
+  if (problems.length > 0) console.log(`  again: node scripts/simulate.mjs --from ${seed} --count 1`);
+}
+
+function tellShrunk(seed) {
+  const plan = shrink(drawPlan(seed), (candidate) => run({ plan: candidate }).problems.length > 0);
+  let text = JSON.stringify(plan);
+  if (text.length > printedBytesMax) {
+    const file = join(tmpdir(), `ipe-simulation-${seed}.json`);
+    writeFileSync(file, JSON.stringify(plan, undefined, 1));
+    text = file;
+  }
+  console.log(`seed ${seed} shrunk to ${plan.members.length} members and ${plan.actions.length} actions:`);
+  console.log(`  node scripts/simulate.mjs --replay '${text}'`);
+}

@@ -11,7 +11,16 @@ export {
 } from './checkers.ts';
 export { type KvConformanceOptions, type KvTestFamily, kvTestFamilies, runKvConformance } from './kv.ts';
 export { type PlaneConformanceOptions, type PlaneFixture, runPlaneConformance } from './plane.ts';
-export { type Mutant, mutants, type SimulationOptions, type SimulationResult, simulate } from './simulator/index.ts';
+export {
+  type Action,
+  drawPlan,
+  type Mutant,
+  mutants,
+  type Plan,
+  type SimulationResult,
+  shrink,
+  simulate,
+} from './simulator/index.ts';
 export { Random } from './simulator/random.ts';
 export { runTreeConformance, type TreeCaseContext, type TreeConformanceOptions } from './tree.ts';
 export {

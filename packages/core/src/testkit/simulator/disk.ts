@@ -3,16 +3,29 @@ import type { KvOperation } from '../../store/index.ts';
 
 type Row = readonly [key: Uint8Array, value: Uint8Array];
 
+/** What an instance keeps besides its facts: as files of their own, written after what they speak of is durable. */
+export interface Notes {
+  /** Whether it held all of its interest whole. */
+  isSettled: boolean;
+  /** Where the message plane resumes. */
+  cursor: number | undefined;
+  /** How many commits the store must hold at least. */
+  mark: number;
+}
+
 /** The disk of one instance: what is synced survives a crash, what is only written is lost from some batch on. */
 export class Disk {
+  /** Whoever writes is to take it for failed. */
   isFull = false;
-  readonly #families = new Map<DataFamily, Map<string, Row>>();
+  /** Syncs return and keep nothing. */
+  isLying = false;
+  notes: Notes = { isSettled: false, cursor: undefined, mark: 0 };
+  #families = new Map<DataFamily, Map<string, Row>>();
   /** Written and not synced, oldest first, with what each batch replaced. */
   #unsynced: { readonly family: DataFamily; readonly name: string; readonly before: Row | undefined }[][] = [];
 
-  /** Applies a batch. @returns false when the disk is full: nothing was applied */
-  write(operations: readonly KvOperation<DataFamily>[]): boolean {
-    if (this.isFull) return false;
+  /** Applies a batch, whole. */
+  write(operations: readonly KvOperation<DataFamily>[]): void {
     const undo = [];
     for (const operation of operations) {
       const rows = this.#rows(operation.family);
@@ -22,11 +35,10 @@ export class Disk {
       else rows.delete(name);
     }
     this.#unsynced.push(undo);
-    return true;
   }
 
   sync(): void {
-    this.#unsynced = [];
+    if (!this.isLying) this.#unsynced = [];
   }
 
   /** Power goes: batches from `kept` on, of those that were not synced, are as if they had never been written. */
@@ -57,6 +69,33 @@ export class Disk {
       .map(([, row]) => row);
   }
 
+  /** From now on the row of a key does not read as it was written, as in a block whose checksum is wrong. */
+  flip(key: string): void {
+    const row = this.#rows('live').get(key);
+    if (row !== undefined) this.#rows('live').set(key, [row[0], new Uint8Array([0xff])]);
+  }
+
+  /** Empties the data directory, what is beside the store included. */
+  wipe(): void {
+    this.restore(new Disk());
+  }
+
+  /** A copy of the data directory as it is now, what is not synced included. */
+  copy(): Disk {
+    const disk = new Disk();
+    disk.notes = { ...this.notes };
+    for (const [family, rows] of this.#families) disk.#families.set(family, new Map(rows));
+    return disk;
+  }
+
+  /** Puts a copy in the place of everything. */
+  restore(from: Disk): void {
+    const { notes } = from.copy();
+    this.notes = notes;
+    this.#families = from.copy().#families;
+    this.#unsynced = [];
+  }
+
   #rows(family: DataFamily): Map<string, Row> {
     let rows = this.#families.get(family);
     if (rows === undefined) this.#families.set(family, (rows = new Map()));
@@ -66,7 +105,5 @@ export class Disk {
 
 /** Bytes as a string whose order is theirs. */
 function nameOf(key: Uint8Array): string {
-  let name = '';
-  for (const byte of key) name += String.fromCharCode(byte);
-  return name;
+  return String.fromCharCode.apply(null, key as unknown as number[]);
 }

@@ -1,2 +1,5 @@
+export { drawPlan } from './draw.ts';
 export { type Mutant, mutants } from './mutants.ts';
-export { type SimulationOptions, type SimulationResult, simulate } from './simulation.ts';
+export type { Action, Plan } from './plan.ts';
+export { shrink } from './shrink.ts';
+export { type SimulationResult, simulate } from './simulation.ts';

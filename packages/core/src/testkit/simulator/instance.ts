@@ -2,526 +2,508 @@ import {
   Cell,
   type Commit,
   decodeCell,
-  decodeCommit,
   decodeRecord,
   decodeReport,
   Exchange,
   type ExchangeEffect,
   type ExchangeEvent,
-  encodeRecord,
   encodeReport,
-  expiryKey,
-  type LogRecord,
+  type FetchEffect,
+  type FetchEvent,
+  Fetches,
+  Holdings,
+  type Interest,
+  type LogSlice,
   liveKey,
   logKey,
+  PageGatherer,
+  type PublishLine,
+  PublishLines,
+  Reception,
   Replica,
-  type ReplicaEffect,
   type ReplicaEvent,
   readMetadata,
-  type Source,
+  SliceGatherer,
+  type SnapshotPage,
   Sources,
   type Strategy,
-  strategyText,
+  type VectorReport,
   type WriteOutcome,
   type WriteRequest,
 } from '../../replica/index.ts';
 import { Disk } from './disk.ts';
-import type { Mutant } from './mutants.ts';
+import { housekeep } from './housekeeping.ts';
+import type { Mutation } from './mutation.ts';
+import type { Network } from './network.ts';
+import { strategies } from './plan.ts';
+import type { Batch, Plane, Receiver } from './plane.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
+import { StoreDriver } from './store-driver.ts';
 
-/** What instances send each other. */
-export type Message =
-  | { readonly type: 'ask'; readonly report: string }
+/** What peers ask each other: the report's text, a slice of the log, a page of states. */
+type Question =
   | { readonly type: 'report'; readonly report: string }
-  | { readonly type: 'batch'; readonly records: readonly Uint8Array[] }
   | {
-      readonly type: 'pull';
-      readonly pull: number;
+      readonly type: 'log';
       readonly namespace: string;
       readonly source: string;
       readonly after: number;
       readonly upTo: number;
     }
-  | {
-      readonly type: 'records';
-      readonly pull: number;
-      readonly records: readonly Uint8Array[];
-      readonly upTo: number;
-      readonly isTrimmed: boolean;
-    }
-  | { readonly type: 'snapshot'; readonly pull: number; readonly namespace: string }
-  | {
-      readonly type: 'states';
-      readonly pull: number;
-      readonly namespace: string;
-      readonly rows: readonly (readonly [key: string, row: Uint8Array])[];
-      readonly heads: Readonly<Record<string, number>>;
-      readonly floor: number;
-    };
+  | { readonly type: 'snapshot'; readonly namespace: string; readonly after: string | undefined };
+
+/** A page as it is sent: sources by their ids, since each instance has objects of its own for them. */
+type SentPage = Omit<SnapshotPage, 'heads'> & { readonly heads: readonly (readonly [source: string, seq: number])[] };
 
 export interface InstanceOptions {
   readonly origin: string;
-  readonly peers: readonly string[];
+  readonly member: number;
+  readonly interest: Interest;
+  /** Origins of the members besides this one. */
+  readonly peers: () => readonly string[];
+  readonly originOf: (member: number) => string;
   readonly scheduler: Scheduler;
   readonly random: Random;
-  readonly strategyOf: (namespace: string) => Strategy;
-  readonly send: (to: string, message: Message) => void;
-  /** Every record that any instance made durable first, for the oracle. */
-  readonly onDurable: (commit: Commit) => void;
+  readonly network: Network;
+  readonly plane: Plane;
+  readonly durability: 'fsync' | 'wal';
+  readonly logCommitsMax: number;
+  readonly sliceBytes: number;
+  readonly mutation: Mutation;
+  readonly onApplied: (instance: Instance, commits: readonly Commit[]) => void;
+  readonly onDurable: (instance: Instance, commits: readonly Commit[]) => void;
   readonly onProblem: (problem: string) => void;
-  readonly mutant: Mutant | undefined;
 }
 
-const answerTimeoutMs = 3_000;
-const logRowsMax = 150;
+const askTimeoutMs = 3_000;
+const housekeepingMs = 3_000;
+const queueBytesMax = 1 << 20;
+const strategyOf = (namespace: string): Strategy => strategies[namespace]!;
 
 /**
- * One simulated instance: the replica and the exchange that nodes run, with a disk, a clock and links that the
- * simulation owns. What `ipe/replication` does with sockets and promises is done here with scheduled calls.
+ * One simulated instance: the replica, the exchange and the deliveries that nodes run, with a disk, a clock, links and a
+ * message plane that the simulation owns. What `ipe` does with sockets and promises is done here with scheduled calls.
  */
-export class Instance {
+export class Instance implements Receiver {
   readonly origin: string;
-  readonly disk = new Disk();
-  readonly #options: InstanceOptions;
+  readonly member: number;
+  readonly disk: Disk;
   /** How far this instance's wall clock is off. */
   clockOffsetMs = 0;
   isUp = false;
-  isWhole: boolean;
   replica!: Replica;
   exchange!: Exchange;
+  holdings!: Holdings;
+  readonly #options: InstanceOptions;
   /** Which start this is: calls of an earlier one do nothing. */
-  life = 0;
-  #heads = new Map<string, Map<Source, number>>();
-  #waiting: Commit[] = [];
-  #replies = new Map<number, (outcome: WriteOutcome) => void>();
-  #pulls = new Map<
-    number,
-    { readonly namespace: string; readonly source: Source | undefined; upTo: number; isArrived: boolean }
-  >();
-  #nextId = 1;
-  #commitAtMs = 0;
+  #life = 0;
+  #fetches!: Fetches;
+  #lines!: PublishLines;
+  #publishing = new Set<PublishLine>();
+  #reception!: Reception<Batch>;
+  #store!: StoreDriver;
+  /** When states last came into a namespace: until a later report is covered, they may run ahead of the vector. */
+  readonly #partial = new Map<string, number>();
+  /** Reports as they were last read, by peer: they repeat for most of the time. */
+  #reports = new Map<string, { readonly text: string; readonly report: VectorReport }>();
+  #ownReport: string | undefined;
 
-  constructor(options: InstanceOptions, isWhole: boolean) {
+  constructor(options: InstanceOptions, disk = new Disk()) {
     this.#options = options;
     this.origin = options.origin;
-    this.isWhole = isWhole;
+    this.member = options.member;
+    this.disk = disk;
   }
 
   get wallMs(): number {
     return 1_700_000_000_000 + this.#options.scheduler.nowMs + this.clockOffsetMs;
   }
 
+  /** Whether states ran ahead of the vector, so that transactions may be seen in part at the moment. */
+  isPartial(namespace: string): boolean {
+    return this.#partial.has(namespace);
+  }
+
   start(): void {
-    const { random, strategyOf, peers, mutant } = this.#options;
-    this.life++;
+    const { random, interest, origin, mutation, plane, network } = this.#options;
+    this.#life++;
     this.isUp = true;
-    this.#replies = new Map();
-    this.#pulls = new Map();
-    this.#waiting = [];
-    this.#commitAtMs = 0;
+    this.#publishing = new Set();
+    this.#reports = new Map();
+    this.#partial.clear();
+    this.#ownReport = undefined;
     const sources = new Sources();
-    let metadata = this.disk.rows('metadata');
-    // `v` begins the rows of the vector.
-    if (mutant === 'vector-lost-at-restart') metadata = metadata.filter(([key]) => key[0] !== 0x76);
     this.replica = new Replica(
       {
-        origin: this.origin,
+        origin,
         strategyOf,
-        historyOf: () => 1,
+        historyOf: () => 2,
         batchWritesMax: 50,
         flushIntervalMs: 5,
         tombstoneGraceMs: 2_000,
-        cacheBytesMax: 20_000,
-        queueBytesMax: 1 << 20,
-        isStable: (namespace, dot) => mutant === 'tombstones-by-wall-clock' || this.exchange.isStable(namespace, dot),
+        cacheBytesMax: 2_000,
+        queueBytesMax,
+        isStable: (namespace, dot) => mutation.isStable(() => this.exchange.isStable(namespace, dot)),
       },
       sources,
-      readMetadata(metadata, sources),
-      random.next,
+      readMetadata(mutation.metadata(this.disk.rows('metadata')), sources),
+      mutation.epochs(origin, random.next),
     );
     this.exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
-    this.#heads = new Map(this.replica.report().map(({ name, heads }) => [name, new Map(heads)]));
-    this.#ask({ type: 'members', origins: peers });
-    for (const namespace of this.#heads.keys()) this.#moved(namespace);
-    this.#repeat(1_000, () => this.step({ type: 'tick' }));
-    this.#repeat(200, () => this.#ask({ type: 'tick' }));
-    this.#repeat(3_000, () => this.#housekeep());
+    this.holdings = new Holdings({
+      origin,
+      interest,
+      strategyOf,
+      isSettled: this.disk.notes.isSettled,
+      recovered: this.replica.report(),
+    });
+    this.#fetches = new Fetches({
+      sources,
+      strategyOf,
+      holds: (namespace, source, seq) => this.holdings.holds(namespace, source, seq),
+      stepTimeoutMs: 2 * askTimeoutMs,
+    });
+    this.#lines = new PublishLines(500);
+    this.#reception = new Reception({
+      origin,
+      isOfInterest: (namespace) => this.holdings.isOfInterest(namespace),
+      standingOf: (member) => (this.#options.peers().includes(member) ? { state: 'active' } : undefined),
+      parkedMax: 20,
+    });
+    this.#store = new StoreDriver({
+      disk: this.disk,
+      replica: this.replica,
+      random,
+      durability: this.#options.durability,
+      isEager: mutation.isEager,
+      wallMs: () => this.wallMs,
+      nowMs: () => this.#options.scheduler.nowMs,
+      later: (delayMs, run) => this.#later(delayMs, run),
+      onApplied: (commits, joined) => this.#applied(commits, joined),
+      onDurable: (commit) => this.#durable(commit),
+      onGap: (gap) => {
+        if (!mutation.passesGap(this, gap)) this.#exchange({ type: 'hurry' });
+      },
+      onRefused: (record, failure) => {
+        this.#fetch({ type: 'refused', namespace: record.namespace, source: record.source });
+        if (failure.reason !== 'corrupt') this.#options.onProblem(`a record was refused: ${failure.message}`);
+      },
+    });
+    this.membersChanged();
+    for (const namespace of this.holdings.names()) this.#moved(namespace);
+    this.#repeat(200, () => {
+      this.#exchange({ type: 'tick' });
+      this.#fetch({ type: 'tick' });
+    });
+    this.#repeat(1_000, () => this.#tick());
+    this.#repeat(housekeepingMs, () => {
+      for (const event of housekeep(this.disk, this.replica, this.wallMs, this.#options.logCommitsMax))
+        this.step(event);
+      mutation.housekeep(this);
+    });
+    network.turned(this);
+    plane.subscribe(this, this.disk.notes.cursor);
   }
 
   /** kill -9 with the power: what was not synced is gone from some batch on. */
   crash(): void {
+    if (!this.isUp) return;
     this.isUp = false;
-    this.life++;
+    this.#life++;
     this.disk.crash(this.#options.random.int(0, this.disk.unsyncedCount));
+    this.#options.network.turned(this);
   }
 
-  linked(peer: string, isUp: boolean): void {
-    if (this.isUp) this.#ask({ type: isUp ? 'linked' : 'unlinked', peer });
+  membersChanged(): void {
+    if (!this.isUp) return;
+    this.#exchange({ type: 'members', origins: this.#options.peers() });
+    for (const peer of this.#options.network.others(this)) if (peer.isUp) this.linked(peer, true);
+    for (const batch of this.#reception.unpark()) this.deliver(batch, 0);
   }
 
+  linked(peer: { readonly member: number }, isUp: boolean): void {
+    if (!this.isUp) return;
+    const { network, originOf } = this.#options;
+    // A clone of the member may still be there.
+    if (!isUp && network.others(this).some((other) => other.member === peer.member && other !== peer && other.isUp))
+      return;
+    this.#exchange({ type: isUp ? 'linked' : 'unlinked', peer: originOf(peer.member) });
+  }
+
+  /** Hands writes in as the door of a node does: none where the namespace cannot be read. */
   submit(request: WriteRequest, reply: (outcome: WriteOutcome) => void): void {
-    const id = this.#nextId++;
-    this.#replies.set(id, reply);
-    this.step({ type: 'submit', id, request });
-  }
-
-  /** What a reader sees: undefined where the namespace may not be read. */
-  read(key: string): Cell | undefined {
-    if (!this.isWhole && this.#options.mutant !== 'loading-reads-empty') return undefined;
-    const row = this.disk.get('live', liveKey(key));
-    const strategy = this.replica.strategyOf(key.slice(0, key.indexOf('.')));
-    return row === undefined ? new Cell(undefined, 0, strategy) : decodeCell(row, this.replica.sources, strategy);
-  }
-
-  headOf(namespace: string, sourceId: string): number {
-    const source = this.replica.sources.parse(sourceId);
-    return source === undefined ? 0 : (this.#heads.get(namespace)?.get(source) ?? 0);
+    if (!this.holdings.isWhole(request.writes[0]!.namespace)) return;
+    this.#options.mutation.parts(request).forEach((part, i) => {
+      const hand = () => this.#store.ask((id) => ({ type: 'submit', id, request: part }), reply);
+      if (i === 0) hand();
+      else this.#later(i * 30, hand);
+    });
   }
 
   step(event: ReplicaEvent): void {
-    const { random, mutant } = this.#options;
-    if (mutant === 'last-arrival-wins' && event.type === 'records') this.#overwrite(event.records);
-    for (const effect of this.replica.step(event, this.wallMs, random.next)) this.#carryOut(effect);
+    this.#store.step(event);
   }
 
-  receive(from: string, message: Message): void {
-    if (!this.isUp) return;
-    const { sources } = this.replica;
-    switch (message.type) {
-      case 'ask':
-        this.#reported(message.report, false);
-        this.#options.send(from, { type: 'report', report: this.#report() });
-        return;
+  /** What a reader sees: undefined where the namespace may not be read; `damaged` where the row cannot. */
+  read(key: string): Cell | 'damaged' | undefined {
+    const namespace = key.slice(0, key.indexOf('.'));
+    const { mutation } = this.#options;
+    if (!this.holdings.isOfInterest(namespace)) return undefined;
+    if (!this.holdings.isWhole(namespace) && !mutation.readsWhileLoading) return undefined;
+    const cell = this.replica.peek(key) ?? this.replica.uncommitted().get(key);
+    if (cell !== undefined) return cell;
+    const row = this.disk.get('live', liveKey(key));
+    if (row === undefined) return new Cell(undefined, 0, strategyOf(namespace));
+    try {
+      return decodeCell(row, this.replica.sources, strategyOf(namespace));
+    } catch {
+      return 'damaged';
+    }
+  }
+
+  deliver(batch: Batch, cursor: number): void {
+    this.disk.notes.cursor = cursor;
+    const claim = this.#reception.judge(batch);
+    if (claim === 'park') this.#reception.park(batch);
+    if (claim !== 'open') return;
+    const { mutation } = this.#options;
+    const decoded = batch.records.map((bytes) => decodeRecord(bytes, this.replica.sources));
+    const records = this.#reception.accepted(batch.origin, decoded);
+    this.step({ type: 'records', from: batch.origin, records: mutation.received(this, records) });
+  }
+
+  answer(_from: unknown, asked: unknown): unknown {
+    const question = asked as Question;
+    switch (question.type) {
       case 'report':
-        this.#reported(message.report, true);
-        return;
-      case 'batch':
-        this.#take(from, message.records);
-        return;
-      case 'pull': {
-        const source = sources.parse(message.source)!;
-        const bound = Math.min(message.upTo, this.#heads.get(message.namespace)?.get(source) ?? 0);
-        const records: Uint8Array[] = [];
-        for (let seq = message.after + 1; seq <= bound && records.length < 20; seq++) {
-          const row = this.disk.get('log', logKey(message.namespace, source, seq));
-          if (row === undefined) break;
-          records.push(row);
-        }
-        const isTrimmed = records.length === 0 && bound > message.after;
-        const { pull } = message;
-        this.#options.send(from, { type: 'records', pull, records, upTo: message.after + records.length, isTrimmed });
-        return;
-      }
-      case 'records':
-        this.#pulled(from, message);
-        return;
-      case 'snapshot': {
-        const { namespace, pull } = message;
-        const heads: Record<string, number> = {};
-        for (const [source, seq] of this.#heads.get(namespace) ?? []) heads[source.id] = seq;
-        const rows = this.disk
-          .rows('live', liveKey(`${namespace}.`))
-          .map(([key, row]) => [String.fromCharCode(...key), row] as const);
-        this.#options.send(from, {
-          type: 'states',
-          pull,
-          namespace,
-          rows,
-          heads,
-          floor: this.replica.floorOf(namespace),
+        this.#reported(question.report, false);
+        return this.#report();
+      case 'log':
+        return this.#slice(question);
+      case 'snapshot':
+        return this.#page(question);
+    }
+  }
+
+  /** The vector moved otherwise than by commits; for mutations too. */
+  advanced(namespace: string, heads: Parameters<Holdings['advanced']>[1]): void {
+    this.holdings.advanced(namespace, heads);
+    this.#moved(namespace);
+  }
+
+  #tick(): void {
+    this.step({ type: 'tick' });
+    this.#store.syncWritten();
+    const { holdings, exchange } = this;
+    if (!holdings.isSettled && exchange.hasHeardAll((name) => holdings.isWhole(name))) {
+      holdings.settle();
+      for (const name of holdings.names()) this.#moved(name);
+    }
+    this.disk.notes.isSettled = holdings.isSettled;
+    for (const [namespace, joinedMs] of this.#partial) {
+      if (this.wallMs - exchange.stalenessMs(namespace, this.wallMs) > joinedMs) this.#partial.delete(namespace);
+    }
+  }
+
+  #applied(commits: readonly Commit[], joined: readonly string[]): void {
+    for (const namespace of joined) this.#partial.set(namespace, this.wallMs);
+    this.holdings.applied(commits);
+    this.#options.onApplied(this, commits);
+  }
+
+  #durable(commit: number): void {
+    const done = this.holdings.durable(commit);
+    const own = done.filter(({ record }) => record.source.origin === this.origin);
+    this.disk.notes.mark = commit;
+    this.#options.onDurable(this, done);
+    if (own.length > 0) for (const line of this.#lines.add(own.map(({ record }) => record))) this.#publish(line);
+    for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#moved(namespace);
+  }
+
+  #publish(line: PublishLine): void {
+    if (!line.isDue || this.#publishing.has(line)) return;
+    const { plane } = this.#options;
+    const { namespace, source } = line;
+    const next = line.next(2_000);
+    const { records, upTo } = 'records' in next ? next : this.#slice({ ...next, source: source.id });
+    if (records.length === 0) {
+      line.trimmed();
+      return;
+    }
+    this.#publishing.add(line);
+    const life = this.#life;
+    plane.publish(
+      this,
+      { namespace, origin: source.origin, id: `${source.id}/${namespace}/${upTo}`, records },
+      (isTaken) => {
+        if (life !== this.#life) return;
+        if (isTaken) line.passed(upTo);
+        else line.passed(this.exchange.stableHeads(namespace).get(source) ?? 0);
+        this.#later(isTaken ? 0 : 200, () => {
+          this.#publishing.delete(line);
+          this.#publish(line);
         });
-        return;
-      }
-      case 'states':
-        this.#bootstrap(message);
-    }
-  }
-
-  /** The mutant's way: what arrives later and says it is newer is put in the place of what is there. */
-  #overwrite(records: readonly LogRecord[]): void {
-    for (const { namespace, operations } of records) {
-      if (namespace !== 'plain') continue;
-      for (const { key } of operations) {
-        const row = this.disk.get('live', liveKey(key));
-        if (row !== undefined && this.#options.random.chance(0.5))
-          this.disk.write([{ type: 'delete', family: 'live', key: liveKey(key) }]);
-      }
-    }
-  }
-
-  #take(from: string, encoded: readonly Uint8Array[]): void {
-    const isClamped = this.#options.mutant === 'future-clamped';
-    const records = encoded.map((bytes) => {
-      const record = decodeRecord(bytes, this.replica.sources);
-      return isClamped ? { ...record, ms: Math.min(record.ms, this.wallMs) } : record;
-    });
-    if (this.#options.mutant === 'vector-before-apply') {
-      for (const { namespace, source, seq } of records) {
-        const heads = this.#heads.get(namespace) ?? new Map<Source, number>();
-        this.#heads.set(namespace, heads);
-        heads.set(source, Math.max(seq, heads.get(source) ?? 0));
-        this.#moved(namespace);
-      }
-    }
-    this.step({ type: 'records', from, records });
-  }
-
-  #pulled(from: string, message: Extract<Message, { type: 'records' }>): void {
-    const pull = this.#pulls.get(message.pull);
-    if (pull === undefined || pull.isArrived) return;
-    if (message.isTrimmed || message.records.length === 0) {
-      this.#endPull(message.pull, message.isTrimmed ? 'trimmed' : 'done');
-      return;
-    }
-    pull.isArrived = true;
-    pull.upTo = message.upTo;
-    this.#take(from, message.records);
-    this.#settlePulls();
-  }
-
-  #bootstrap({ pull: id, namespace, rows, heads, floor }: Extract<Message, { type: 'states' }>): void {
-    const pull = this.#pulls.get(id);
-    if (pull === undefined || pull.isArrived) return;
-    pull.isArrived = true;
-    const { sources } = this.replica;
-    const strategy = this.replica.strategyOf(namespace);
-    const positions = Object.entries(heads).map(([source, seq]) => ({ source: sources.parse(source)!, seq }));
-    if (this.#options.mutant === 'replace-instead-of-join') {
-      for (const [key] of this.disk.rows('live', liveKey(`${namespace}.`)))
-        this.disk.write([{ type: 'delete', family: 'live', key }]);
-      for (const [key, value] of rows) this.disk.write([{ type: 'put', family: 'live', key: liveKey(key), value }]);
-      this.disk.sync();
-      this.crash();
-      this.start();
-      return;
-    }
-    const entries = rows.map(([key, row]) => ({ key, state: decodeCell(row, sources, strategy).state! }));
-    this.#request(
-      (statesId) => ({ type: 'states', id: statesId, namespace, entries }),
-      (joined) => {
-        if (!joined.ok) return this.#endPull(id, 'failed');
-        this.#request(
-          (advanceId) => ({ type: 'advance', id: advanceId, namespace, heads: positions, floor }),
-          (advanced) => {
-            if (!advanced.ok) return this.#endPull(id, 'failed');
-            const own = this.#heads.get(namespace) ?? new Map<Source, number>();
-            this.#heads.set(namespace, own);
-            for (const { source, seq } of positions) own.set(source, Math.max(seq, own.get(source) ?? 0));
-            this.#moved(namespace);
-            this.#endPull(id, 'done');
-          },
-        );
       },
     );
   }
 
-  #request(event: (id: number) => ReplicaEvent, reply: (outcome: WriteOutcome) => void): void {
-    const id = this.#nextId++;
-    this.#replies.set(id, reply);
-    this.step(event(id));
-  }
-
-  #endPull(id: number, outcome: 'done' | 'trimmed' | 'failed'): void {
-    if (this.#pulls.delete(id)) this.#ask({ type: 'pulled', pull: id, outcome });
-  }
-
-  /** Ends pulls whose records are durable by now. */
-  #settlePulls(): void {
-    for (const [id, { namespace, source, upTo, isArrived }] of [...this.#pulls]) {
-      if (isArrived && source !== undefined && (this.#heads.get(namespace)?.get(source) ?? 0) >= upTo)
-        this.#endPull(id, 'done');
-    }
-  }
-
-  #carryOut(effect: ReplicaEffect): void {
-    const { random, mutant, onProblem } = this.#options;
-    switch (effect.type) {
-      case 'load':
-        this.#later(random.int(0, 3), () =>
-          this.step({
-            type: 'loaded',
-            load: effect.load,
-            rows: effect.keys.map((key) => this.disk.get('live', liveKey(key))),
-          }),
-        );
-        return;
-      case 'commit':
-        this.#commit(effect);
-        return;
-      case 'reply': {
-        const reply = this.#replies.get(effect.id);
-        this.#replies.delete(effect.id);
-        reply?.(effect.outcome);
-        return;
-      }
-      case 'applied':
-        this.#waiting.push(...effect.commits);
-        return;
-      case 'durable':
-        this.#durable(effect.commit);
-        return;
-      case 'gap':
-        if (mutant === 'gap-passed-over') {
-          const heads = [{ source: effect.source, seq: effect.before - 1 }];
-          const { namespace } = effect;
-          this.#request(
-            (id) => ({ type: 'advance', id, namespace, heads, floor: 0 }),
-            () => {
-              const own = this.#heads.get(namespace) ?? new Map<Source, number>();
-              this.#heads.set(namespace, own);
-              own.set(effect.source, Math.max(effect.before - 1, own.get(effect.source) ?? 0));
-              this.#moved(namespace);
-            },
-          );
-        } else this.#ask({ type: 'hurry' });
-        return;
-      case 'refused':
-        onProblem(`${this.origin} refused a record: ${effect.failure.message}`);
-        return;
-      case 'alarm':
-        this.#later(effect.inMs, () => this.step({ type: 'tick' }));
-        return;
-      case 'fetched':
-        return;
-    }
-  }
-
-  #commit({ batch, operations, lastCommit }: Extract<ReplicaEffect, { type: 'commit' }>): void {
-    const { random, scheduler, mutant } = this.#options;
-    // Batches take effect in their order, whatever each takes.
-    this.#commitAtMs = Math.max(this.#commitAtMs, scheduler.nowMs + random.int(1, 15));
-    const isEager = mutant === 'acknowledged-before-durable';
-    if (isEager) {
-      this.#later(0, () => {
-        this.step({ type: 'committed', batch });
-        this.step({ type: 'durable', commit: lastCommit });
-      });
-    }
-    this.#later(this.#commitAtMs - scheduler.nowMs + (isEager ? 200 : 0), () => {
-      if (!this.disk.write(operations)) {
-        const failure = { reason: 'unavailable', message: 'the disk is full', state: 'unchanged' } as const;
-        this.step({ type: 'failed', batch, failure });
-        this.#later(500, () => this.step({ type: 'reopen' }));
-        return;
-      }
-      this.disk.sync();
-      if (isEager) return;
-      this.step({ type: 'committed', batch });
-      this.step({ type: 'durable', commit: lastCommit });
-    });
-  }
-
-  #durable(commit: number): void {
-    const { peers, send, onDurable } = this.#options;
-    const own: Uint8Array[] = [];
-    const touched = new Set<string>();
-    while (this.#waiting.length > 0 && this.#waiting[0]!.number <= commit) {
-      const done = this.#waiting.shift()!;
-      const { namespace, source, seq } = done.record;
-      const heads = this.#heads.get(namespace) ?? new Map<Source, number>();
-      this.#heads.set(namespace, heads);
-      heads.set(source, Math.max(seq, heads.get(source) ?? 0));
-      touched.add(namespace);
-      if (source.origin !== this.origin) continue;
-      onDurable(done);
-      own.push(encodeRecord(done.record));
-    }
-    for (const namespace of touched) this.#moved(namespace);
-    if (own.length > 0) for (const peer of peers) send(peer, { type: 'batch', records: own });
-    this.#settlePulls();
-  }
-
   #moved(namespace: string): void {
-    this.#ask({ type: 'heads', namespace, vector: this.#vector(namespace) });
-  }
-
-  #vector(namespace: string) {
-    const strategy = strategyText(this.replica.strategyOf(namespace));
-    return { strategy, isWhole: this.isWhole, heads: new Map(this.#heads.get(namespace)) };
+    this.#ownReport = undefined;
+    this.#exchange({ type: 'heads', namespace, vector: this.holdings.vectorOf(namespace) });
+    this.#fetch({ type: 'moved', namespace });
   }
 
   #report(): string {
-    const namespaces = new Map([...this.#heads.keys()].map((name) => [name, this.#vector(name)]));
-    return encodeReport({ origin: this.origin, interest: 'all', isSettled: this.isWhole, namespaces });
+    this.#ownReport ??= encodeReport(this.holdings.report());
+    return this.#ownReport;
   }
 
   #reported(text: string, isAnswer: boolean): void {
-    const report = decodeReport(text, this.replica.sources);
-    for (const [namespace, { strategy }] of report.namespaces) {
-      if ((this.#heads.get(namespace)?.size ?? 0) > 0) continue;
-      this.#ask({ type: 'heads', namespace, vector: { strategy, isWhole: false, heads: new Map() } });
-    }
-    this.#ask({ type: 'reported', report, isAnswer });
-    if (!this.isWhole && this.exchange.hasHeardAll((name) => this.exchange.isWholeHere(name))) {
-      this.isWhole = true;
-      for (const name of this.#heads.keys()) this.#moved(name);
-    }
+    const report = this.#readReport(text);
+    for (const found of this.holdings.newIn(report)) this.#exchange({ type: 'heads', ...found });
+    this.#exchange({ type: 'reported', report, isAnswer });
   }
 
-  #ask(event: ExchangeEvent): void {
-    if (this.#options.mutant === 'no-anti-entropy' && event.type !== 'members') return;
-    for (const effect of this.exchange.step(event, this.#options.scheduler.nowMs)) this.#exchanged(effect);
+  #readReport(text: string): VectorReport {
+    const origin = text.slice(11, 27);
+    const known = this.#reports.get(origin);
+    if (known?.text === text) return known.report;
+    const report = decodeReport(text, this.replica.sources);
+    this.#reports.set(origin, { text, report });
+    return report;
+  }
+
+  #exchange(event: ExchangeEvent): void {
+    if (this.#options.mutation.isDeaf && event.type !== 'members') return;
+    for (const effect of this.exchange.step(event, this.wallMs)) this.#exchanged(effect);
   }
 
   #exchanged(effect: ExchangeEffect): void {
-    const { send } = this.#options;
     switch (effect.type) {
       case 'ask':
-        send(effect.peer, { type: 'ask', report: this.#report() });
-        // An answer that comes first makes this say nothing new; one that is lost is asked for again.
-        this.#later(answerTimeoutMs, () => this.#ask({ type: 'ask-failed', peer: effect.peer }));
+        this.#ask(effect.peer, { type: 'report', report: this.#report() }, (answer) => {
+          if (answer === undefined) this.#exchange({ type: 'ask-failed', peer: effect.peer });
+          else this.#reported(answer as string, true);
+        });
         return;
-      case 'pull': {
-        const { pull, peer, namespace, source, after, upTo } = effect;
-        this.#pulls.set(pull, { namespace, source, upTo, isArrived: false });
-        send(peer, { type: 'pull', pull, namespace, source: source.id, after, upTo });
-        this.#later(answerTimeoutMs, () => this.#endPull(pull, 'failed'));
+      case 'pull':
+      case 'bootstrap':
+        this.#fetch(effect);
         return;
-      }
-      case 'bootstrap': {
-        const { pull, peer, namespace } = effect;
-        this.#pulls.set(pull, { namespace, source: undefined, upTo: 0, isArrived: false });
-        send(peer, { type: 'snapshot', pull, namespace });
-        this.#later(answerTimeoutMs, () => this.#endPull(pull, 'failed'));
-        return;
-      }
       case 'whole':
-      case 'mismatch':
+        this.holdings.becameWhole(effect.namespace);
+        this.#moved(effect.namespace);
         return;
+      case 'mismatch':
+        this.#options.onProblem(`two instances settle \`${effect.namespace}\` differently`);
     }
   }
 
-  #housekeep(): void {
-    const due = expiryKey(this.replica.readMs(this.wallMs) + 1, '');
-    const keys = this.disk
-      .rows('expiry')
-      .filter(([key]) => isBelow(key, due))
-      .map(([key]) => String.fromCharCode(...key.subarray(6)));
-    if (keys.length > 0) this.step({ type: 'purge', keys });
-    const commits = this.disk.rows('commits');
-    const excess = commits.length - logRowsMax;
-    if (excess <= 0) return;
-    // Commit rows go with the log rows that they name, oldest first.
-    const dropped = this.replica.trimmedCommit + excess;
-    const rows = commits.slice(0, excess).map(([key]) => ({ type: 'delete', family: 'commits', key }) as const);
-    const log = this.#logRowsOf(commits.slice(0, excess).map(([, value]) => value));
-    if (dropped <= this.replica.durableCommit)
-      this.step({ type: 'trim', commit: dropped, bytes: 0, rows: [...rows, ...log] });
+  #fetch(event: FetchEvent): void {
+    for (const effect of this.#fetches.step(event, this.wallMs)) this.#fetching(effect);
   }
 
-  #logRowsOf(commitRows: readonly Uint8Array[]) {
-    return commitRows.map((row) => {
-      const { namespace, source, seq } = decodeCommit(row, this.replica.sources);
-      return { type: 'delete', family: 'log', key: logKey(namespace, source, seq) } as const;
+  #fetching(effect: FetchEffect): void {
+    const { mutation } = this.#options;
+    switch (effect.type) {
+      case 'ask-log': {
+        const { pull, peer, namespace, source, after, upTo } = effect;
+        this.#ask(peer, { type: 'log', namespace, source: source.id, after, upTo }, (answer) => {
+          this.#fetch(
+            answer === undefined ? { type: 'failed', pull } : { type: 'slice', pull, slice: answer as LogSlice },
+          );
+        });
+        return;
+      }
+      case 'ask-snapshot': {
+        const { pull, peer, namespace, after } = effect;
+        this.#ask(peer, { type: 'snapshot', namespace, after }, (answer) => {
+          if (answer === undefined) this.#fetch({ type: 'failed', pull });
+          else this.#fetch({ type: 'page', pull, page: this.#received(answer as SentPage) });
+        });
+        return;
+      }
+      case 'take':
+        this.step({ type: 'records', from: effect.peer, records: mutation.received(this, effect.records) });
+        return;
+      case 'join': {
+        const { pull, namespace, entries } = effect;
+        this.#partial.set(namespace, this.wallMs);
+        mutation.joining(this, namespace);
+        this.#stored(pull, (id) => ({ type: 'states', id, namespace, entries }));
+        return;
+      }
+      case 'advance': {
+        const { pull, namespace, heads, floor } = effect;
+        this.#stored(
+          pull,
+          (id) => ({ type: 'advance', id, namespace, heads, floor }),
+          () => this.advanced(namespace, heads),
+        );
+        return;
+      }
+      case 'pulled':
+        if (effect.error !== undefined && !String(effect.error).includes('corrupt'))
+          this.#options.onProblem(`what a peer sent could not be read: ${effect.error}`);
+        this.#exchange({ type: 'pulled', pull: effect.pull, outcome: effect.outcome });
+    }
+  }
+
+  #stored(pull: number, event: (id: number) => ReplicaEvent, then: () => void = () => {}): void {
+    this.#store.ask(event, ({ ok }) => {
+      if (ok) then();
+      this.#fetch({ type: ok ? 'stored' : 'failed', pull });
     });
+  }
+
+  #ask(peer: string, question: Question, done: (answer: unknown) => void): void {
+    const { network, random, originOf } = this.#options;
+    const found = network.others(this).filter((other) => other.isUp && originOf(other.member) === peer);
+    const life = this.#life;
+    const end = (answer: unknown) => {
+      if (life === this.#life && this.isUp) done(answer);
+    };
+    if (found.length === 0) this.#later(0, () => done(undefined));
+    else network.ask(this, random.pick(found), question, askTimeoutMs, end);
+  }
+
+  #slice({ namespace, source: id, after, upTo }: Omit<Extract<Question, { type: 'log' }>, 'type'>): LogSlice {
+    const source = this.replica.sources.parse(id)!;
+    const bound = Math.min(upTo, this.holdings.headsOf(namespace).get(source) ?? 0);
+    const gatherer = new SliceGatherer({ after, upTo: Math.max(bound, after) }, this.#options.sliceBytes);
+    for (let seq = after + 1; seq <= bound; seq++) {
+      const row = this.disk.get('log', logKey(namespace, source, seq));
+      if (row === undefined || !gatherer.take(seq, this.#options.mutation.relayed(this, row))) break;
+    }
+    return gatherer.slice();
+  }
+
+  #page({ namespace, after }: Extract<Question, { type: 'snapshot' }>): SentPage {
+    const gatherer = new PageGatherer(
+      this.holdings.headsOf(namespace),
+      this.replica.floorOf(namespace),
+      this.#options.sliceBytes,
+    );
+    for (const [bytes, row] of this.disk.rows('live', liveKey(`${namespace}.`))) {
+      const key = String.fromCharCode(...bytes);
+      if (after !== undefined && key <= after) continue;
+      if (!gatherer.take(key, row)) break;
+    }
+    const page = gatherer.page();
+    return { ...page, heads: page.heads.map(({ source, seq }) => [source.id, seq]) };
+  }
+
+  #received(page: SentPage): SnapshotPage {
+    const { sources } = this.replica;
+    return { ...page, heads: page.heads.map(([id, seq]) => ({ source: sources.parse(id)!, seq })) };
   }
 
   /** A call in this life: a crash takes it along. */
   #later(delayMs: number, run: () => void): void {
-    const life = this.life;
+    const life = this.#life;
     this.#options.scheduler.after(delayMs, () => {
-      if (this.life === life && this.isUp) run();
+      if (this.#life === life && this.isUp) run();
     });
   }
 
@@ -531,9 +513,4 @@ export class Instance {
       this.#repeat(intervalMs, run);
     });
   }
-}
-
-function isBelow(a: Uint8Array, b: Uint8Array): boolean {
-  for (let i = 0; i < Math.min(a.length, b.length); i++) if (a[i] !== b[i]) return a[i]! < b[i]!;
-  return a.length < b.length;
 }

@@ -1,30 +1,18 @@
-import {
-  Cell,
-  type Commit,
-  decodeRecord,
-  encodeRecord,
-  isCausal,
-  join,
-  type KeyState,
-  Sources,
-  type Strategy,
-  stateOf,
-  type View,
-  type Write,
-} from '../../replica/index.ts';
-import { Instance, type Message } from './instance.ts';
+import { type Commit, decodeRecord, type Write, type WriteOutcome } from '../../replica/index.ts';
+import { type Acknowledged, Checks, FinalChecks, reachOfDisk, together } from './checks.ts';
+import type { Disk } from './disk.ts';
+import { drawPlan } from './draw.ts';
+import { Instance } from './instance.ts';
 import type { Mutant } from './mutants.ts';
+import { type Mutation, mutationOf } from './mutation.ts';
+import { Network } from './network.ts';
+import { Oracle } from './oracle.ts';
+import type { Action, Plan } from './plan.ts';
+import { Broker, DirectPlane, noPlane, type Plane } from './plane.ts';
 import { Random } from './random.ts';
 import { Scheduler } from './scheduler.ts';
 
-export interface SimulationOptions {
-  readonly seed: number;
-  readonly mutant?: Mutant;
-  /** Virtual time during which writes and faults come. Default 60,000. */
-  readonly turmoilMs?: number;
-}
-
-/** What a simulated run found. Equal seeds give equal results, `traceHash` included. */
+/** What a simulated run found. Equal plans give equal results, `traceHash` included. */
 export interface SimulationResult {
   readonly seed: number;
   /** What must not be and was: empty for a good run. */
@@ -34,308 +22,325 @@ export interface SimulationResult {
   readonly virtualMs: number;
   readonly acknowledged: number;
   readonly crashes: number;
-  /** Of every event with its time: 8 hexadecimal digits. */
+  /** Of every message and fault with its time: 8 hexadecimal digits. */
   readonly traceHash: string;
 }
 
-interface Acknowledged {
-  readonly namespace: string;
-  readonly sourceId: string;
-  readonly seq: number;
-  readonly by: string;
-}
-
-const strategies: Readonly<Record<string, Strategy>> = {
-  plain: { kind: 'lww' },
-  approvals: { kind: 'version-vector', resolver: 'revoke-wins' },
-  grants: { kind: 'version-vector', resolver: 'add-wins' },
-  counts: { kind: 'counter' },
-  groups: { kind: 'set', resolver: 'add-wins' },
-};
-const namespaces = Object.keys(strategies);
-const keysPerNamespace = 6;
 /** Time without faults in which everything must have settled. */
-const calmMs = 90_000;
+const settleMaxMs = 90_000;
+/** Time after that in which purging must bring nothing back. */
+const restMs = 8_000;
+/** How often effects are compared with vectors while faults go on. */
+const effectsMs = 15_000;
 
 /**
- * Runs a cluster from one seed: writes, partitions, loss, repetition, reordering, crashes, full disks, wrong clocks and
- * late joiners, each seed with a subset of its own; then calm; then the checks. The replica and the exchange are those
- * that nodes run.
+ * Runs a cluster from one seed, or from a plan: writes, reads and faults; then calm; then the checks. The replica, the
+ * exchange and the deliveries are those that nodes run.
  *
  * @example
  * const { problems } = simulate({ seed: 42 });
  * if (problems.length > 0) console.log(problems);
  */
-export function simulate(options: SimulationOptions): SimulationResult {
-  return new Simulation(options).run();
+export function simulate(what: { readonly seed: number } | { readonly plan: Plan }, mutant?: Mutant): SimulationResult {
+  return new Simulation('plan' in what ? what.plan : drawPlan(what.seed), mutant).run();
 }
 
 class Simulation {
-  readonly #options: SimulationOptions;
+  readonly #plan: Plan;
+  readonly #mutation: Mutation;
   readonly #random: Random;
   readonly #scheduler = new Scheduler();
+  readonly #network: Network;
+  readonly #plane: Plane;
+  readonly #oracle: Oracle;
+  readonly #checks: Checks;
+  /** By member; clones behind. */
   readonly #instances: Instance[] = [];
-  readonly #cut = new Set<string>();
+  readonly #joined = new Set<number>();
+  readonly #copies = new Map<Instance, Disk>();
   readonly #acknowledged: Acknowledged[] = [];
-  /** What every key would hold if nothing ever went wrong: the join of all that became durable somewhere. */
-  readonly #oracle = new Map<string, KeyState>();
-  readonly #sources = new Sources();
-  readonly #problems: string[] = [];
-  readonly #faults: {
-    loss: number;
-    repeat: number;
-    slow: number;
-    crash: boolean;
-    full: boolean;
-    clocks: boolean;
-    cuts: boolean;
-    late: boolean;
-  };
-  #isCalm = false;
+  readonly #problems = new Set<string>();
   #crashes = 0;
   #hash = 0x811c9dc5;
 
-  constructor(options: SimulationOptions) {
-    this.#options = options;
-    const random = (this.#random = new Random(options.seed));
-    // Swarm testing: a seed that tries few faults at once goes deeper into each.
-    this.#faults = {
-      loss: random.chance(0.6) ? random.next() * 0.4 : 0,
-      repeat: random.chance(0.4) ? 0.2 : 0,
-      slow: random.chance(0.4) ? 4_000 : 60,
-      crash: random.chance(0.6),
-      full: random.chance(0.3),
-      clocks: random.chance(0.5),
-      cuts: random.chance(0.7),
-      late: random.chance(0.4),
-    };
-    const count = random.int(2, 4);
-    const origins = Array.from({ length: count }, (_, i) => (i + 1).toString(16).padStart(16, '0'));
-    for (const [i, origin] of origins.entries()) {
-      const instance = new Instance(
-        {
-          origin,
-          peers: origins.filter((other) => other !== origin),
-          scheduler: this.#scheduler,
-          random,
-          strategyOf: (namespace) => strategies[namespace]!,
-          send: (to, message) => this.#send(origin, to, message),
-          onDurable: (commit) => this.#remember(commit),
-          onProblem: (problem) => this.#problems.push(problem),
-          mutant: options.mutant,
-        },
-        !(this.#faults.late && i === count - 1),
-      );
-      this.#instances.push(instance);
-    }
+  constructor(plan: Plan, mutant: Mutant | undefined) {
+    this.#plan = plan;
+    this.#mutation = mutationOf(mutant);
+    this.#random = new Random(plan.seed ^ 0x5eed);
+    const trace = (text: string) => this.#trace(text);
+    this.#network = new Network(this.#scheduler, this.#random, plan.network, trace);
+    this.#plane =
+      plan.plane === 'none'
+        ? noPlane
+        : plan.plane === 'direct'
+          ? new DirectPlane(this.#network)
+          : new Broker(this.#scheduler, this.#random, trace);
+    this.#oracle = new Oracle((problem) => this.#problems.add(problem));
+    this.#checks = new Checks(this.#oracle, (problem) => this.#problems.add(problem));
+    this.#instances.push(...plan.members.map((_, member) => this.#instance(member)));
   }
 
   run(): SimulationResult {
-    const turmoilMs = this.#options.turmoilMs ?? 60_000;
-    const lateMs = this.#faults.late ? turmoilMs / 2 : 0;
-    this.#instances.forEach((instance, i) => {
-      const delayMs = i === this.#instances.length - 1 ? lateMs : 0;
-      this.#scheduler.after(delayMs, () => this.#startInstance(instance));
+    const plan = this.#plan;
+    const scheduler = this.#scheduler;
+    // Members of the beginning know of each other and hold all there is: nothing.
+    plan.members.forEach(({ startMs }, member) => {
+      if (startMs === 0) this.#joined.add(member);
     });
-    this.#write();
-    this.#disturb();
-    this.#scheduler.runUntil(turmoilMs);
+    for (const [member, { startMs }] of plan.members.entries()) scheduler.after(startMs, () => this.#join(member));
+    for (const action of plan.actions) scheduler.after(action.atMs, () => this.#do(action));
+    for (let atMs = effectsMs; atMs < plan.calmMs; atMs += effectsMs) scheduler.after(atMs, () => this.#compare());
+    scheduler.runUntil(plan.calmMs);
     this.#calm();
-    this.#scheduler.runUntil(turmoilMs + calmMs);
-    this.#check();
+    this.#settle();
     return {
-      seed: this.#options.seed,
-      problems: [...new Set(this.#problems)],
+      seed: plan.seed,
+      problems: [...this.#problems],
       instances: this.#instances.length,
-      events: this.#scheduler.ran,
-      virtualMs: this.#scheduler.nowMs,
+      events: scheduler.ran,
+      virtualMs: scheduler.nowMs,
       acknowledged: this.#acknowledged.length,
       crashes: this.#crashes,
       traceHash: (this.#hash >>> 0).toString(16).padStart(8, '0'),
     };
   }
 
-  #startInstance(instance: Instance): void {
+  #instance(member: number, disk?: Disk): Instance {
+    const { durability, logCommitsMax, sliceBytes, members } = this.#plan;
+    const instance = new Instance(
+      {
+        origin: originOf(member),
+        member,
+        interest: members[member]!.interest,
+        peers: () => [...this.#joined].filter((other) => other !== member).map(originOf),
+        originOf,
+        scheduler: this.#scheduler,
+        random: this.#random,
+        network: this.#network,
+        plane: this.#plane,
+        durability,
+        logCommitsMax,
+        sliceBytes,
+        mutation: this.#mutation,
+        onApplied: (at, commits) => this.#applied(at, commits),
+        onDurable: (at, commits) => {
+          for (const { record } of commits) if (record.source.origin === at.origin) this.#oracle.durable(record);
+        },
+        onProblem: (problem) => this.#problems.add(problem),
+      },
+      disk,
+    );
+    this.#network.add(instance);
+    return instance;
+  }
+
+  #applied(at: Instance, commits: readonly Commit[]): void {
+    for (const { record } of commits) {
+      if (record.source.origin === at.origin) this.#oracle.wrote(record);
+      else if (!this.#mutation.tampers) this.#oracle.applied(record);
+    }
+  }
+
+  #join(member: number): void {
+    const instance = this.#instances[member]!;
     if (instance.isUp) return;
-    this.#trace(`start ${instance.origin}`);
+    instance.disk.notes.isSettled = this.#plan.members[member]!.startMs === 0;
+    if (!this.#joined.has(member)) {
+      this.#joined.add(member);
+      for (const other of this.#instances) other.membersChanged();
+    }
+    this.#start(instance);
+  }
+
+  #start(instance: Instance): void {
+    if (instance.isUp || !this.#joined.has(instance.member)) return;
+    this.#trace(`start ${instance.member}`);
+    const { disk } = instance;
     instance.start();
-    for (const other of this.#instances) {
-      if (other === instance || !other.isUp) continue;
-      instance.linked(other.origin, true);
-      other.linked(instance.origin, true);
+    this.#recovered(instance);
+    if (instance.replica.appliedCommit >= disk.notes.mark) return;
+    // The store lacks commits that were acknowledged: the node refuses to start, and its operator lets it join again
+    // with an empty directory, or accepts the loss where nobody else holds everything.
+    instance.crash();
+    this.#trace(`lossy ${instance.member}`);
+    if (this.#isElsewhere(instance)) disk.wipe();
+    disk.notes.mark = 0;
+    instance.start();
+    this.#lost();
+  }
+
+  /** Whether some other disk holds everything. */
+  #isElsewhere(instance: Instance): boolean {
+    return this.#instances.some((other) => other.member !== instance.member && other.disk.notes.isSettled);
+  }
+
+  /** What was written before a crash and not acknowledged may be there all the same. */
+  #recovered({ disk, origin, replica }: Instance): void {
+    for (const [, row] of disk.rows('log')) {
+      const record = decodeRecord(row, replica.sources);
+      if (record.source.origin !== origin) continue;
+      this.#oracle.wrote(record);
+      this.#oracle.durable(record);
     }
   }
 
-  /** One write or read somewhere, and then the next one. */
-  #write(): void {
-    const { chance, int } = bound(this.#random);
-    const up = this.#instances.filter(({ isUp }) => isUp);
-    if (up.length > 0) {
-      const instance = this.#random.pick(up);
-      if (chance(0.15)) this.#read(instance);
-      else this.#submit(instance);
-    }
-    this.#scheduler.after(int(1, 120), () => {
-      if (!this.#isCalm) this.#write();
-    });
+  /** A disk lost what it had promised to keep. */
+  #lost(): void {
+    this.#oracle.lost(together(this.#instances.map(({ disk }) => reachOfDisk(disk))));
   }
 
-  #submit(instance: Instance): void {
-    const namespace = this.#random.pick(namespaces);
-    const { life } = instance;
-    const writes = this.#writes(namespace);
-    instance.submit({ writes, atomic: writes.length > 1, sizeBytes: 64 }, (outcome) => {
-      if (!outcome.ok || instance.life !== life) return;
+  #do(action: Action): void {
+    if (action.do === 'broker') {
+      this.#plane.disturb(action.what, action.forMs);
+      return;
+    }
+    const instance = this.#instances[action.at]!;
+    const { disk } = instance;
+    const after = (run: () => void) => this.#scheduler.after('forMs' in action ? action.forMs : 0, run);
+    if (action.do !== 'write' && action.do !== 'read') this.#trace(`${action.do} ${action.at}`);
+    switch (action.do) {
+      case 'write':
+        if (instance.isUp) this.#submit(instance, action.writes);
+        return;
+      case 'read':
+        if (instance.isUp) this.#read(instance, action.keys);
+        return;
+      case 'crash':
+        this.#crash(instance);
+        after(() => this.#start(instance));
+        return;
+      case 'fill':
+        disk.isFull = true;
+        after(() => {
+          disk.isFull = false;
+        });
+        return;
+      case 'lie':
+        disk.isLying = true;
+        after(() => {
+          this.#crash(instance);
+          disk.isLying = false;
+          this.#start(instance);
+        });
+        return;
+      case 'flip':
+        disk.flip(action.key);
+        return;
+      case 'copy':
+        this.#copies.set(instance, disk.copy());
+        return;
+      case 'restore': {
+        const copy = this.#copies.get(instance);
+        if (copy === undefined) return;
+        this.#crash(instance);
+        disk.restore(copy);
+        // An old copy has to join again, as docs/replication.md says.
+        disk.notes.isSettled = !this.#isElsewhere(instance);
+        this.#start(instance);
+        this.#lost();
+        return;
+      }
+      case 'clone':
+        if (!this.#joined.has(action.at)) return;
+        this.#instances.push(this.#instance(action.at, disk.copy()));
+        this.#start(this.#instances.at(-1)!);
+        return;
+      case 'cut':
+        this.#network.cut(action.at, action.to, action.forMs);
+        return;
+      case 'clock':
+        instance.clockOffsetMs = action.offsetMs;
+    }
+  }
+
+  #crash(instance: Instance): void {
+    if (!instance.isUp) return;
+    this.#crashes++;
+    instance.crash();
+    if (instance.disk.isLying) this.#lost();
+  }
+
+  #submit(instance: Instance, writes: readonly Write[]): void {
+    const first = writes[0]!;
+    const about = {
+      ...(first.op === 'add' && { amount: first.amount }),
+      ...(first.op === 'set-add' && { member: first.members[0]! }),
+    };
+    instance.submit({ writes, atomic: writes.length > 1, sizeBytes: 64 }, (outcome: WriteOutcome) => {
+      if (!outcome.ok) return;
       for (const result of outcome.results) {
         if (!result.ok) continue;
-        const token = instance.replica.parseToken(result.token)!;
-        this.#acknowledged.push({ namespace, sourceId: token.source.id, seq: token.seq, by: instance.origin });
+        const { namespace, source, seq } = instance.replica.parseToken(result.token)!;
+        this.#acknowledged.push({ namespace, sourceId: source.id, seq, ...about });
       }
     });
   }
 
-  #writes(namespace: string): Write[] {
-    const { chance, int } = bound(this.#random);
-    const key = () => `${namespace}.k${int(1, keysPerNamespace)}`;
-    const kind = strategies[namespace]!.kind;
-    if (kind === 'counter') return [{ op: 'add', namespace, key: key(), amount: int(1, 5) }];
-    if (kind === 'set') {
-      const members = [JSON.stringify(`m${int(1, 4)}`)];
-      return [{ op: chance(0.6) ? 'set-add' : 'set-remove', namespace, key: key(), members }];
-    }
-    const one = (): Write =>
-      chance(0.3)
-        ? { op: 'delete', namespace, key: key() }
-        : {
-            op: 'put',
-            namespace,
-            key: key(),
-            json: String(int(0, 1_000_000)),
-            ...(chance(0.1) && { ttlMs: int(500, 20_000) }),
-          };
-    return chance(0.1) ? [one(), one()] : [one()];
+  #read(instance: Instance, keys: readonly string[]): void {
+    const others = this.#instances.filter((other) => other !== instance && other.isUp);
+    this.#checks.read(instance, keys, instance.wallMs - instance.clockOffsetMs, others);
   }
 
-  /** A namespace that is not whole must not be read; what nobody deleted and all others see must not be absent. */
-  #read(instance: Instance): void {
-    const namespace = this.#random.pick(namespaces);
-    const key = `${namespace}.k${this.#random.int(1, keysPerNamespace)}`;
-    const seen = instance.read(key)?.seenAt(instance.wallMs);
-    if (instance.isWhole || instance.read(key) === undefined || seen !== undefined) return;
-    const others = this.#instances.filter((other) => other !== instance && other.isUp && other.isWhole);
-    if (others.length > 0 && others.every((other) => other.read(key)?.seenAt(other.wallMs) !== undefined)) {
-      this.#problems.push('a namespace that was still being loaded was read as empty');
-    }
-  }
-
-  #disturb(): void {
-    const { chance, int, pick } = bound(this.#random);
-    const instance = pick(this.#instances);
-    const { crash, full, clocks, cuts } = this.#faults;
-    if (crash && instance.isUp && chance(0.3)) {
-      this.#trace(`crash ${instance.origin}`);
-      this.#crashes++;
-      instance.crash();
-      for (const other of this.#instances) other.linked(instance.origin, false);
-      this.#scheduler.after(int(100, 8_000), () => this.#startInstance(instance));
-    }
-    if (full && chance(0.2)) {
-      instance.disk.isFull = true;
-      this.#scheduler.after(int(100, 3_000), () => {
-        instance.disk.isFull = false;
-      });
-    }
-    if (clocks && chance(0.3)) instance.clockOffsetMs = int(-5_000, 5_000);
-    if (cuts && chance(0.4)) {
-      const other = pick(this.#instances);
-      // One way only, now and then: the hardest kind.
-      const ways = chance(0.3)
-        ? [[instance, other]]
-        : [
-            [instance, other],
-            [other, instance],
-          ];
-      for (const [from, to] of ways) this.#cut.add(`${from!.origin}>${to!.origin}`);
-      this.#scheduler.after(int(500, 15_000), () => {
-        for (const [from, to] of ways) this.#cut.delete(`${from!.origin}>${to!.origin}`);
-      });
-    }
-    this.#scheduler.after(int(200, 3_000), () => {
-      if (!this.#isCalm) this.#disturb();
-    });
+  /** Compares what every instance holds with what its vector covers. */
+  #compare(): void {
+    for (const instance of this.#instances)
+      if (instance.isUp) this.#checks.effects(instance, instance.wallMs - instance.clockOffsetMs);
   }
 
   #calm(): void {
-    this.#isCalm = true;
-    this.#cut.clear();
+    this.#network.calm();
+    this.#plane.calm();
     for (const instance of this.#instances) {
-      instance.disk.isFull = false;
+      instance.disk.isFull = instance.disk.isLying = false;
       instance.clockOffsetMs = 0;
-      this.#startInstance(instance);
+      this.#join(instance.member);
+      this.#start(instance);
     }
   }
 
-  #send(from: string, to: string, message: Message): void {
-    const { loss, repeat, slow } = this.#faults;
-    const { chance, int } = bound(this.#random);
-    this.#trace(`${from}>${to} ${message.type}`);
-    const copies = !this.#isCalm && chance(repeat) ? 2 : 1;
-    for (let i = 0; i < copies; i++) {
-      if (!this.#isCalm && (chance(loss) || this.#cut.has(`${from}>${to}`))) continue;
-      this.#scheduler.after(int(1, this.#isCalm ? 30 : slow), () => {
-        this.#instances.find(({ origin }) => origin === to)?.receive(from, message);
-      });
-    }
+  /** Everything must have come everywhere in time; then it must stay so. */
+  #settle(): void {
+    const untilMs = this.#scheduler.nowMs + settleMaxMs;
+    while (!this.#isSettled() && this.#scheduler.nowMs < untilMs) this.#scheduler.runUntil(this.#scheduler.nowMs + 500);
+    if (!this.#isSettled()) this.#problems.add('the instances did not come to hold the same');
+    this.#scheduler.runUntil(this.#scheduler.nowMs + restMs);
+    // What begins by the clock may be under way at any moment, but not for long.
+    for (let i = 0; i < 10 && this.#instances.some(isBusy); i++) this.#scheduler.runUntil(this.#scheduler.nowMs + 20);
+    if (this.#instances.some(isBusy)) this.#problems.add('an instance at rest has work waiting');
+    for (const instance of this.#instances) this.#checks.effects(instance, instance.wallMs);
+    new FinalChecks(this.#oracle, this.#instances, (problem) => this.#problems.add(problem)).run(this.#acknowledged);
   }
 
-  #remember(commit: Commit): void {
-    // Sources are compared by identity, so the oracle needs its own.
-    const record = decodeRecord(encodeRecord(commit.record), this.#sources);
-    record.operations.forEach((operation, idx) => {
-      const before = this.#oracle.get(operation.key);
-      const causal = strategies[record.namespace]!.kind === 'version-vector' || isCausal(operation);
-      this.#oracle.set(operation.key, join(before, stateOf(record, idx, causal)));
-    });
+  #isSettled(): boolean {
+    return this.#instances.every(
+      (instance) =>
+        instance.isUp &&
+        instance.holdings.isSettled &&
+        instance.replica.fence === undefined &&
+        this.#coversAll(instance),
+    );
   }
 
-  #check(): void {
-    const nowMs = Math.max(...this.#instances.map(({ wallMs }) => wallMs));
-    for (const instance of this.#instances) {
-      const { origin } = instance;
-      if (!instance.isWhole) this.#problems.push('an instance never held everything whole');
-      for (const { namespace, sourceId, seq } of this.#acknowledged) {
-        if (instance.headOf(namespace, sourceId) < seq)
-          this.#problems.push('an acknowledged write never reached an instance');
-      }
-      for (const namespace of namespaces) {
-        for (let i = 1; i <= keysPerNamespace; i++) {
-          const key = `${namespace}.k${i}`;
-          const expected = this.#oracle.get(key);
-          const cell = new Cell(expected, 0, strategies[namespace]!);
-          const [want, have] = [shown(cell.seenAt(nowMs)), shown(instance.read(key)?.seenAt(nowMs))];
-          if (want !== have)
-            this.#problems.push(
-              `instance ${origin.slice(-1)} does not hold what was written to ${key}: ${have}, not ${want}`,
-            );
-        }
-      }
-    }
+  #coversAll({ holdings }: Instance): boolean {
+    return this.#instances.every((other) =>
+      other.holdings.names().every((name) => {
+        if (!holdings.isOfInterest(name)) return true;
+        const own = new Map([...holdings.headsOf(name)].map(([{ id }, seq]) => [id, seq]));
+        return [...other.holdings.headsOf(name)].every(([{ id }, seq]) => (own.get(id) ?? 0) >= seq);
+      }),
+    );
   }
 
   #trace(text: string): void {
-    for (const character of `${this.#scheduler.nowMs} ${text}`) {
-      this.#hash = Math.imul(this.#hash ^ character.charCodeAt(0), 0x01000193);
-    }
+    let hash = Math.imul(this.#hash ^ this.#scheduler.nowMs, 0x01000193);
+    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+    this.#hash = hash;
   }
 }
 
-function shown(view: View | undefined): string {
-  if (view === undefined) return 'absent';
-  return view.kind === 'siblings' ? view.siblings.map(({ json }) => json).join('|') : (view.json ?? 'bytes');
-}
+const originOf = (member: number) => (member + 1).toString(16).padStart(16, '0');
 
-const bound = (random: Random) => ({
-  chance: (probability: number) => random.chance(probability),
-  int: (min: number, max: number) => random.int(min, max),
-  pick: <Item>(items: readonly Item[]) => random.pick(items),
-});
+function isBusy({ replica }: Instance): boolean {
+  const { queued, commitsInFlight } = replica.pressure();
+  return queued + commitsInFlight > 0;
+}

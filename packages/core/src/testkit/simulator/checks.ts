@@ -1,0 +1,195 @@
+import { Cell, type KeyState, readMetadata, Sources, type View } from '../../replica/index.ts';
+import type { Disk } from './disk.ts';
+import type { Instance } from './instance.ts';
+import type { Oracle, Reach } from './oracle.ts';
+import { clockOffsetMaxMs, strategies } from './plan.ts';
+
+/** A write that a client was told stands. */
+export interface Acknowledged {
+  readonly namespace: string;
+  readonly sourceId: string;
+  readonly seq: number;
+  /** Of an `add`: how much; of a `set-add`: the member. */
+  readonly amount?: number;
+  readonly member?: string;
+}
+
+/** What may never be seen, at any time. Each problem is one sentence without names, so that equal ones are one. */
+export class Checks {
+  readonly #oracle: Oracle;
+  readonly #problem: (problem: string) => void;
+
+  constructor(oracle: Oracle, problem: (problem: string) => void) {
+    this.#oracle = oracle;
+    this.#problem = problem;
+  }
+
+  /** A read of some keys at once: what the vector covers is in them, what is over is not. @param trueMs true time */
+  read(instance: Instance, keys: readonly string[], trueMs: number, others: readonly Instance[]): void {
+    for (const key of keys) this.#one(instance, key, trueMs, others);
+    if (keys.length < 2 || instance.isPartial('pairs')) return;
+    const [left, right] = keys.map((key) => shownAt(instance, key));
+    if (left !== right) this.#problem('a transaction was seen in part');
+  }
+
+  /** Everything that an instance holds, by its own vector. */
+  effects(instance: Instance, trueMs: number): void {
+    for (const key of this.#oracle.keys()) this.#one(instance, key, trueMs, []);
+  }
+
+  #one(instance: Instance, key: string, trueMs: number, others: readonly Instance[]): void {
+    const namespace = namespaceOf(key);
+    const cell = instance.read(key);
+    if (cell === undefined || cell === 'damaged') return;
+    const readMs = instance.replica.readMs(instance.wallMs);
+    const view = cell.seenAt(readMs);
+    if (view !== undefined && view.expiresMs !== 0 && view.expiresMs + 2 * clockOffsetMaxMs < trueMs)
+      this.#problem('a value was seen long after it had expired');
+    if (!instance.holdings.isWhole(namespace)) {
+      const seen = others.map((other) => shownAt(other, key));
+      if (view === undefined && seen.length > 0 && seen.every((text) => text !== undefined && text !== 'absent'))
+        this.#problem('a namespace that was still being loaded was read as empty');
+      return;
+    }
+    // States that come page by page run ahead of the vector.
+    if (instance.isPartial(namespace)) return;
+    const want = viewOf(this.#oracle.expected(key, reachOf(instance)), key, readMs);
+    const have = shown(view);
+    if (want !== have) this.#problem(`what a vector covers is not in \`${namespace}\`: ${have}, not ${want}`);
+  }
+}
+
+/** What must hold once nothing goes wrong any more and all have settled. */
+export class FinalChecks {
+  readonly #oracle: Oracle;
+  readonly #problem: (problem: string) => void;
+  readonly #instances: readonly Instance[];
+  /** How far the instances reach together. */
+  readonly #reach: Reach;
+  readonly #nowMs: number;
+
+  constructor(oracle: Oracle, instances: readonly Instance[], problem: (problem: string) => void) {
+    this.#oracle = oracle;
+    this.#problem = problem;
+    this.#instances = instances;
+    this.#reach = together(instances.map(reachOf));
+    this.#nowMs = Math.max(...instances.map((instance) => instance.replica.readMs(instance.wallMs)));
+  }
+
+  run(acknowledged: readonly Acknowledged[]): void {
+    if (this.#oracle.missing(this.#reach) > 0) this.#problem('what was durable somewhere is nowhere any more');
+    for (const { namespace, sourceId, seq } of acknowledged) {
+      if (this.#oracle.isExcused(namespace, sourceId, seq)) continue;
+      for (const instance of this.#instances) {
+        if (instance.holdings.isOfInterest(namespace) && reachOf(instance)(namespace, sourceId) < seq)
+          this.#problem('an acknowledged write never reached an instance');
+      }
+    }
+    for (const key of this.#oracle.keys()) this.#key(key);
+    this.#independent(acknowledged);
+    for (const instance of this.#instances) this.#log(instance);
+  }
+
+  #key(key: string): void {
+    const namespace = namespaceOf(key);
+    const want = viewOf(this.#oracle.expected(key, this.#reach), key, this.#nowMs);
+    for (const instance of this.#instances) {
+      if (!instance.holdings.isOfInterest(namespace)) {
+        if (instance.replica.headsOf(namespace).size > 0) this.#problem('an instance holds what it has no interest in');
+        continue;
+      }
+      const cell = instance.read(key);
+      const have = cell === 'damaged' ? 'damaged' : shown(cell?.seenAt(this.#nowMs));
+      if (want !== have)
+        this.#problem(`an instance does not hold what was written to \`${namespace}\`: ${have}, not ${want}`);
+    }
+  }
+
+  /** What does not rest on `join`: the latest register, the sum of what was added, the set of what was added. */
+  #independent(acknowledged: readonly Acknowledged[]): void {
+    const standing = acknowledged.filter(
+      ({ namespace, sourceId, seq }) => !this.#oracle.isExcused(namespace, sourceId, seq),
+    );
+    const sum = standing.reduce((total, { namespace, amount = 0 }) => total + (namespace === 'sums' ? amount : 0), 0);
+    const members = standing.flatMap(({ namespace, member }) =>
+      namespace === 'adds' && member !== undefined ? [member] : [],
+    );
+    for (const instance of this.#instances) {
+      const held = (name: string) => instance.holdings.isOfInterest(name);
+      if (held('sums') && valueAt(instance, 'sums.all', 0) < sum)
+        this.#problem('a counter is less than what was added to it');
+      const all = new Set(valueAt<number[]>(instance, 'adds.all', []));
+      if (held('adds') && members.some((member) => !all.has(Number(member))))
+        this.#problem('a set lacks a member that was added to it');
+      for (const key of this.#oracle.keys()) {
+        if (strategies[namespaceOf(key)]!.kind === 'lww' && held(namespaceOf(key))) this.#register(instance, key);
+      }
+    }
+  }
+
+  #register(instance: Instance, key: string): void {
+    let last: (KeyState & { kind: 'version' }) | undefined;
+    for (const state of this.#oracle.sharesOf(key, this.#reach)) {
+      if (state.kind !== 'version') continue;
+      if (last === undefined || orderOf(state) > orderOf(last)) last = state;
+    }
+    const isOver = last === undefined || (last.expiresMs !== 0 && last.expiresMs <= this.#nowMs);
+    const want = isOver ? 'absent' : (last!.json ?? 'absent');
+    const cell = instance.read(key);
+    if (cell !== undefined && cell !== 'damaged' && shown(cell.seenAt(this.#nowMs)) !== want)
+      this.#problem('a register does not hold the latest write');
+  }
+
+  #log(instance: Instance): void {
+    const { trimmedCommit, durableCommit } = instance.replica;
+    if (instance.disk.rows('commits').length !== durableCommit - trimmedCommit) this.#problem('a log has holes');
+  }
+}
+
+/** How far an instance has applied. */
+export function reachOf(instance: Instance): Reach {
+  return (namespace, sourceId) => {
+    const source = instance.replica.sources.parse(sourceId);
+    return source === undefined ? 0 : (instance.replica.headsOf(namespace).get(source) ?? 0);
+  };
+}
+
+/** How far the store on a disk reaches, whether or not an instance runs on it. */
+export function reachOfDisk(disk: Disk): Reach {
+  const sources = new Sources();
+  const { namespaces } = readMetadata(disk.rows('metadata'), sources);
+  return (namespace, sourceId) => namespaces.get(namespace)?.heads.get(sources.parse(sourceId)!) ?? 0;
+}
+
+export function together(reaches: readonly Reach[]): Reach {
+  return (namespace, sourceId) => Math.max(...reaches.map((reach) => reach(namespace, sourceId)));
+}
+
+/** Text by which the order of writes can be compared. */
+function orderOf({ ms, count, source, seq, idx }: KeyState & { kind: 'version' }): string {
+  return [ms, count, source.id, seq, idx].map((part) => String(part).padStart(16, '0')).join('/');
+}
+
+function viewOf(state: KeyState | undefined, key: string, nowMs: number): string {
+  return shown(new Cell(state, 0, strategies[namespaceOf(key)]!).seenAt(nowMs));
+}
+
+/** Undefined where a key cannot be read. */
+function shownAt(instance: Instance, key: string): string | undefined {
+  const cell = instance.read(key);
+  if (cell === undefined || cell === 'damaged') return undefined;
+  return shown(cell.seenAt(instance.replica.readMs(instance.wallMs)));
+}
+
+/** The JSON value of a key; what stands for nothing where it is absent or cannot be read. */
+function valueAt<Value>(instance: Instance, key: string, nothing: Value): Value {
+  const text = shownAt(instance, key);
+  return text === undefined || text === 'absent' ? nothing : (JSON.parse(text) as Value);
+}
+
+export function shown(view: View | undefined): string {
+  if (view === undefined) return 'absent';
+  return view.kind === 'siblings' ? view.siblings.map(({ json }) => json).join('|') : (view.json ?? 'bytes');
+}
+
+const namespaceOf = (key: string) => key.slice(0, key.indexOf('.'));

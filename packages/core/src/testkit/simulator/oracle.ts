@@ -1,0 +1,150 @@
+import {
+  decodeRecord,
+  encodeRecord,
+  isCausal,
+  join,
+  type KeyState,
+  type LogRecord,
+  Sources,
+  stateOf,
+} from '../../replica/index.ts';
+import { strategies } from './plan.ts';
+
+interface Remembered {
+  readonly fingerprint: string;
+  /** Whether its instance has said that it is on disk. */
+  isDurable: boolean;
+  /** Lost with every disk that held it, by a fault that may: only where it turns up again does it count. */
+  isExcused: boolean;
+}
+
+interface Share {
+  readonly sourceId: string;
+  readonly seq: number;
+  readonly state: KeyState;
+}
+
+/** How far something reaches: by namespace and source, the last record that it holds. */
+export type Reach = (namespace: string, sourceId: string) => number;
+
+/**
+ * All that was ever written, as one who sees every disk at once: what each key must hold is the join of what is
+ * covered, whatever the way it came.
+ */
+export class Oracle {
+  readonly #sources = new Sources();
+  /** By namespace and source: records from seq 1 on. */
+  readonly #records = new Map<
+    string,
+    { readonly namespace: string; readonly sourceId: string; readonly list: Remembered[] }
+  >();
+  readonly #byKey = new Map<string, Share[]>();
+  readonly #problem: (problem: string) => void;
+
+  constructor(problem: (problem: string) => void) {
+    this.#problem = problem;
+  }
+
+  /** A record that its own instance shows to readers. */
+  wrote(record: LogRecord): void {
+    const { namespace, source, seq } = record;
+    const name = `${namespace}/${source.id}`;
+    let known = this.#records.get(name);
+    if (known === undefined) this.#records.set(name, (known = { namespace, sourceId: source.id, list: [] }));
+    // Found again at a start, perhaps behind others that have been trimmed since.
+    if (seq <= known.list.length) {
+      this.applied(record);
+      return;
+    }
+    if (seq !== known.list.length + 1) {
+      this.#problem('an instance wrote a record behind one that it never wrote');
+      return;
+    }
+    known.list[seq - 1] = { fingerprint: fingerprintOf(record), isDurable: false, isExcused: false };
+    // Sources are compared by identity, so the oracle needs its own.
+    const own = decodeRecord(encodeRecord(record), this.#sources);
+    own.operations.forEach((operation, idx) => {
+      const causal = strategies[namespace]!.kind === 'version-vector' || isCausal(operation);
+      const share = { sourceId: source.id, seq, state: stateOf(own, idx, causal) };
+      const shares = this.#byKey.get(operation.key);
+      if (shares === undefined) this.#byKey.set(operation.key, [share]);
+      else shares.push(share);
+    });
+  }
+
+  /** A record that some instance applied: the same one as everywhere. */
+  applied(record: LogRecord): void {
+    const known = this.#of(record.namespace, record.source.id, record.seq);
+    if (known === undefined) this.#problem('an instance applied a record that nobody wrote');
+    else if (known.fingerprint !== fingerprintOf(record)) this.#problem('two writes have the same dot');
+  }
+
+  durable({ namespace, source, seq }: LogRecord): void {
+    const known = this.#of(namespace, source.id, seq);
+    if (known !== undefined) known.isDurable = true;
+  }
+
+  /** A disk lost what it had promised to keep: what no other holds may be gone. @param reach of all disks together */
+  lost(reach: Reach): void {
+    this.#forMissing(reach, (known) => {
+      known.isExcused = true;
+    });
+  }
+
+  /** How many records had to be there and are not. */
+  missing(reach: Reach): number {
+    let count = 0;
+    this.#forMissing(reach, ({ isDurable, isExcused }) => {
+      if (isDurable && !isExcused) count++;
+    });
+    return count;
+  }
+
+  isExcused(namespace: string, sourceId: string, seq: number): boolean {
+    const known = this.#of(namespace, sourceId, seq);
+    return known === undefined || known.isExcused || !known.isDurable;
+  }
+
+  keys(): Iterable<string> {
+    return this.#byKey.keys();
+  }
+
+  /** What a key must hold where everything within reach is applied. */
+  expected(key: string, reach: Reach): KeyState | undefined {
+    const namespace = key.slice(0, key.indexOf('.'));
+    let state: KeyState | undefined;
+    for (const share of this.#byKey.get(key) ?? []) {
+      if (share.seq <= reach(namespace, share.sourceId)) state = join(state, share.state);
+    }
+    return state;
+  }
+
+  /** The writes to a key within reach. */
+  sharesOf(key: string, reach: Reach): readonly KeyState[] {
+    const namespace = key.slice(0, key.indexOf('.'));
+    const shares = this.#byKey.get(key) ?? [];
+    return shares.filter(({ sourceId, seq }) => seq <= reach(namespace, sourceId)).map(({ state }) => state);
+  }
+
+  #of(namespace: string, sourceId: string, seq: number): Remembered | undefined {
+    return this.#records.get(`${namespace}/${sourceId}`)?.list[seq - 1];
+  }
+
+  #forMissing(reach: Reach, visit: (known: Remembered) => void): void {
+    for (const { namespace, sourceId, list } of this.#records.values()) {
+      for (let seq = reach(namespace, sourceId) + 1; seq <= list.length; seq++) visit(list[seq - 1]!);
+    }
+  }
+}
+
+function fingerprintOf({ ms, count, operations }: LogRecord): string {
+  let text = `${ms}.${count}`;
+  for (const operation of operations) {
+    text += `|${operation.op} ${operation.key} ${operation.version}`;
+    if (operation.op === 'put') text += ` ${operation.json} ${operation.expiresMs}`;
+    else if (operation.op === 'add') text += ` ${operation.plus} ${operation.minus}`;
+    else if (operation.op === 'members')
+      for (const { member, present } of operation.changes) text += ` ${member}${present}`;
+  }
+  return text;
+}

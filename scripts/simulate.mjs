@@ -28,17 +28,9 @@ else work();
 
 /** A worker: runs the seeds that it is sent, one chunk after the other. */
 function work() {
-  parentPort.on('message', (seeds) => parentPort.postMessage(seeds.map((seed) => run({ seed }, workerData.mutant))));
-}
-
-/** An exception is a finding like any other. */
-function run(what, mutant) {
-  try {
-    return simulate(what, mutant);
-  } catch (error) {
-    const nothing = { events: 0, virtualMs: 0, acknowledged: 0, crashes: 0, instances: 0, traceHash: 'none' };
-    return { seed: what.seed ?? what.plan.seed, ...nothing, problems: [`it threw: ${error.stack}`] };
-  }
+  parentPort.on('message', (seeds) =>
+    parentPort.postMessage(seeds.map((seed) => simulate({ seed }, workerData.mutant))),
+  );
 }
 
 async function main() {
@@ -58,7 +50,7 @@ async function main() {
   }
   if (values.replay !== undefined) {
     const text = existsSync(values.replay) ? readFileSync(values.replay, 'utf8') : values.replay;
-    const result = run({ plan: JSON.parse(text) }, mutant);
+    const result = simulate({ plan: JSON.parse(text) }, mutant);
     tell(result);
     process.exitCode = result.problems.length > 0 ? 1 : 0;
     return;
@@ -125,7 +117,7 @@ function tell({ seed, instances, traceHash, problems }) {
 }
 
 function tellShrunk(seed) {
-  const plan = shrink(drawPlan(seed), (candidate) => run({ plan: candidate }).problems.length > 0);
+  const plan = shrink(drawPlan(seed), (candidate) => simulate({ plan: candidate }).problems.length > 0);
   let text = JSON.stringify(plan);
   if (text.length > printedBytesMax) {
     const file = join(tmpdir(), `ipe-simulation-${seed}.json`);

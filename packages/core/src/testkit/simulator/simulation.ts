@@ -90,9 +90,13 @@ class Simulation {
     for (const [member, { startMs }] of plan.members.entries()) scheduler.after(startMs, () => this.#join(member));
     for (const action of plan.actions) scheduler.after(action.atMs, () => this.#do(action));
     for (let atMs = effectsMs; atMs < plan.calmMs; atMs += effectsMs) scheduler.after(atMs, () => this.#compare());
-    scheduler.runUntil(plan.calmMs);
-    this.#calm();
-    this.#settle();
+    try {
+      scheduler.runUntil(plan.calmMs);
+      this.#calm();
+      this.#settle();
+    } catch (error) {
+      this.#problems.add(`it threw: ${(error as Error).stack ?? error}`);
+    }
     return {
       seed: plan.seed,
       problems: [...this.#problems],

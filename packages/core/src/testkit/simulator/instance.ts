@@ -156,6 +156,7 @@ export class Instance implements Receiver {
       interest,
       strategyOf,
       isSettled: this.disk.notes.isSettled,
+      purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
       recovered: this.replica.report(),
     });
     this.#fetches = new Fetches({

@@ -123,6 +123,8 @@ export class DataPlane {
    */
   watch(pattern: string, options: DataWatchOptions = {}): AsyncGenerator<DataEvent, void, void> {
     const { signal: _signal, reconnect: _reconnect, from, ...wanted } = options;
+    // What another instance can go on from, where the one that gave the last token is gone.
+    let bookmark: string | undefined;
     return watch(
       {
         open: this.#subscriptions.open,
@@ -132,7 +134,11 @@ export class DataPlane {
           return session.call('data', 'subscribe', { pattern, ...start }, { signal, timeoutMs: 0 });
         },
         event: ({ event, params }) => (event === 'data-changed' ? (params as DataEvent) : undefined),
-        token: (event, { id }) => event.token ?? id,
+        token: (event, { id }) => {
+          const token = event.token ?? id;
+          if (event.type === 'bookmark') bookmark = token;
+          return bookmark === undefined || bookmark === token ? token : `${token},${bookmark}`;
+        },
       },
       options,
     );

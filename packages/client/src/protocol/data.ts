@@ -102,10 +102,10 @@ export interface EntryVersion {
 
 /**
  * One change, as subscribers see it. `resync` means: what you hold may be older than the log; a snapshot follows.
- * `damaged`: a key that belongs into the snapshot cannot be read here; it is not absent.
+ * `bookmark`: nothing changed but the place to resume from. `damaged`: a key that belongs into the snapshot cannot be read here; it is not absent.
  */
 export interface DataEvent {
-  readonly type: 'update' | 'delete' | 'superseded' | 'resync' | 'damaged';
+  readonly type: 'update' | 'delete' | 'superseded' | 'resync' | 'damaged' | 'bookmark';
   readonly key: string;
   readonly value?: Json;
   readonly value_base64?: string;
@@ -135,6 +135,7 @@ export interface SubscribeParams {
   readonly pattern: string;
   /** Starts with what is there now, in the shape of updates. */
   readonly include_existing?: boolean;
+  /** A token to go on behind, or several joined by `,`: the first that the instance can go on from counts. */
   readonly from?: string;
 }
 

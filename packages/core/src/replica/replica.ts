@@ -261,10 +261,21 @@ export class Replica {
     return formatToken({ namespace, source, seq, instance: this.origin, commit, tag, isPartial });
   }
 
-  /** A token that says nothing of freshness but where a subscription goes on: after `commit`, which has this tag. */
-  bookmark(namespace: string, commit: number, tag: string): string {
+  /**
+   * A token that says nothing of freshness but where a subscription goes on: after `commit`, which has this tag.
+   * @param vector `visibleHeads` as of that commit: lets other instances go on from it too
+   */
+  bookmark(namespace: string, commit: number, tag: string, vector?: ReadonlyMap<Source, number>): string {
     const source = this.#source;
-    return formatToken({ namespace, source, seq: 0, instance: this.origin, commit, tag, isPartial: false });
+    return formatToken({ namespace, source, seq: 0, instance: this.origin, commit, tag, isPartial: false, vector });
+  }
+
+  /** By source: the record up to which readers see all of a namespace. Records that are held back are not among them. */
+  visibleHeads(namespace: string): ReadonlyMap<Source, number> {
+    const visible = new Map<Source, number>();
+    for (const [source, head] of this.headsOf(namespace))
+      visible.set(source, Math.min(head, this.#quarantine.firstOf(namespace, source) - 1));
+    return visible;
   }
 
   report(): NamespaceReport[] {

@@ -210,6 +210,8 @@ class Run {
   model = new Model();
   underWay: UnderWay[] = [];
   #requests = 0;
+  /** Keys whose version is known: of one that was purged the next version depends on what else was. */
+  #certain = new Set<string>();
   /** The last put under a `request_id` that was answered. */
   #answered: { readonly params: Json; readonly answer: Json; readonly atMs: number } | undefined;
   readonly node: DataNode;
@@ -232,7 +234,7 @@ class Run {
     let draft = before;
     const describe = (each: Write & { kind: 'put' | 'delete' }): Json => {
       const version = draft.seen(each.key, nowMs)?.version ?? 0;
-      const condition = conditionOf(each.expect, version);
+      const condition = conditionOf(each.expect, this.#certain.has(each.key) ? version : undefined);
       // Of a batch each stands alone; a transaction is refused whole, so what follows a refusal does not matter.
       draft = draft.after(each, nowMs, write.kind === 'batch-put' ? meets(draft) : () => true) ?? draft;
       conditions.set(each.key, condition);
@@ -323,7 +325,10 @@ class Run {
     for (const follower of this.followers) follower.detach();
     await this.node.crash(keep);
     // Answers that came before the crash; what ends with it ends without one.
-    const lastAnswered = disk.findLastIndex(({ outcome }) => outcome?.ok === true);
+    // A batch of which everything was refused tells nothing of what is on disk.
+    const lastAnswered = disk.findLastIndex(
+      ({ outcome, predicted, before }) => outcome?.ok === true && predicted !== before,
+    );
     this.underWay = [];
     const candidates = [...disk.map(({ before }) => before), this.model].slice(lastAnswered + 1);
     const found = await this.state();
@@ -343,6 +348,7 @@ class Run {
     const nowMs = this.node.engine.readMs();
     const found = await this.state();
     expect(plain(found)).toEqual(plain(visible(this.model, nowMs)));
+    this.#certain = new Set(found.keys());
     for (const [key, { version }] of found) {
       const expected = this.model.versions.get(key)!;
       expect(version).toBeGreaterThanOrEqual(expected);
@@ -449,7 +455,8 @@ class Follower {
   }
 }
 
-function conditionOf(expectation: Expectation | undefined, version: number): object {
+/** @param version undefined where it is not certain: then nothing is asked for */
+function conditionOf(expectation: Expectation | undefined, version: number | undefined): object {
   switch (expectation) {
     case undefined:
       return {};
@@ -458,7 +465,9 @@ function conditionOf(expectation: Expectation | undefined, version: number): obj
     case 'wrong-etag':
       return { if_match: '0123456789abcdef' };
     default:
-      return { if_version: expectation === 'version' ? version : expectation === 'absent' ? 0 : version + 1 };
+      if (expectation === 'absent') return { if_version: 0 };
+      if (expectation === 'wrong-version') return { if_version: (version ?? 0) + 1_000_000 };
+      return version === undefined ? {} : { if_version: version };
   }
 }
 
@@ -541,6 +550,7 @@ async function follows(steps: readonly Step[], durability: 'fsync' | 'wal', cach
         await run.barrier();
         node.disk.full = false;
         await node.engine.housekeep();
+        await run.check();
       } else if (step.kind === 'full-at-sync') {
         await run.barrier();
         if (durability === 'wal') continue;

@@ -4,16 +4,21 @@ import {
   dotsTag,
   noTag,
   type Replica,
+  type Source,
   type SupersededWrite,
   type Token,
 } from '@ipe/core/replica';
 import type { Session } from '../api/method.ts';
 import type { ChangeLog } from './change-log.ts';
+import { changedSince } from './changed-since.ts';
 import type { Damage } from './damage.ts';
 import type { Engine } from './engine.ts';
 import { describe, type Entry, type Winner, winnerOf } from './entry.ts';
 import type { KeyPattern } from './pattern.ts';
 import { scan } from './scan.ts';
+
+/** By source: all records up to one. */
+type Vector = ReadonlyMap<Source, number>;
 
 /** A notification of a subscription (API.md). */
 export interface DataEvent {
@@ -34,14 +39,23 @@ export interface DataEvent {
   readonly token: string;
 }
 
+export type SubscriptionStart =
+  | { readonly after: number }
+  | { readonly beyond: ReadonlyMap<Source, number>; readonly from: string }
+  | 'existing'
+  | 'resync';
+
 export interface SubscriptionOptions {
   readonly id: string;
   readonly engine: Engine;
   readonly log: ChangeLog;
   readonly pattern: KeyPattern;
   readonly session: Session;
-  /** Where to start: after a commit, with what is there, or with what is there because `from` could not be honoured. */
-  readonly start: { readonly after: number } | 'existing' | 'resync';
+  /**
+   * Where to start: after a commit, with what changed outside of a vector that another instance gave out in `from`, with
+   * what is there, or with what is there because `from` could not be honoured.
+   */
+  readonly start: SubscriptionStart;
   readonly onEnd: () => void;
 }
 
@@ -61,19 +75,26 @@ export class Subscription {
   #isEnded = false;
   /** States came in that no commit tells of. */
   #mustResync = false;
+  /** Whether anything was told since the last bookmark. */
+  #hasTold = false;
 
   constructor(options: SubscriptionOptions) {
     this.pattern = options.pattern;
     this.signal = options.session.signal;
     this.#options = options;
-    this.#position = typeof options.start === 'object' ? options.start.after : options.log.head;
+    const { start } = options;
+    this.#position = typeof start === 'object' && 'after' in start ? start.after : options.log.head;
     this.signal.addEventListener('abort', () => this.end(), { once: true });
   }
 
   /** Begins to send. Ends by itself when the session does. */
   start(): void {
     const { start } = this.#options;
-    void this.#run(start === 'existing' ? false : start === 'resync' ? true : undefined);
+    void this.#run(async () => {
+      if (start === 'existing') await this.#sendExisting(false);
+      else if (start === 'resync') await this.#sendExisting(true);
+      else if ('beyond' in start) await this.#sendChanged(start.beyond, start.from);
+    });
   }
 
   end(): void {
@@ -87,31 +108,44 @@ export class Subscription {
     if (!this.#isIdle || this.#isEnded) return;
     // What came in between did not match: it is passed over without a look.
     this.#position = Math.max(this.#position, commit - 1);
-    void this.#run(undefined);
+    void this.#run();
   }
 
   /** Keys changed that no commit tells of: sends what there is now. */
   resync(): void {
     this.#mustResync = true;
-    if (this.#isIdle && !this.#isEnded) void this.#run(undefined);
+    if (this.#isIdle && !this.#isEnded) void this.#run();
   }
 
   /** Tells an idle follower how far it is, so that it need not read all of that again after a reconnect. */
   async bookmark(): Promise<void> {
     const { log, engine, session, id, pattern } = this.#options;
-    if (!this.#isIdle || this.#isEnded || this.#position >= log.head) return;
-    const commit = log.head;
-    this.#position = commit;
+    const isBehind = this.#position < log.head || (engine.isClustered && this.#hasTold);
+    if (!this.#isIdle || this.#isEnded || !isBehind) return;
+    this.#position = log.head;
+    await this.#mark(log.head, this.#vector(), () => this.#isIdle);
+  }
+
+  /** Sends the place after a commit. @param isStillSo looked at after waiting */
+  async #mark(commit: number, vector: Vector | undefined, isStillSo: () => boolean = () => true): Promise<void> {
+    const { log, engine, session, id, pattern } = this.#options;
     const tag = await log.tagOf(commit);
-    if (tag === undefined || !this.#isIdle || this.#isEnded) return;
-    const token = engine.replica.bookmark(pattern.namespace, commit, tag);
+    if (tag === undefined || this.#isEnded || !isStillSo()) return;
+    const token = engine.replica.bookmark(pattern.namespace, commit, tag, vector);
+    this.#hasTold = false;
     await session.notify('data-changed', { type: 'bookmark', subscription: id, token } satisfies DataEvent, token);
   }
 
-  async #run(snapshotIsResync: boolean | undefined): Promise<void> {
+  /** What everything up to the newest commit amounts to, for other instances; nothing where there are none. */
+  #vector(): Vector | undefined {
+    const { engine, pattern } = this.#options;
+    return engine.isClustered ? engine.replica.visibleHeads(pattern.namespace) : undefined;
+  }
+
+  async #run(begin?: () => Promise<void>): Promise<void> {
     this.#isIdle = false;
     try {
-      if (snapshotIsResync !== undefined) await this.#sendExisting(snapshotIsResync);
+      await begin?.();
       while (!this.#isEnded && (this.#mustResync || this.#position < this.#options.log.head)) {
         if (this.#mustResync) await this.#sendExisting(true);
         else await this.#sendNext();
@@ -167,6 +201,7 @@ export class Subscription {
     const nowMs = engine.readMs();
     // In the tick in which the scan takes its snapshot: what follows is everything after it and nothing before.
     const start = log.head;
+    const vector = this.#vector();
     const damaged: Damage[] = [];
     for await (const { key, cell } of scan(engine, pattern, { onDamaged: (damage) => damaged.push(damage) })) {
       if (this.#isEnded) return;
@@ -177,11 +212,23 @@ export class Subscription {
       await session.notify('data-changed', event, noPlace);
     }
     this.#position = start;
-    if (!isResync) return;
-    const tag = await log.tagOf(start);
-    if (tag === undefined) return;
-    const token = engine.replica.bookmark(pattern.namespace, start, tag);
-    await session.notify('data-changed', { type: 'bookmark', subscription: id, token } satisfies DataEvent, token);
+    if (isResync || vector !== undefined) await this.#mark(start, vector);
+  }
+
+  /** What a follower that comes from another instance has not seen, then what happened meanwhile. */
+  async #sendChanged(beyond: Vector, from: string): Promise<void> {
+    const { engine, log, pattern } = this.#options;
+    const start = log.head;
+    const vector = this.#vector();
+    const changed = await changedSince(engine, pattern, beyond);
+    if (changed === undefined) return await this.#sendExisting(true);
+    for (const [key, cell] of changed) {
+      if (this.#isEnded) return;
+      // Until all of it is told, the place to go on from is the one it came with.
+      await this.#send(key, cell, from);
+    }
+    this.#position = start;
+    await this.#mark(start, vector);
   }
 
   async #sendSuperseded(key: string, loser: SupersededWrite, winner: Cell, token: string): Promise<void> {
@@ -199,6 +246,7 @@ export class Subscription {
   }
 
   async #send(key: string, cell: Cell, token: string): Promise<void> {
+    this.#hasTold = true;
     await this.#options.session.notify('data-changed', eventOf(this.#options.id, key, cell, token), token);
   }
 }

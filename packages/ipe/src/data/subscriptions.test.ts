@@ -219,3 +219,103 @@ test('states that come in without records are told by a resync, to who follows a
   for (const each of [back, current]) each.end();
   await other.close();
 });
+
+describe('going on at another instance', () => {
+  let other: DataNode;
+  beforeEach(async () => {
+    await node.close();
+    node = await DataNode.open({ isClustered: true });
+    other = await DataNode.open({ isClustered: true, origin: 'ffeeddccbbaa9988', seed: 9 });
+  });
+  afterEach(() => other.close());
+
+  /** Follows at `node` until told of everything, and gives the tokens that a client would come back with. */
+  async function followed(count: number): Promise<{ last: string; bookmark: string }> {
+    await subscribe({ include_existing: true });
+    while (session.events.filter(({ type }) => type !== 'bookmark').length < count)
+      await session.received(session.events.length + 1);
+    await node.service.subscriptions.bookmarkAll();
+    while (session.events.at(-1)?.type !== 'bookmark') await session.received(session.events.length + 1);
+    const events = session.events.filter(({ type }) => type !== 'bookmark');
+    return { last: events.at(-1)!.token, bookmark: session.events.at(-1)!.token };
+  }
+
+  async function resumed(from: string, count: number): Promise<readonly Json[]> {
+    const on = new TestSession();
+    await other.call('subscribe', { pattern: 'approvals.*', from }, { session: on });
+    const events = [...(await on.received(count))];
+    on.end();
+    return events;
+  }
+
+  test('tells what the vector in a bookmark does not cover, and nothing else', async () => {
+    for (const name of ['a', 'b', 'c']) await put(`approvals.${name}`, 'before');
+    await node.tell(other);
+    const { last, bookmark } = await followed(3);
+    await put('approvals.b', 'after');
+    await call('delete', { key: 'approvals.c' });
+    await put('users.x', 'another namespace');
+    await other.call('put', { key: 'approvals.d', value: 'there' });
+    await node.tell(other);
+    const events = await resumed(`${last},${bookmark}`, 4);
+    expect(brief(events.slice(0, 3)).sort()).toEqual([
+      ['delete', 'approvals.c'],
+      ['update', 'approvals.b', 'after'],
+      ['update', 'approvals.d', 'there'],
+    ]);
+    expect(events[3]).toMatchObject({ type: 'bookmark' });
+    // Whoever breaks off in between begins again where it came from; afterwards it goes on from this instance's place.
+    expect(events[0].token).toBe(`${last},${bookmark}`);
+    await other.call('put', { key: 'approvals.e', value: 'later' });
+    expect(brief(await resumed(events[3].token, 1))).toEqual([['update', 'approvals.e', 'later']]);
+  });
+
+  test('tells what a key holds now, where an older write was still unknown', async () => {
+    await put('approvals.a', 'first');
+    await node.tell(other);
+    other.nowMs -= 500;
+    await other.call('put', { key: 'approvals.a', value: 'theirs' });
+    node.nowMs += 1000;
+    await put('approvals.a', 'ours, later');
+    await node.tell(other);
+    const { bookmark } = await followed(1);
+    expect(brief((await resumed(bookmark, 2)).slice(0, 1))).toEqual([['update', 'approvals.a', 'ours, later']]);
+  });
+
+  test('is a resync where the log does not go back that far, or the token has no vector', async () => {
+    await put('approvals.a', 1);
+    const { last, bookmark } = await followed(1);
+    await put('approvals.b', 2);
+    const { state } = await node.engine.get('approvals.b');
+    const { state: before } = await node.engine.get('approvals.a');
+    const entries = [
+      { key: 'approvals.a', state: before! },
+      { key: 'approvals.b', state: state! },
+    ];
+    const heads = [...node.engine.replica.headsOf('approvals')].map(([source, seq]) => ({
+      source: other.engine.replica.sources.parse(source.id)!,
+      seq,
+    }));
+    await other.engine.joinStates('approvals', entries);
+    await other.engine.advance('approvals', heads, 0);
+    for (const from of [bookmark, last]) {
+      const events = await resumed(from, 3);
+      expect(events.map(({ type, key }) => [type, key])).toEqual([
+        ['resync', undefined],
+        ['update', 'approvals.a'],
+        ['update', 'approvals.b'],
+      ]);
+    }
+  });
+
+  test('goes on at the instance itself where that is back', async () => {
+    await put('approvals.a', 1);
+    const { last, bookmark } = await followed(1);
+    await put('approvals.b', 2);
+    await node.restart();
+    const on = new TestSession();
+    await subscribe({ from: `${last},${bookmark}` }, on);
+    expect(brief(await on.received(1))).toEqual([['update', 'approvals.b', 2]]);
+    on.end();
+  });
+});

@@ -6,10 +6,12 @@ import { ChangeLog } from './change-log.ts';
 import type { Applied, Engine } from './engine.ts';
 import { type KeyPattern, readPattern } from './pattern.ts';
 import { requireHeld } from './reads.ts';
-import { placeOf, Subscription, type SubscriptionOptions } from './subscription.ts';
+import { placeOf, Subscription, type SubscriptionOptions, type SubscriptionStart } from './subscription.ts';
 
 /** Subscriptions of one connection. */
 export const subscriptionsPerSessionMax = 1_000;
+/** Tokens that one `from` may hold. */
+const fromTokensMax = 4;
 /** How often a subscription that has nothing to tell says how far it is. */
 const bookmarkIntervalMs = 5_000;
 
@@ -95,15 +97,20 @@ export class Subscriptions {
     for (const subscription of [...this.#byId.values()]) subscription.end();
   }
 
-  async #placeOf(from: string, namespace: string): Promise<{ readonly after: number } | 'resync'> {
+  /** @param from one token, or several joined by `,`: the first that this instance can go on from counts */
+  async #placeOf(from: string, namespace: string): Promise<SubscriptionStart> {
     const { replica } = this.#engine;
-    const token = replica.parseToken(from);
-    if (token === undefined)
+    const tokens = from.split(',').map((text) => replica.parseToken(text.trim()));
+    if (tokens.length > fromTokensMax || !tokens.every((token) => token !== undefined))
       throw new IpeError('invalid_params', '`from` is not a token: use one that a notification or a write gave', {
         details: { field: 'from' },
       });
-    const after = await placeOf(token, namespace, replica, this.#log);
-    return after === undefined ? 'resync' : { after };
+    for (const token of tokens) {
+      const after = await placeOf(token, namespace, replica, this.#log);
+      if (after !== undefined) return { after };
+    }
+    const beyond = tokens.find((token) => token.vector !== undefined && token.namespace === namespace)?.vector;
+    return beyond === undefined ? 'resync' : { beyond, from };
   }
 
   #add(options: SubscriptionOptions): void {

@@ -29,7 +29,7 @@ Examples:
           const start = given({ include_existing: options.existing, from: options.from });
           for await (const event of data.watch(pattern, { ...start, signal })) {
             if (options.json) cli.out.raw(`${JSON.stringify(event)}\n`);
-            else cli.out.line(describe(cli, event));
+            else if (event.type !== 'bookmark') cli.out.line(describe(cli, event));
           }
         }),
       );
@@ -44,6 +44,7 @@ function describe(cli: Cli, event: DataEvent): string {
     superseded: color.yellow,
     resync: color.magenta,
     damaged: color.red,
+    bookmark: color.dim,
   }[event.type];
   const time = new Date((event.timestamp ?? cli.io.now() / 1000) * 1000).toISOString().slice(11, 23);
   const value =

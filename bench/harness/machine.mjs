@@ -2,7 +2,7 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
-import { arch, availableParallelism, cpus, platform, release, totalmem } from 'node:os';
+import { arch, availableParallelism, cpus, loadavg, platform, release, totalmem } from 'node:os';
 
 /** Names and versions of everything a figure depends on. */
 export function describeMachine() {
@@ -10,6 +10,7 @@ export function describeMachine() {
     cpu: `${availableParallelism()} x ${cpus()[0]?.model.trim() ?? 'unknown'}`,
     memory: `${Math.round(totalmem() / 2 ** 30)} GiB`,
     system: `${platform()} ${release()} ${arch()}`,
+    'load before': loadavg()[0].toFixed(1),
     node: process.version,
     ipe: JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')).version,
     commit: output('git', ['rev-parse', '--short', 'HEAD']),

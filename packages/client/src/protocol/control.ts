@@ -316,6 +316,21 @@ export interface RekeyReport {
   readonly error?: string;
 }
 
+/** What the last look at everything stored met, or the one under way has met so far. */
+export interface ScrubReport {
+  readonly state: 'running' | 'done' | 'idle' | 'failed';
+  /** Facts, and records of the log, that were looked at. */
+  readonly rows: number;
+  readonly records: number;
+  /** Damaged facts and log records that wait for a peer to mend them from; some facts by key. */
+  readonly damaged: number;
+  readonly damaged_keys: readonly string[];
+  readonly damaged_records: number;
+  /** Facts and records that were mended since the node started. */
+  readonly mended: number;
+  readonly error?: string;
+}
+
 /** What a garbage collection did, or would do: counts of objects, and bytes freed. */
 export interface CollectReport {
   readonly dry_run: boolean;
@@ -483,4 +498,9 @@ export interface ControlCalls {
    * seconds or when it has ended.
    */
   rekey: { params: { new_key_path?: string; start?: boolean; wait?: number }; result: RekeyReport };
+  /**
+   * Looks at every fact and log record stored here, in search of damage, which peers then mend; `start: false` only tells
+   * how far that has come, after `wait` seconds or when it has ended.
+   */
+  scrub: { params: { start?: boolean; wait?: number }; result: ScrubReport };
 }

@@ -71,6 +71,7 @@ export const methods = {
     evict: control('admin'),
     'member-promote': control('admin'),
     rekey: control('admin'),
+    scrub: control('admin'),
     'data-backup': control('admin'),
     'data-restore': control('admin'),
     subscribe: control('read', { streaming: true }),

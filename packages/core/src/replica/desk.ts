@@ -3,7 +3,7 @@ import type { Answers } from './answers.ts';
 import { BatchRecord, operationBytes } from './batch.ts';
 import { absentCell, Cell, stateBytes } from './cell.ts';
 import { compareDots, type Dot, type Source } from './dot.ts';
-import type { Change, ReplicaEffect } from './events.ts';
+import type { Change, ReplicaEffect, StateEntry } from './events.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
 import { purged } from './housekeeping.ts';
 import { isCausal, join, stateOf } from './join.ts';
@@ -43,12 +43,6 @@ export interface DeskParts {
   /** Whether every member of the cluster is known to hold a write. */
   readonly isStable: (namespace: string, dot: Dot) => boolean;
   readonly emit: (effect: ReplicaEffect) => void;
-}
-
-/** A key's state as another member holds it. */
-export interface StateEntry {
-  readonly key: string;
-  readonly state: KeyState;
 }
 
 /** What became of writes that stand or fall together. */
@@ -411,7 +405,7 @@ export class Desk {
   }
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
-  states(id: number, name: string, entries: readonly StateEntry[], nowMs: number): void {
+  states(id: number, name: string, entries: readonly StateEntry[], rewrite: boolean, nowMs: number): void {
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
@@ -419,7 +413,9 @@ export class Desk {
       return;
     }
     const kind = stateKindOf(namespace.strategy);
-    const stranger = entries.find(({ key, state }) => state.kind !== kind || namespaceOf(key) !== name);
+    const stranger = entries.find(
+      ({ key, state }) => (state !== undefined && state.kind !== kind) || namespaceOf(key) !== name,
+    );
     if (stranger !== undefined) {
       const message = `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(namespace.strategy)}\``;
       pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
@@ -427,16 +423,17 @@ export class Desk {
     }
     const batch = pipeline.gathering;
     for (const { key, state: theirs } of entries) {
-      clock.witness(latestOf(theirs), nowMs);
       const isDamaged = states.damageOf(key) !== undefined;
       const before = isDamaged ? absentCell(namespace.strategy) : states.latest(key);
-      const state = join(before.state, theirs);
-      if (state === before.state) continue;
+      const state = theirs === undefined ? before.state : join(before.state, theirs);
+      if (state === before.state && !(isDamaged || rewrite)) continue;
       states.mend(key);
       batch.joined.add(namespace);
       batch.operationCount++;
-      batch.sizeBytes += stateBytes(state);
-      states.put(batch, namespace, key, before, new Cell(state, before.revision + 1, namespace.strategy), undefined);
+      if (theirs !== undefined) clock.witness(latestOf(theirs), nowMs);
+      if (state !== undefined) batch.sizeBytes += stateBytes(state);
+      const revision = before.revision + Number(state !== before.state);
+      states.put(batch, namespace, key, before, new Cell(state, revision, namespace.strategy), undefined);
     }
     // Also where nothing was new: what is pending may hold what these states hold.
     const pending = Math.max(0, ...entries.map(({ key }) => states.pending(key)?.batch ?? 0));

@@ -38,7 +38,9 @@ export type ReplicaEvent =
       readonly type: 'states';
       readonly id: number;
       readonly namespace: string;
-      readonly entries: readonly { readonly key: string; readonly state: KeyState }[];
+      readonly entries: readonly StateEntry[];
+      /** The rows are written even where nothing is new: what is on disk is damaged. */
+      readonly rewrite?: boolean;
     }
   /**
    * Everything up to these heads has come in as states: the vector may say so. `floor` is the giver's purge floor.
@@ -102,6 +104,12 @@ export type ReplicaEvent =
   | { readonly type: 'reopen'; readonly recovered?: Recovered }
   /** Time has passed: sent when an `alarm` is due, and about each second. */
   | { readonly type: 'tick' };
+
+/** A key's state as another member holds it. Undefined: it has none, which takes the place of a damaged row only. */
+export interface StateEntry {
+  readonly key: string;
+  readonly state: KeyState | undefined;
+}
 
 /** What the store has of a key. */
 export type LoadedRow = Uint8Array | Failure | undefined;

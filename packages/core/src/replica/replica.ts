@@ -1,8 +1,8 @@
 import { Answers } from './answers.ts';
 import { absentCell, type Cell, decodeCell } from './cell.ts';
-import { Desk, type StateEntry } from './desk.ts';
+import { Desk } from './desk.ts';
 import type { Dot, Source, Sources } from './dot.ts';
-import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
+import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry } from './events.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
@@ -57,6 +57,7 @@ type Arrival =
       readonly id: number;
       readonly namespace: string;
       readonly entries: readonly StateEntry[];
+      readonly rewrite?: boolean;
     }
   | {
       readonly kind: 'advance';
@@ -443,7 +444,8 @@ export class Replica {
         this.#queueBytes -= arrival.request.sizeBytes;
         this.#desk.request(arrival.id, arrival.request, nowMs);
       } else if (arrival.kind === 'record') this.#desk.record(arrival.record, nowMs);
-      else if (arrival.kind === 'states') this.#desk.states(arrival.id, arrival.namespace, arrival.entries, nowMs);
+      else if (arrival.kind === 'states')
+        this.#desk.states(arrival.id, arrival.namespace, arrival.entries, arrival.rewrite === true, nowMs);
       else if (arrival.kind === 'advance')
         this.#desk.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
       else if (arrival.kind === 'hold') this.#desk.hold(arrival.id, arrival.namespace, arrival.records, nowMs);

@@ -101,6 +101,16 @@ const dataPlane = table('Storage and replication of facts.', {
     '1GiB',
     'Bound of the log from which peers and subscribers catch up; who is further behind gets a snapshot.',
   ),
+  scrub_interval: duration(
+    '7d',
+    'How long after one look at everything stored the next begins, in search of damage; `0s`: only `ipe data scrub`.',
+  ),
+  scrub_rows_per_second: count(
+    50_000,
+    'Rows looked at a second, by scrubs and when digests are counted at the start. Raising it costs processor time.',
+    { min: 1, max: 10_000_000, unit: 'rows' },
+  ),
+  digest_interval: duration('10s', "How often the digests of facts are compared with each peer's."),
   cache_bytes: size('64MiB', 'Memory for parsed facts that decisions read. Facts beyond it are read from disk.'),
   namespaces: z
     .record(

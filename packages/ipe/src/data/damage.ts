@@ -32,10 +32,17 @@ export class DamageList {
   }
 
   met(damage: Damage): void {
-    const id = damage.key ?? String(damage.failure.details?.['row']);
+    const id = idOf(damage);
     if (this.#rows.has(id)) return;
     this.#rows.set(id, damage);
     for (const listener of this.#listeners) listener(damage);
+  }
+
+  /** A walk over all rows of a namespace has ended: of those that do not tell their keys, these are what is left. */
+  walked(namespace: string, met: readonly Damage[]): void {
+    const left = new Set(met.map(idOf));
+    for (const [id, damage] of this.#rows)
+      if (damage.namespace === namespace && damage.key === undefined && !left.has(id)) this.#rows.delete(id);
   }
 
   /** Sound rows took the place of whatever these keys had. */
@@ -43,3 +50,5 @@ export class DamageList {
     if (this.#rows.size > 0) for (const key of keys) this.#rows.delete(key);
   }
 }
+
+const idOf = ({ key, failure }: Damage) => key ?? String(failure.details?.['row']);

@@ -5,7 +5,6 @@ import {
   type DataFamily,
   type Failure,
   type Head,
-  type KeyState,
   type LoadedRow,
   liveKey,
   type Recovered,
@@ -13,6 +12,7 @@ import {
   type ReplicaEffect,
   type ReplicaEvent,
   type Rng,
+  type StateEntry,
   type WriteOutcome,
   type WriteRequest,
 } from '@ipe/core/replica';
@@ -76,8 +76,8 @@ export class Driver {
   }
 
   /** Joins states of another member in. Resolves once they are durable, or refused. */
-  joinStates(namespace: string, entries: readonly { key: string; state: KeyState }[]): Promise<WriteOutcome> {
-    return this.ask((id) => ({ type: 'states', id, namespace, entries }));
+  joinStates(namespace: string, entries: readonly StateEntry[], rewrite: boolean): Promise<WriteOutcome> {
+    return this.ask((id) => ({ type: 'states', id, namespace, entries, rewrite }));
   }
 
   /** Moves the vector to where joined states reach. Resolves once that is durable, or refused. */

@@ -1,20 +1,22 @@
-import { IpeError } from '@ipe/core';
+import { IpeError, isIpeError } from '@ipe/core';
 import {
   type Cell,
   type Commit,
   type DataFamily,
   type Dot,
+  encodeRecord,
   type Failure,
   type Head,
   isReserved,
-  type KeyState,
   type LogRecord,
+  logKey,
   type NamespaceReport,
   namespaceOf,
   Replica,
   type ReplicaEffect,
   type Rng,
   Sources,
+  type StateEntry,
   type Strategy,
   type Write,
   type WriteOutcome,
@@ -273,10 +275,11 @@ export class Engine {
 
   /**
    * Joins states of another member in, durably.
+   * @param rewrite writes rows even where nothing is new, because what is on disk is damaged
    * @throws IpeError as a write does; some may be in then, which repeating does not harm
    */
-  async joinStates(namespace: string, entries: readonly { key: string; state: KeyState }[]): Promise<void> {
-    const outcome = await this.#driver.joinStates(namespace, entries);
+  async joinStates(namespace: string, entries: readonly StateEntry[], rewrite = false): Promise<void> {
+    const outcome = await this.#driver.joinStates(namespace, entries, rewrite);
     if (!outcome.ok) throw errorOf(outcome.failure);
   }
 
@@ -322,6 +325,31 @@ export class Engine {
    */
   offer(records: readonly LogRecord[], purgedMs: number): void {
     if (this.#closed === undefined) this.#driver.step({ type: 'offer', records, purgedMs });
+  }
+
+  /** Least time that deletions are remembered. */
+  get tombstoneGraceMs(): number {
+    return this.#options.tombstoneGraceMs;
+  }
+
+  /**
+   * Puts a sound record in the place of a damaged one in the log, durably.
+   * @returns false when the log has let go of it meanwhile: nothing was written
+   */
+  mendRecord(record: LogRecord): Promise<boolean> {
+    const key = logKey(record.namespace, record.source, record.seq);
+    // Between rounds of housekeeping: what trims the log does not do so meanwhile.
+    return this.#housekeeper.between(async () => {
+      await this.#driver.settle();
+      const held = await this.kv.get('log', key).catch((error) => {
+        if (isIpeError(error) && error.reason === 'corrupt') return error;
+        throw error;
+      });
+      if (held === undefined) return false;
+      await this.kv.write([{ type: 'put', family: 'log', key, value: encodeRecord(record) }]);
+      await this.kv.sync();
+      return true;
+    });
   }
 
   /** Why writes are refused, while they are. */

@@ -47,6 +47,21 @@ export class Housekeeper {
     return this.#round;
   }
 
+  /** Runs something while no round does. */
+  async between<Result>(run: () => Promise<Result>): Promise<Result> {
+    while (this.#round !== undefined) await this.idle();
+    const turn = run();
+    this.#round = turn
+      .then(
+        () => {},
+        () => {},
+      )
+      .finally(() => {
+        this.#round = undefined;
+      });
+    return await turn;
+  }
+
   async idle(): Promise<void> {
     await this.#round?.catch(() => {});
   }

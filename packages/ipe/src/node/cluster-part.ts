@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { IpeError } from '@ipe/core';
-import type { Interest } from '@ipe/core/replica';
+import type { ComparisonStatus, Interest } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
@@ -10,7 +10,7 @@ import type { MemberRecord, SignedMember } from '../cluster/members.ts';
 import { Membership } from '../cluster/membership.ts';
 import { Peers } from '../cluster/peers.ts';
 import type { PeerTls } from '../cluster/trust.ts';
-import type { Engine } from '../data/index.ts';
+import type { Engine, Scrubber } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
 import type { PartsContext } from './start.ts';
@@ -36,7 +36,7 @@ const memberPrefix = '_sys.members.';
 const inviteTtlDefaultSeconds = 3_600;
 
 /** Links this node to its cluster and begins to replicate its facts. */
-export async function openClusterPart(context: PartsContext, engine: Engine): Promise<ClusterPart> {
+export async function openClusterPart(context: PartsContext, engine: Engine, scrubber: Scrubber): Promise<ClusterPart> {
   const { config, layout, identity, log, metrics, onClose } = context;
   const { cluster } = config;
   const settings = config.predicate_service.data_plane;
@@ -79,6 +79,9 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
     interest: interestOf(settings.subscribe_topics),
     ring: membership.ring,
     isStrict: settings.clock_skew === 'strict',
+    digestSecret: membership.keys.secret,
+    scrubber,
+    comparison: { intervalMs: settings.digest_interval },
     memory: memoryIn(layout.root),
     now: () => Date.now(),
     log,
@@ -100,6 +103,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine): Pr
   }
   await peers.start();
   onClose('peer links', () => peers.close());
+  addRepairMetrics(metrics, replication);
   metrics.add({ name: 'ipe_peer_links', help: 'Peers that are linked.', read: () => peers.links().length });
   return {
     replication,
@@ -132,6 +136,33 @@ async function readPeerTls(
   const ca = await read(tls_ca);
   if (tls_cert === undefined || tls_key === undefined) return { ca };
   return { ca, cert: await read(tls_cert), key: await read(tls_key) };
+}
+
+/** What comparing digests has found, by peer and namespace. */
+function addRepairMetrics(metrics: PartsContext['metrics'], replication: Replication): void {
+  const labels = ['peer', 'namespace'];
+  const rows = (value: (row: ComparisonStatus) => number) => () =>
+    (replication.status().repair?.peers ?? []).map((row) => ({
+      labels: { peer: row.peer, namespace: row.namespace },
+      value: value(row),
+    }));
+  metrics.add({
+    name: 'ipe_digest_differing_leaves',
+    help: 'Leaves of the digest trees that differed from the peer at the last look.',
+    labels,
+    read: rows(({ differing }) => differing),
+  });
+  metrics.add({
+    name: 'ipe_facts_repaired_total',
+    help: 'Facts that were lost here and came back from the peer. Above 0: a damaged disk, or a bug.',
+    labels,
+    read: rows(({ repaired }) => repaired),
+  });
+  metrics.add({
+    name: 'ipe_digest_bytes',
+    help: 'Memory of the digest trees.',
+    read: () => replication.status().repair?.digestBytes ?? 0,
+  });
 }
 
 /** Keeps the directory and the facts under `_sys.members` equal: what one learns, the other is told. */

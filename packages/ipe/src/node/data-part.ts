@@ -8,7 +8,9 @@ import {
   Freshness,
   openFacts,
   readPattern,
+  Scrubber,
   scan,
+  scrubMethods,
   versionsOf,
 } from '../data/index.ts';
 import type { FactPage, FactsSource, FactVersion } from '../evaluation/index.ts';
@@ -19,6 +21,8 @@ export interface DataPart {
   readonly service: PlaneService;
   readonly engine: Engine;
   readonly facts: FactsSource;
+  /** Looks for damage in what is stored, and counts the digests that peers compare. */
+  readonly scrubber: Scrubber;
   /** Lets acknowledgements wait for peers, once there are any. */
   waitFor(acks: Acks): void;
   /** Methods of the control plane that look after the fact store. */
@@ -41,6 +45,9 @@ export async function openDataPart(context: PartsContext, isClustered: boolean):
     },
   });
   onClose('facts', () => engine.close());
+  const { scrub_interval: intervalMs, scrub_rows_per_second: rowsPerSecond } = config.predicate_service.data_plane;
+  const scrubber = new Scrubber({ engine, intervalMs, rowsPerSecond, log });
+  onClose('scrub', () => scrubber.close());
   let acks: Acks | undefined;
   const service = createDataService({
     engine,
@@ -71,8 +78,14 @@ export async function openDataPart(context: PartsContext, isClustered: boolean):
     help: 'Damaged rows of facts that were met and not mended since.',
     read: () => engine.damage.count,
   });
+  metrics.add({
+    name: 'ipe_data_mended_total',
+    help: 'Damaged rows of facts and of the log that were mended, from memory or from a peer.',
+    read: () => scrubber.mended,
+  });
   const facts = factsOf(engine, config.evaluation_plane.fresh_wait);
-  return { service, engine, facts, waitFor, controlHandlers: { ...handlers, ...backupMethods(engine) } };
+  const controlHandlers = { ...handlers, ...backupMethods(engine), ...scrubMethods(scrubber) };
+  return { service, engine, facts, scrubber, waitFor, controlHandlers };
 }
 
 /** The facts as decisions read them. */

@@ -13,7 +13,7 @@ export const openParts: OpenParts = async (context) => {
   const clustered = await isClustered(context);
   refuseLoneFollower(context, clustered);
   const data = await openDataPart(context, clustered);
-  const cluster = clustered ? await openClusterPart(context, data.engine) : undefined;
+  const cluster = clustered ? await openClusterPart(context, data.engine, data.scrubber) : undefined;
   if (cluster !== undefined) {
     const { replication } = cluster;
     data.waitFor({
@@ -34,6 +34,7 @@ export const openParts: OpenParts = async (context) => {
     data: {
       namespaces: data.engine.namespaces(),
       refuses_writes: data.engine.fence?.message ?? null,
+      scrub: data.scrubber.report(),
     },
   }));
   const evaluation = await openEvaluationPart(context, control.store, data.facts, decisions, () => []);

@@ -77,7 +77,7 @@ async function startMember(
     memory: { load: async () => options.memory ?? { settledInterest: 'all' }, save: async () => {} },
     now: options.now ?? Date.now,
     intervalMs: options.intervalMs ?? 50,
-    log: { warn: () => {}, info: () => {} },
+    log: { error: () => {}, warn: () => {}, info: () => {} },
     ...(options.exchange && { plane: openMemoryPlane(options.exchange) }),
     ...(options.openPlane && { plane: options.openPlane() }),
   });

@@ -16,12 +16,14 @@ import type { KeyRing } from '../cluster/key-ring.ts';
 import type { MemberDirectory } from '../cluster/members.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
+import type { Scrubber } from '../data/scrub.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { Backlog } from './backlog.ts';
 import type { EnvelopeOptions } from './envelope.ts';
 import { Inbox } from './inbox.ts';
 import { Outbox } from './outbox.ts';
 import { QuarantineKeeper } from './quarantine.ts';
+import { StateRepair, type StateRepairOptions, type StateRepairStatus } from './state-repair.ts';
 
 /** What an instance remembers of its replication between starts. */
 export interface ReplicationMemory {
@@ -44,6 +46,11 @@ export interface ReplicationOptions {
   readonly interest: Interest;
   /** Seals batches; absent: they are signed and readable. */
   readonly ring?: KeyRing;
+  /** Walks the facts: counts the digests that peers compare, and finds what is damaged. Absent: neither is done. */
+  readonly scrubber?: Scrubber;
+  /** Keys the digests, the same for all members. Absent: they are not compared. */
+  readonly digestSecret?: Uint8Array;
+  readonly comparison?: StateRepairOptions['comparison'];
   readonly memory: {
     load(): Promise<ReplicationMemory>;
     save(memory: ReplicationMemory): Promise<void>;
@@ -52,7 +59,7 @@ export interface ReplicationOptions {
   readonly isStrict?: boolean;
   readonly now: () => number;
   readonly intervalMs?: number;
-  readonly log: { warn(details: object, message: string): void; info(details: object, message: string): void };
+  readonly log: Record<'error' | 'warn' | 'info', (details: object, message: string) => void>;
 }
 
 export interface ReplicationStatus {
@@ -64,6 +71,8 @@ export interface ReplicationStatus {
   readonly received: number;
   readonly pulledRecords: number;
   readonly joinedStates: number;
+  /** Comparing and repairing states; absent where digests are not kept. */
+  readonly repair?: StateRepairStatus;
   readonly rejected: Inbox['rejected'];
   readonly parked: number;
 }
@@ -90,6 +99,7 @@ export class Replication {
   readonly #backlog: Backlog;
   readonly #closing = new AbortController();
   readonly #keyExchange: KeyExchange | undefined;
+  #repair: StateRepair | undefined;
   readonly #stops: (() => void)[] = [];
   #subscription: PlaneSubscription | undefined;
   #cursor: string | undefined;
@@ -271,6 +281,7 @@ export class Replication {
       received: this.#inbox.received,
       pulledRecords: this.#antiEntropy.fetches.pulledRecords,
       joinedStates: this.#antiEntropy.fetches.joinedStates,
+      ...(this.#repair && { repair: this.#repair.status() }),
       rejected: this.#inbox.rejected,
       parked: this.#inbox.parked,
     };
@@ -285,6 +296,7 @@ export class Replication {
     await this.#outbox?.close();
     await this.#subscription?.close();
     await this.#options.plane?.close();
+    await this.#repair?.close();
     await this.#antiEntropy.close();
     await this.quarantine.close();
     await this.#remember();
@@ -303,6 +315,7 @@ export class Replication {
       directory.onChange(() => this.#membersChanged()),
     );
     if (ring) this.#stops.push(ring.onChange(() => this.#inbox.retry()));
+    this.#repair = this.#startRepair();
     this.#membersChanged();
     for (const name of this.#holdings.names()) this.#antiEntropy.moved(name);
     if (plane) {
@@ -326,6 +339,23 @@ export class Replication {
     }, memoryIntervalMs).unref();
   }
 
+  #startRepair(): StateRepair | undefined {
+    const { engine, scrubber, digestSecret: secret, peers, directory, now, log, comparison } = this.#options;
+    if (scrubber === undefined || secret === undefined) return undefined;
+    return new StateRepair({
+      engine,
+      scrubber,
+      secret,
+      peers,
+      originOf: (fingerprint) => directory.active(fingerprint)?.origin,
+      durableHeads: (namespace) => this.#holdings.headsOf(namespace),
+      isWhole: (namespace) => this.notHeld(namespace) === undefined,
+      now,
+      log,
+      ...(comparison !== undefined && { comparison }),
+    });
+  }
+
   #others(): string[] {
     const { directory, identity } = this.#options;
     return directory
@@ -342,6 +372,7 @@ export class Replication {
       if (peer !== undefined) this.#antiEntropy.step({ type: 'linked', peer });
     }
     this.#inbox.retry();
+    this.#repair?.relink();
   }
 
   #durable(commit: number): void {

@@ -26,12 +26,13 @@ interface PageHeadJson {
   /** How many held-back records come before the rows, and where more follow. */
   readonly held: number;
   readonly heldUpTo?: string | undefined;
+  readonly next?: string | undefined;
 }
 
 /** `u32 length | JSON head | (u32 length | held-back record)* | (u32 length | key | u32 length | row)*`. */
-export function encodePage({ heads, floor, rows, isLast, held, heldUpTo }: SnapshotPage): Uint8Array {
+export function encodePage({ heads, floor, rows, isLast, held, heldUpTo, next }: SnapshotPage): Uint8Array {
   const seqs = Object.fromEntries(heads.map(({ source, seq }) => [source.id, seq]));
-  const head: PageHeadJson = { heads: seqs, floor, last: isLast, held: held.length, heldUpTo };
+  const head: PageHeadJson = { heads: seqs, floor, last: isLast, held: held.length, heldUpTo, next };
   return Buffer.concat([
     ...framed(Buffer.from(JSON.stringify(head))),
     ...held.flatMap(framed),
@@ -43,8 +44,10 @@ export function encodePage({ heads, floor, rows, isLast, held, heldUpTo }: Snaps
 export function decodePage(bytes: Uint8Array, sources: Sources): SnapshotPage {
   return reading(() => {
     const [front, ...parts] = frames(bufferOf(bytes), 0);
-    const { heads, floor, last, held, heldUpTo } = JSON.parse(Buffer.from(front!).toString('utf8')) as PageHeadJson;
-    if (!isCount(floor) || !isCount(held) || typeof last !== 'boolean' || !isPlace(heldUpTo))
+    const { heads, floor, last, held, heldUpTo, next } = JSON.parse(
+      Buffer.from(front!).toString('utf8'),
+    ) as PageHeadJson;
+    if (!isCount(floor) || !isCount(held) || typeof last !== 'boolean' || !isPlace(heldUpTo) || !isPlace(next))
       throw new TypeError('its head is none');
     const positions = Object.entries(heads).map(([id, seq]) => {
       const source = sources.parse(id);
@@ -55,7 +58,15 @@ export function decodePage(bytes: Uint8Array, sources: Sources): SnapshotPage {
     for (let i = held; i + 1 < parts.length; i += 2) {
       rows.push({ key: Buffer.from(parts[i]!).toString('utf8'), row: parts[i + 1]! });
     }
-    return { heads: positions, floor, isLast: last, rows, held: parts.slice(0, held), heldUpTo };
+    return {
+      heads: positions,
+      floor,
+      isLast: last,
+      rows,
+      held: parts.slice(0, held),
+      heldUpTo,
+      ...(next !== undefined && { next }),
+    };
   });
 }
 

@@ -19,6 +19,8 @@ export interface MetricSource {
   /** `ipe_<what>_<unit>`; one that ends in `_total` only grows. */
   readonly name: string;
   readonly help: string;
+  /** Names of the labels, where there may be no rows at the first scrape to tell. */
+  readonly labels?: readonly string[];
   read(): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
 }
 
@@ -88,8 +90,9 @@ export class Metrics {
     for (const source of this.#sources) {
       const first = source.read();
       const labelNames =
-        typeof first === 'number' ? [] : [...new Set([...first].flatMap(({ labels }) => Object.keys(labels)))];
-      const common = { name: source.name, help: source.help, labelNames, registers: [registry] };
+        source.labels ??
+        (typeof first === 'number' ? [] : [...new Set([...first].flatMap(({ labels }) => Object.keys(labels)))]);
+      const common = { name: source.name, help: source.help, labelNames: [...labelNames], registers: [registry] };
       const each = (take: (labels: Readonly<Record<string, string>>, value: number) => void) => {
         const read = source.read();
         if (typeof read === 'number') take({}, read);

@@ -62,6 +62,8 @@ export interface SnapshotPage {
   /** Rows of `live`, in order of their keys. */
   readonly rows: readonly SnapshotRow[];
   readonly isLast: boolean;
+  /** Where a page of chosen rows goes on: behind this key. Absent: behind its last row. */
+  readonly next?: string;
 }
 
 export interface SnapshotRow {

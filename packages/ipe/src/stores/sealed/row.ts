@@ -8,13 +8,15 @@ const format = 1;
 const headBytes = 1 + 4 + 12;
 const tagBytes = 16;
 const nameBytes = 16;
-/** Names of parents that are remembered; above this many the memory starts over. */
+/** Names of parents that are remembered, and as many of last segments; above it the memory starts over. */
 const namesMax = 10_000;
 
 /** Turns rows into stored rows and back. */
 export class RowSealer {
   readonly #ring: Keyring;
-  #names = new Map<string, Uint8Array>();
+  readonly #parents = new Map<string, Uint8Array>();
+  /** Apart, so that they push no parent out: a write names its key for a read, the row and its history in turn. */
+  readonly #leaves = new Map<string, Uint8Array>();
   #nonces = Buffer.alloc(0);
 
   constructor(ring: Keyring) {
@@ -33,7 +35,7 @@ export class RowSealer {
     let at = clear.length;
     let parent: Uint8Array = new Uint8Array(0);
     for (const [i, segment] of segments.entries()) {
-      parent = this.#name(parent, segment, i < segments.length - 1);
+      parent = this.#name(parent, segment, i < segments.length - 1 ? this.#parents : this.#leaves);
       stored.set(parent, at);
       at += nameBytes;
     }
@@ -44,7 +46,7 @@ export class RowSealer {
   /** The stored value of a row, by the current data key. */
   seal(family: string, storedKey: Uint8Array, key: Uint8Array, value: Uint8Array): Uint8Array {
     const { id, key: dataKey } = this.#ring.current;
-    const stored = Buffer.allocUnsafeSlow(headBytes + 4 + key.length + value.length + tagBytes);
+    const stored = Buffer.allocUnsafe(headBytes + 4 + key.length + value.length + tagBytes);
     stored[0] = format;
     stored.writeUInt32BE(id, 1);
     this.#nonce().copy(stored, 5);
@@ -78,17 +80,15 @@ export class RowSealer {
     return { key: new Uint8Array(plain.subarray(4, keyEnd)), value: new Uint8Array(plain.subarray(keyEnd)) };
   }
 
-  /** Names of parents come again and again and are kept; last segments would only push them out. */
-  #name(parent: Uint8Array, segment: Uint8Array, isParent: boolean): Uint8Array {
+  #name(parent: Uint8Array, segment: Uint8Array, names: Map<string, Uint8Array>): Uint8Array {
     const input = Buffer.concat([Uint8Array.of(parent.length), parent, segment]);
-    const cacheKey = isParent ? input.toString('latin1') : '';
-    const known = isParent ? this.#names.get(cacheKey) : undefined;
+    const cacheKey = input.toString('latin1');
+    const known = names.get(cacheKey);
     if (known !== undefined) return known;
     const name = createHmac('sha256', this.#ring.names).update(input).digest().subarray(0, nameBytes);
     name[0]! |= 0x80;
-    if (!isParent) return name;
-    if (this.#names.size >= namesMax) this.#names = new Map();
-    this.#names.set(cacheKey, name);
+    if (names.size >= namesMax) names.clear();
+    names.set(cacheKey, name);
     return name;
   }
 

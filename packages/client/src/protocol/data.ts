@@ -46,6 +46,8 @@ export interface PutResult {
   readonly updated_at: number;
   /** Freshness token: pass it as `fresh_as_of` to see this write on any instance. */
   readonly token: string;
+  /** Readers saw nothing there before; absent otherwise. */
+  readonly created?: true;
 }
 
 export interface DeleteParams extends Precondition {

@@ -90,11 +90,22 @@ class Repeated implements WriteDone {
   get token(): string {
     return this.#first.token;
   }
+  get isCreated(): boolean | undefined {
+    return this.#first.isCreated;
+  }
   get valueJson(): string | undefined {
     return this.#first.valueJson;
   }
 }
 
-function plain({ key, version, etag, updatedMs, token, valueJson }: WriteDone): RememberedResult {
-  return { key, version, etag, updatedMs, token, ...(valueJson !== undefined && { valueJson }) };
+function plain({ key, version, etag, updatedMs, token, isCreated, valueJson }: WriteDone): RememberedResult {
+  return {
+    key,
+    version,
+    etag,
+    updatedMs,
+    token,
+    ...(isCreated && { isCreated }),
+    ...(valueJson !== undefined && { valueJson }),
+  };
 }

@@ -138,7 +138,7 @@ export class Desk {
     if (isRefused(operation)) return { results: [operation], batch: states.pending(write.key)?.batch ?? 0 };
     const after = this.#apply(namespace, record, operation, cell);
     return {
-      results: [new Done(this.#parts.origin, record, operation, after)],
+      results: [this.#done(record, operation, cell, after, nowMs)],
       batch: pipeline.gathering.number,
       isNew: true,
     };
@@ -166,10 +166,20 @@ export class Desk {
       draft.set(write.key, new Cell(join(cell.state, small), cell.revision + 1, namespace.strategy));
     }
     const results = operations.slice(-writes.length).map((operation) => {
-      const after = this.#apply(namespace, record, operation, states.latest(operation.key));
-      return new Done(this.#parts.origin, record, operation, after);
+      const before = states.latest(operation.key);
+      const after = this.#apply(namespace, record, operation, before);
+      return this.#done(record, operation, before, after, nowMs);
     });
     return { results, batch: pipeline.gathering.number, isNew: true };
+  }
+
+  #done(record: BatchRecord, operation: Operation, before: Cell, after: Cell, nowMs: number): Done {
+    // A put that finds something keeps when that was created, which is nearly always earlier: seldom is a look needed.
+    const isCreated =
+      operation.op === 'put' &&
+      operation.createdMs === record.ms &&
+      before.seenAt(this.#parts.readMs(nowMs)) === undefined;
+    return new Done(this.#parts.origin, record, operation, after, isCreated);
   }
 
   #site(namespace: Namespace, record: BatchRecord, nowMs: number) {
@@ -510,15 +520,17 @@ class Done implements WriteDone {
   readonly version: number;
   readonly updatedMs: number;
   readonly cell: Cell;
+  readonly isCreated: boolean;
   readonly #origin: string;
   readonly #record: BatchRecord;
   readonly #hasValue: boolean;
 
-  constructor(origin: string, record: BatchRecord, operation: Operation, cell: Cell) {
+  constructor(origin: string, record: BatchRecord, operation: Operation, cell: Cell, isCreated: boolean) {
     this.key = operation.key;
     this.version = operation.version;
     this.updatedMs = record.ms;
     this.cell = cell;
+    this.isCreated = isCreated;
     this.#origin = origin;
     this.#record = record;
     this.#hasValue = operation.op === 'add' || operation.op === 'members';

@@ -55,6 +55,7 @@ export interface RememberedResult {
   readonly updatedMs: number;
   readonly token: string;
   readonly valueJson?: string;
+  readonly isCreated?: boolean;
 }
 
 export interface CommitRow {

@@ -72,6 +72,8 @@ export interface WriteDone {
   readonly token: string;
   /** The key right after the write. Absent in an answer repeated after a restart. */
   readonly cell?: Cell;
+  /** A put where readers saw nothing before. */
+  readonly isCreated?: boolean | undefined;
   /** Answer of a counter or a set: its value after the write, JSON text. */
   readonly valueJson?: string | undefined;
   /** The answer is that of an earlier request with the same `request_id`. */

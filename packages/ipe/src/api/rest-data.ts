@@ -18,6 +18,8 @@ interface Entry {
 interface Written {
   readonly version: number;
   readonly etag: string;
+  /** Nothing was there before. */
+  readonly created?: true;
 }
 
 /** The data plane for people and curl: one entry a URL, its value the body, its metadata in headers. */
@@ -75,10 +77,8 @@ async function putEntry(request: RouteRequest): Promise<RouteResponse> {
   }
   if (request.headers['ipe-ack'] !== undefined) params['ack'] = request.headers['ipe-ack'];
   if (request.headers['idempotency-key'] !== undefined) params['request_id'] = request.headers['idempotency-key'];
-  // Whether this is the entry's first value is not part of a put's result; a writer in between only changes 200 and 201.
-  const existed = params['if_version'] !== 0 && (await request.call('get', { key }).catch(() => null)) !== null;
   const written = (await conditional(request, () => request.call('put', params))) as Written;
-  return { status: existed ? 200 : 201, headers: tags(written), body: written };
+  return { status: written.created ? 201 : 200, headers: tags(written), body: written };
 }
 
 async function deleteEntry(request: RouteRequest): Promise<RouteResponse> {

@@ -36,7 +36,7 @@ function fakeData(): PlaneService & {
         if (wrongVersion || (if_match !== undefined && if_match !== current?.etag))
           throw new IpeError('conflict', 'the entry has changed', { details: { current } });
         entries.set(key, { value, version: (current?.version ?? 0) + 1 });
-        return { ...shown(key), token: 't' };
+        return { ...shown(key), token: 't', ...(current === null && { created: true }) };
       },
       delete: (params) => {
         const { key } = params as { key: string };

@@ -16,6 +16,8 @@ export const queryLimitMax = 10_000;
 /** Keys that one page looks at, and bytes it may hold: beyond either the page ends early, with a cursor. */
 const scannedMax = 50_000;
 const pageBytesMax = 8 * 1024 * 1024;
+/** Keys that a full page looks at further on, to find out whether it is the last. */
+const lookAheadMax = 1_000;
 /** Damaged rows that a page names. */
 const damagedNamedMax = 100;
 
@@ -58,23 +60,28 @@ async function page(
   const entries: Entry[] = [];
   let last: string | undefined;
   let scanned = 0;
+  let scannedTo = scannedMax;
   let bytes = 0;
   const damaged: { readonly key?: string; readonly message: string }[] = [];
   const onDamaged = ({ key, failure: { message } }: Damage) =>
     void (damaged.length < damagedNamedMax && damaged.push({ ...(key !== undefined && { key }), message }));
   const told = () => (damaged.length === 0 ? {} : { damaged });
+  const more = (): Page => {
+    const cursor = writeCursor({ after: last!, isDamaged: isDamaged || damaged.length > 0 });
+    return { entries, cursor, complete: false, ...told() };
+  };
   for await (const { key, cell } of scan(engine, pattern, { after, onDamaged })) {
-    // One more than fits was found: there is a next page, and it starts behind the last entry given.
-    if (entries.length === limit || scanned >= scannedMax || bytes >= pageBytesMax) {
-      const cursor = writeCursor({ after: last!, isDamaged: isDamaged || damaged.length > 0 });
-      return { entries, cursor, complete: false, ...told() };
-    }
+    if (scanned >= scannedTo || bytes >= pageBytesMax) return more();
     scanned++;
-    last = key;
     const entry = entryOf(key, cell, nowMs);
-    if (entry === null || (filter !== undefined && !passes(entry, filter))) continue;
-    entries.push(entry);
-    bytes += key.length + cell.sizeBytes / 3;
+    if (entry !== null && (filter === undefined || passes(entry, filter))) {
+      if (entries.length === limit) return more();
+      entries.push(entry);
+      bytes += key.length + cell.sizeBytes / 3;
+      // A full page goes on to look, for a while: if nothing more matches, it is the last.
+      if (entries.length === limit) scannedTo = Math.min(scannedTo, scanned + lookAheadMax);
+    }
+    last = key;
   }
   return { entries, complete: !isDamaged && damaged.length === 0, ...told() };
 }

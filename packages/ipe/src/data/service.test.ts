@@ -178,6 +178,26 @@ describe('transactions', () => {
   });
 });
 
+test('a put says whether it created its key, also when it is repeated, and in a batch or transaction', async () => {
+  const put = { key: 'approvals.a', value: 1, request_id: 'r1' };
+  expect((await call('put', put)).created).toBe(true);
+  expect(await call('put', { key: 'approvals.a', value: 2 })).not.toHaveProperty('created');
+  expect((await call('put', put)).created).toBe(true);
+  await node.restart();
+  expect((await call('put', put)).created).toBe(true);
+  await call('delete', { key: 'approvals.a' });
+  expect((await call('put', { key: 'approvals.a', value: 3, ttl: 5 })).created).toBe(true);
+  node.nowMs += 5_000;
+  const entries = [
+    { key: 'approvals.a', value: 4 },
+    { key: 'approvals.a', value: 5 },
+  ];
+  const created = ({ results }: Json) => results.map((result: Json) => result.created);
+  expect(created(await call('batch-put', { entries }))).toEqual([true, undefined]);
+  const operations = ['approvals.b', 'approvals.a', 'approvals.b'].map((key) => ({ op: 'put', key, value: 1 }));
+  expect(created(await call('transaction', { operations }))).toEqual([true, undefined, undefined]);
+});
+
 describe('the store', () => {
   test('what was acknowledged is there after a crash, and what was not is told to its writer', async () => {
     await call('put', { key: 'approvals.a', value: 1 });

@@ -182,8 +182,9 @@ function errorBody({ reason, message, details, state }: IpeError): ErrorBody {
   return { code: errorCodes[reason].code, message, data: { reason, state, ...details } };
 }
 
-function putResult({ key, version, etag, updatedMs, token }: WriteDone) {
-  return { key, version, etag, updated_at: updatedMs / 1000, token };
+function putResult({ key, version, etag, updatedMs, token, isCreated }: WriteDone) {
+  const result = { key, version, etag, updated_at: updatedMs / 1000, token };
+  return isCreated ? { ...result, created: true as const } : result;
 }
 
 function deleteResult({ key, version, etag, updatedMs, token }: WriteDone) {

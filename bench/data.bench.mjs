@@ -1,23 +1,12 @@
-import { createClient } from '@ipe/client';
 import { dataFamilies } from '@ipe/core/replica';
 import { openRocksKv } from '../packages/ipe/dist/stores/rocksdb/index.js';
 import { factOf, keyOf, openFactEngine, putOf, submit } from './harness/facts.mjs';
 import { concurrently, median, memoryMegabytes } from './harness/recorder.mjs';
-import { cpuSeconds, hasRedis, startIpe, startRedis } from './harness/servers.mjs';
 
 async function checkEngine(b, engine) {
   await submit(engine, [putOf(0)]);
   const cell = await engine.get(keyOf(0));
   b.check(cell.value?.user_id === 'user-0', `read back ${JSON.stringify(cell.value)}`);
-}
-
-/** A client whose calls are pipelined over one event-stream session. */
-async function sessionOf(b, { addresses, tokens }) {
-  const client = createClient({ socket: addresses.data[0], token: tokens.service });
-  b.defer(() => client.close());
-  const session = await client.session({ maxInFlight: 512 });
-  b.defer(() => session.close());
-  return session.data;
 }
 
 export const benches = [
@@ -116,77 +105,6 @@ export const benches = [
       );
     },
   },
-  ...[
-    ['wal', 'everysec', { 1: undefined, 64: '0.6x', 512: '1.0x' }],
-    ['fsync', 'always', { 1: undefined, 64: '0.5x', 512: '1.0x' }],
-  ].map(([durability, appendfsync, aims]) => ({
-    id: `data/redis-${appendfsync}`,
-    question: `How do single puts and gets over a socket compare with Redis (appendonly yes, ${appendfsync})?`,
-    sizes: `JSON values of 100 bytes; IPE: /stream session, \`durability = "${durability}"\`; Redis: node-redis; one connection each over a unix socket; alternating rounds`,
-    async run(b) {
-      if (!hasRedis) throw new Error('redis-server is not installed');
-      const ipe = await startIpe(b, `[predicate_service.data_plane]\ndurability = "${durability}"\n`);
-      const redis = await startRedis(b, appendfsync);
-      const data = await sessionOf(b, ipe);
-      const ipePut = (i) => data.put(keyOf(i), factOf(i));
-      const redisPut = (i) => redis.client.set(keyOf(i), JSON.stringify(factOf(i)));
-      await ipePut(7);
-      await redisPut(7);
-      b.check((await data.get(keyOf(7))).value.user_id === 'user-7', 'IPE answers something else');
-      b.check(JSON.parse(await redis.client.get(keyOf(7))).user_id === 'user-7', 'Redis answers something else');
-      for (const inFlight of [1, 64, 512]) {
-        const count = b.size(inFlight === 1 ? 2000 : 20_000);
-        const options = { count, aims: aims[inFlight] && { Redis: aims[inFlight] } };
-        await b.compare(`put, ${inFlight} in flight`, options, {
-          IPE: () => concurrently(count, inFlight, ipePut),
-          Redis: () => concurrently(count, inFlight, redisPut),
-        });
-        for (const [name, put] of Object.entries({ IPE: ipePut, Redis: redisPut }))
-          b.percentiles(`put, ${inFlight} in flight: ${name}`, await concurrently(count, inFlight, put));
-      }
-      const count = b.size(20_000);
-      for (const [name, { pid }, put] of [
-        ['IPE', ipe, ipePut],
-        ['Redis', redis, redisPut],
-      ]) {
-        const before = cpuSeconds(pid);
-        await concurrently(count, 64, put);
-        b.value(
-          `processor time of the server a put, 64 in flight: ${name}`,
-          ((cpuSeconds(pid) - before) * 1e6) / count,
-          'µs',
-        );
-      }
-      for (const inFlight of [1, 64]) {
-        const gets = b.size(inFlight === 1 ? 3000 : 20_000);
-        await b.compare(
-          `get, ${inFlight} in flight`,
-          { count: gets },
-          {
-            IPE: () => concurrently(gets, inFlight, (i) => data.get(keyOf(i % 2000))),
-            Redis: () => concurrently(gets, inFlight, (i) => redis.client.get(keyOf(i % 2000))),
-          },
-        );
-      }
-      b.percentiles('get, 1 in flight: IPE', await concurrently(b.size(3000), 1, (i) => data.get(keyOf(i % 2000))), {
-        aim: 'p99 <0.3 ms',
-      });
-      b.percentiles(
-        'get while 64 put: IPE',
-        await (async () => {
-          let writing = true;
-          const writers = Array.from({ length: 64 }, async (_, i) => {
-            while (writing) await ipePut(i);
-          });
-          const reader = await sessionOf(b, ipe);
-          const times = await concurrently(b.size(2000), 1, (i) => reader.get(keyOf(i % 2000)));
-          writing = false;
-          await Promise.all(writers);
-          return times;
-        })(),
-      );
-    },
-  })),
   {
     id: 'data/footprint',
     question: 'What do a million facts cost on disk, at start, and hot in memory?',

@@ -65,6 +65,7 @@ export const benches = [
         for (let n = 0; writing; n++) await writer.data.put(`limits.u${i}`, { n });
       });
       await b.latency('/rpc while 64 writers put (fsync)', { samples }, () => ask());
+      await b.latency('/stream while 64 writers put (fsync)', { samples }, inSession);
       writing = false;
       await Promise.all(writers);
     },

@@ -1,7 +1,16 @@
 // Flips a bit in every byte of a small policy store on disk, or cuts its files, and asks it everything: each answer must be
 // the true one or a refusal, and the process must live.
 // Usage: node scripts/check-damage.mjs rows|files [--from N] [--minutes M]    goes on from N for at most M minutes
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -55,7 +64,7 @@ async function openStore(directory) {
 async function damageFiles() {
   const whole = join(scratch, 'whole');
   const copy = join(scratch, 'copy');
-  cpSync(scratch, whole, { recursive: true, filter: (path) => path === scratch });
+  mkdirSync(whole);
   const kv = await openStore(whole);
   const { truth, ask } = await damageCheck(fixture, kv);
   await kv.close();

@@ -55,11 +55,11 @@ export const update = {
   timeMs: 1_700_000_000_000,
 };
 
-/** Fills a store with the policies at `paths`, a thousand a commit. */
-export async function fill(store, paths) {
+/** Fills a store with the policies at `paths`, a thousand a commit, as variants from `first` on. */
+export async function fill(store, paths, first = 0) {
   for (let at = 0; at < paths.length; at += 1000)
     await store.update({
       ...update,
-      changes: paths.slice(at, at + 1000).map((path, i) => ({ path, files: policyFiles(at + i) })),
+      changes: paths.slice(at, at + 1000).map((path, i) => ({ path, files: policyFiles(first + at + i) })),
     });
 }

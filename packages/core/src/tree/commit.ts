@@ -115,10 +115,11 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
     deleted += states.deletedChange;
     await addIndexRows(state, operations, move, indexChange, states, deleted);
   }
+  const isLarge = changed.length > writtenAtOnce;
   const directoryTrees = [...move.comparison.directories.values()].flatMap(
     ({ after }) => objects.get(after ?? '') ?? [],
   );
-  await state.breathe();
+  if (isLarge) await state.breathe();
   await state.commit(operations, () => {
     state.heads.set(move.ref, head);
     state.deleted = deleted;
@@ -128,7 +129,7 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
   });
   state.notify({ ref: move.ref, root, commit: move.commit, previousRoot: move.from.root, changed });
   // The swap of a large change takes milliseconds, and so does what its caller makes of the result.
-  if (changed.length > writtenAtOnce) await state.breathe();
+  if (isLarge) await state.breathe();
   return result;
 }
 

@@ -38,16 +38,17 @@ export async function planCopy(state: StoreState, since: ObjectId | undefined, m
 
   const shallow: ObjectId[] = [];
   const prerequisites = new Set<ObjectId>();
+  let namesEmptyRoot = false;
   for (const [id, type] of objects) {
     if (type !== 'commit') continue;
+    const { tree, parents } = await state.records.commit(id);
+    namesEmptyRoot ||= tree === emptyRoot;
     if (await state.records.isShallow(id)) shallow.push(id);
-    else
-      for (const parent of (await state.records.commit(id)).parents)
-        if (!objects.has(parent)) prerequisites.add(parent);
+    else for (const parent of parents) if (!objects.has(parent)) prerequisites.add(parent);
   }
   for (const [path, version] of versions) refs.push([versionRefName(path), version]);
   refs.sort(([a], [b]) => (a < b ? -1 : 1));
-  if (objects.size > 0) objects.set(emptyRoot, 'tree');
+  if (namesEmptyRoot) objects.set(emptyRoot, 'tree');
   return {
     commit: main,
     refs,

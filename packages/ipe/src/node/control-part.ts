@@ -187,13 +187,16 @@ function configuredRepositories(config: Config, root: string): ConfiguredReposit
   const { repositories = [], ...first } = sync;
   return [first, ...repositories].flatMap((each): ConfiguredRepository[] => {
     if (each.repository === undefined) return [];
-    const { token_path, ssh_key_path, webhook_secret_path, require_signed, allowed_signers_path } = each;
+    const { token_path, ssh_key_path, webhook_secret_path, require_signed } = each;
+    const { allowed_signers_path, openpgp_keys_path } = each;
     const access = {
       ...(token_path === undefined ? {} : { tokenFile: resolve(root, token_path) }),
       ...(ssh_key_path === undefined ? {} : { ssh: { keyFile: resolve(root, ssh_key_path) } }),
     };
-    const signature =
-      allowed_signers_path === undefined ? {} : { allowedSignersFile: resolve(root, allowed_signers_path) };
+    const signature = {
+      ...(allowed_signers_path === undefined ? {} : { allowedSignersFile: resolve(root, allowed_signers_path) }),
+      ...(openpgp_keys_path === undefined ? {} : { openpgpKeysFile: resolve(root, openpgp_keys_path) }),
+    };
     return [
       {
         repository: each.repository,

@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import {
   chmodSync,
   existsSync,
@@ -315,6 +315,69 @@ describe('signatures', () => {
       reason: 'forbidden',
     });
     await expect(verifySignature(mirror, unsigned, { allowedSignersFile: allowed })).rejects.toThrow('is not signed');
-    await expect(verifySignature(mirror, ada, { gpgHome: keys })).rejects.toMatchObject({ reason: 'forbidden' });
+    await expect(verifySignature(mirror, ada, {})).rejects.toMatchObject({ reason: 'forbidden' });
   });
+
+  const haveGpg = spawnSync('gpg', ['--version'], { stdio: 'ignore' }).status === 0;
+  test.skipIf(!haveGpg)(
+    `only commits signed by an accepted OpenPGP key pass${haveGpg ? '' : ' (skipped: no gpg)'}`,
+    async () => {
+      // Short: GnuPG keeps a socket below its home.
+      const home = mkdtempSync('/tmp/ipe-gpg-');
+      const gpg = (...args: string[]) =>
+        execFileSync(
+          'gpg',
+          ['--batch', '--homedir', home, '--pinentry-mode', 'loopback', '--passphrase', '', ...args],
+          {
+            stdio: ['ignore', 'pipe', 'ignore'],
+          },
+        );
+      try {
+        const source = repository();
+        const unsigned = source.commit({ 'a.policy.yaml': '1' });
+        const sign = (name: string, expire = '0'): string => {
+          const address = `${name}@example.org`;
+          gpg('--quick-generate-key', `${name} <${address}>`, 'ed25519', 'sign', expire);
+          writeFileSync(join(home, 'sign'), `#!/bin/sh\nexec gpg --homedir ${home} "$@"\n`, { mode: 0o755 });
+          const program = ['-c', `gpg.program=${join(home, 'sign')}`, '-c', `user.signingKey=${address}`];
+          source.git(...program, 'commit', '--quiet', '--allow-empty', '-S', '-m', name);
+          return source.git('rev-parse', 'HEAD');
+        };
+        const [ada, eve] = [sign('ada'), sign('eve')];
+        const armoured = join(folder(), 'keys.asc');
+        writeFileSync(armoured, gpg('--armor', '--export', 'ada@example.org'));
+        const binary = join(folder(), 'keys.gpg');
+        writeFileSync(binary, gpg('--export', 'ada@example.org'));
+        const mirror = mirrorOf(source.directory);
+        await mirror.update();
+        for (const openpgpKeysFile of [armoured, binary]) {
+          expect(await verifySignature(mirror, ada, { openpgpKeysFile })).toBe('ada <ada@example.org>');
+          const refused = { reason: 'forbidden' };
+          await expect(verifySignature(mirror, eve, { openpgpKeysFile })).rejects.toMatchObject(refused);
+          await expect(verifySignature(mirror, unsigned, { openpgpKeysFile })).rejects.toThrow('is not signed');
+        }
+        await expect(verifySignature(mirror, ada, {})).rejects.toMatchObject({ reason: 'forbidden' });
+        const revoked = join(folder(), 'revoked.asc');
+        const [fingerprint] = /(?<=^fpr:+)[0-9A-F]{40}/m.exec(
+          gpg('--with-colons', '-k', 'ada@example.org').toString(),
+        )!;
+        const certificate = readFileSync(join(home, 'openpgp-revocs.d', `${fingerprint}.rev`), 'utf8');
+        writeFileSync(join(home, 'rev'), certificate.replace(/^:(?=-----BEGIN)/m, ''));
+        gpg('--import', join(home, 'rev'));
+        writeFileSync(revoked, gpg('--armor', '--export', 'ada@example.org'));
+        await expect(verifySignature(mirror, ada, { openpgpKeysFile: revoked })).rejects.toMatchObject({
+          reason: 'forbidden',
+        });
+        const absent = verifySignature(mirror, ada, { openpgpKeysFile: join(home, 'absent') });
+        await expect(absent).rejects.toMatchObject({
+          reason: 'unavailable',
+          message: expect.stringContaining('absent'),
+        });
+      } finally {
+        spawnSync('gpgconf', ['--homedir', home, '--kill', 'all'], { stdio: 'ignore' });
+        rmSync(home, { recursive: true, force: true });
+      }
+    },
+    60_000,
+  );
 });

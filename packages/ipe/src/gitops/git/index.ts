@@ -8,10 +8,9 @@ export {
   readCommit,
   readLimits,
   resolveCommit,
-  type SignatureRequirement,
   type SourceCommit,
   type SourceEntry,
   type SourceKind,
-  verifySignature,
 } from './read.ts';
 export { createGit, type Git, type GitOptions, type SshOptions } from './run.ts';
+export { type SignatureRequirement, verifySignature } from './signature.ts';

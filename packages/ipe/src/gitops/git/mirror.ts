@@ -30,6 +30,7 @@ export const mirrorLimits: MirrorLimits = { mirrorMaxBytes: 1024 * 1024 * 1024, 
 /** A bare copy of one remote repository in the state directory, refreshed by incremental fetches. */
 export interface Mirror {
   readonly location: Location;
+  readonly git: Git;
   /** The bare repository; `git` may be run in it for reading. */
   readonly directory: string;
   /**
@@ -168,6 +169,7 @@ export function openMirror(
 
   return {
     location,
+    git,
     directory,
     run,
     discard,

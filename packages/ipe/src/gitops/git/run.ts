@@ -48,6 +48,8 @@ export interface Git {
   version(): Promise<string>;
   /** Runs one command to its end. @throws IpeError `unavailable` on timeout or abort, `too_large` on too much output. */
   run(args: readonly string[], options?: RunOptions): Promise<GitResult>;
+  /** Runs GnuPG, which git verifies OpenPGP signatures with, in the same environment. @throws as `run` */
+  gpg(args: readonly string[], options?: RunOptions): Promise<GitResult>;
 }
 
 /**
@@ -190,11 +192,16 @@ export function createGit(options: GitOptions): Git {
       const own = { ...(await environment()), ...runOptions.environment };
       return execute(executable, args, own, runOptions);
     },
+    gpg: async (args, runOptions = {}) =>
+      execute('gpg', args, { ...(await environment()), ...runOptions.environment }, runOptions),
   };
 }
 
 const installHint =
   'install it with `apt-get install git` (Debian, Ubuntu), `dnf install git` (Fedora) or `xcode-select --install` (macOS)';
+
+const gpgHint =
+  'install it with `apt-get install gpg` (Debian, Ubuntu), `dnf install gnupg2` (Fedora) or `brew install gnupg` (macOS)';
 
 /** What an SSH remote is reached with. Host keys are always checked: an unknown host is an error, never a question. */
 export interface SshOptions {
@@ -240,7 +247,7 @@ function execute(
   options: RunOptions,
 ): Promise<GitResult> {
   const { signal, secrets = [], timeoutMs = 60_000, stdoutMaxBytes = 64 * 1024 * 1024 } = options;
-  const shown = redact(`git ${args.filter((arg) => !arg.startsWith('-c')).join(' ')}`, secrets);
+  const shown = redact(`${executable} ${args.filter((arg) => !arg.startsWith('-c')).join(' ')}`, secrets);
   return new Promise((resolve, reject) => {
     if (signal?.aborted) return reject(aborted(shown));
     // A group of its own, so that ssh and the remote helpers are ended together with git.
@@ -300,7 +307,11 @@ function execute(
     child.on('error', (error: NodeJS.ErrnoException) => {
       failure ??=
         error.code === 'ENOENT' && options.cwd === undefined
-          ? new IpeError('unavailable', `\`${executable}\` was not found; ${installHint}`, { cause: error })
+          ? new IpeError(
+              'unavailable',
+              `\`${executable}\` was not found; ${executable === 'gpg' ? gpgHint : installHint}`,
+              { cause: error },
+            )
           : new IpeError('unavailable', `cannot start \`${executable}\`: ${error.message}`, { cause: error });
       if (child.pid === undefined) finish(-1);
     });

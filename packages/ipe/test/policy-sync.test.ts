@@ -1,6 +1,10 @@
+import { cp, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { freePort } from '../src/testkit/brokers.ts';
+import { ask } from '../src/testkit/door.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
+import { type Gate, openGate } from './support/gate.ts';
 import { Cleanups } from './support/scratch.ts';
 
 const source = (expression: string) =>
@@ -89,5 +93,178 @@ describe('an origin and its follower', () => {
     expect(await founder.control.call('member-promote', { member: founderId })).toMatchObject({ term: 3 });
     await put();
     expect(await decide(founder, 'docs.last')).toBe('allow');
+  });
+});
+
+/** Calls until it is so. Each call waits for the node's answer, so this never spins idly. */
+async function until<T>(call: () => Promise<T>, isIt: (value: T) => boolean): Promise<T> {
+  for (;;) {
+    const value = await call();
+    if (isIt(value)) return value;
+  }
+}
+
+interface SyncStatus {
+  readonly role: string;
+  readonly term: number | null;
+  readonly error: string | null;
+  readonly problem: string | null;
+  readonly receiving: { readonly done: number; readonly all: number } | null;
+  readonly last: { readonly from: string; readonly objects: number; readonly bytes: number } | null;
+}
+
+describe('an origin, a follower beside it, and one behind a line that can be held', () => {
+  const cleanups = new Cleanups();
+  const addresses: string[] = [];
+  const directories: string[] = [];
+  const nodes: NodeProcess[] = [];
+  let gate: Gate;
+
+  const environmentOf = (i: number): Record<string, string> => ({
+    IPE_OBSERVABILITY__LOG_LEVEL: 'warn',
+    // The origin is reached through the gate by all; the last dials only, so that no other way leads to it.
+    ...(i < 2 && { IPE_CLUSTER__LISTEN: addresses[i]! }),
+    ...(i === 0 && { IPE_CLUSTER__ADVERTISE: gate.address }),
+  });
+  async function start(i: number, extra: Record<string, string> = {}): Promise<NodeProcess> {
+    const isMember = directories[i] !== undefined;
+    directories[i] ??= await cleanups.folder();
+    const args: string[] = [];
+    if (i > 0 && !isMember) {
+      const { token } = await nodes[0]!.control.call('member-invite', {});
+      args.push('--join', gate.address, '--join-token', token);
+    }
+    const node = await startProcess(directories[i]!, { args, environment: { ...environmentOf(i), ...extra } });
+    nodes[i] = node;
+    cleanups.add(() => node.kill());
+    return node;
+  }
+  const sync = async (i: number) => (await nodes[i]!.control.status())['policy_sync'] as SyncStatus;
+  const root = async (i: number) => (await nodes[i]!.control.status())['root'];
+  const idOf = async (i: number) => String((await nodes[i]!.control.status())['instance']);
+  const put = (i: number, path: string, expression = 'true') =>
+    nodes[i]!.control.call('put-policy', { path, source: source(expression) });
+  const untilSame = (i: number, wanted: string) =>
+    until(
+      () => root(i),
+      (value) => value === wanted,
+    );
+  const many = (count: number) =>
+    Array.from({ length: count }, (_, i) => ({ path: `many.d${i % 20}.p${i}`, source: source(`${i} >= 0`) }));
+
+  beforeAll(async () => {
+    addresses.push(`127.0.0.1:${await freePort()}`, `127.0.0.1:${await freePort()}`);
+    gate = await openGate(addresses[0]!);
+    cleanups.add(() => gate.close());
+    await start(0);
+    await start(1);
+  });
+  afterAll(() => cleanups.run());
+
+  test('the founder is the origin and who joins follows, without a word in the configuration', async () => {
+    expect(await sync(0)).toMatchObject({ role: 'origin', term: 1, problem: null });
+    const { root: written } = await put(0, 'a');
+    await untilSame(1, written);
+    expect(await sync(1)).toMatchObject({ role: 'follower', term: 1, problem: null });
+  });
+
+  test('a follower killed in the middle of its first sync goes on where it stopped', async () => {
+    const { root: written } = await nodes[0]!.control.apply(many(100));
+    await untilSame(1, written);
+    const { last: whole } = await until(
+      () => sync(1),
+      ({ last }) => (last?.objects ?? 0) > 300,
+    );
+    gate.holdAfter(Math.floor(0.6 * whole!.bytes));
+    await start(2);
+    const { receiving } = await until(
+      () => sync(2),
+      (status) => (status.receiving?.done ?? 0) > 0,
+    );
+    expect(receiving!.done).toBeLessThan(receiving!.all);
+    expect(await root(2)).not.toBe(written);
+    await nodes[2]!.kill();
+    gate.release();
+    await start(2);
+    await untilSame(2, written);
+    const { last } = await until(
+      () => sync(2),
+      (status) => status.last !== null,
+    );
+    // What was durable before the kill did not come again.
+    expect(last!.objects).toBeLessThanOrEqual(receiving!.all - receiving!.done);
+    expect(last!.objects).toBeGreaterThan(0);
+    expect(last!.bytes).toBeLessThan(whole!.bytes);
+    expect((await nodes[2]!.control.call('verify', {})).problems).toEqual([]);
+  });
+
+  test('a follower that was away longer than history is kept catches up, from another follower', async () => {
+    await nodes[2]!.stop();
+    for (let i = 0; i < 6; i++) await put(0, `while.away${i}`, i % 2 === 0 ? 'true' : 'false');
+    const { root: written } = await nodes[0]!.control.call('delete-policy', { path: 'a' });
+    await untilSame(1, written);
+    for (const i of [0, 1]) {
+      let deleted = 0;
+      for (let round = 0; round < 3; round++)
+        deleted += (await nodes[i]!.control.call('gc', { retention_days: 0, grace_seconds: 0 })).deleted;
+      expect(deleted).toBeGreaterThan(0);
+    }
+    await nodes[0]!.stop();
+    await start(2, { IPE_CLUSTER__SEEDS: JSON.stringify([addresses[1]!]) });
+    const peer = await idOf(1);
+    const from = () => nodes[2]!.control.call('sync-from-peer', { peer }).catch(() => undefined);
+    const result = await until(from, (synced) => synced?.root === written);
+    expect(result!.from).toBe(peer);
+    expect((await nodes[2]!.control.call('verify', {})).problems).toEqual([]);
+    await expect(put(2, 'b')).rejects.toMatchObject({ reason: 'unavailable' });
+    expect((await nodes[2]!.evaluation.evaluate('while.away1', request)).decision).toBe('deny');
+  });
+
+  test('an origin restored from an old backup is refused by its followers until it is promoted', async () => {
+    const backup = await cleanups.folder();
+    await cp(directories[0]!, backup, { recursive: true });
+    await start(0);
+    const { root: newer } = await put(0, 'newer');
+    await untilSame(1, newer);
+    await nodes[0]!.stop();
+    await rm(directories[0]!, { recursive: true });
+    await cp(backup, directories[0]!, { recursive: true });
+    await start(0);
+    const { root: other } = await put(0, 'other');
+    const { error } = await until(
+      () => sync(1),
+      (status) => status.error?.includes('refused') === true,
+    );
+    expect(error).toContain('an origin restored from a backup must be promoted');
+    expect(await root(1)).toBe(newer);
+    expect((await nodes[1]!.evaluation.evaluate('newer', request)).decision).toBe('allow');
+    await nodes[0]!.control.call('member-promote', { member: await idOf(0) });
+    await untilSame(1, other);
+    await untilSame(2, other);
+    expect(await sync(1)).toMatchObject({ term: 2 });
+  });
+
+  test('a second instance that is configured as origin takes no writes and follows nobody until it is promoted', async () => {
+    await nodes[2]!.stop();
+    directories[2] = undefined as never;
+    const second = await start(2, { IPE_CONTROL_PLANE__ROLE: 'origin' });
+    const before = await root(2);
+    const status = await until(
+      () => sync(2),
+      ({ problem }) => problem?.includes('is configured as origin') === true,
+    );
+    expect(status).toMatchObject({ role: 'unsettled', problem: expect.stringContaining(await idOf(0)) });
+    await expect(put(2, 'mine')).rejects.toMatchObject({ reason: 'unavailable', state: 'unchanged' });
+    expect(await root(2)).toBe(before);
+    const ready = () => ask(join(second.directory, 'run', 'control.sock'), { path: '/readyz' });
+    expect(await ready()).toMatchObject({ status: 503, text: expect.stringContaining('policy_sync.problem') });
+    await nodes[0]!.control.call('member-promote', { member: await idOf(2) });
+    await until(
+      () => sync(2),
+      ({ role }) => role === 'origin',
+    );
+    const { root: written } = await put(2, 'mine');
+    await untilSame(0, written);
+    expect(await sync(0)).toMatchObject({ role: 'follower' });
   });
 });

@@ -175,16 +175,19 @@ const gitSyncFields = {
   webhook_secret_path: text('File with the secret that GitHub or GitLab signs its webhooks with; absent: no webhook.'),
   token_path: text('File with the token for https repositories.'),
   ssh_key_path: text('Private key for ssh repositories.'),
-  require_signed: flag(false, 'Whether commits must carry a good signature.'),
-  allowed_signers_path: text("File of trusted signing keys, in ssh's `allowed_signers` form."),
+  require_signed: flag(
+    false,
+    'Whether commits must carry a good signature of a key in `allowed_signers_path` or `openpgp_keys_path`.',
+  ),
+  allowed_signers_path: text("File of trusted SSH keys, in ssh's `allowed_signers` form."),
+  openpgp_keys_path: text('File of trusted OpenPGP public keys, as `gpg --export` writes them. Needs `gpg`.'),
 };
 
 const controlPlane = table('Policies: where they are kept and who may change them.', {
-  role: choice(
-    ['origin', 'follower'],
-    'origin',
-    'An origin takes policy writes; a follower pulls them from its origin.',
-  ),
+  role: z.enum(['origin', 'follower']).optional().meta({
+    description:
+      'An origin takes policy writes; a follower pulls them. Absent: the instance that founded the cluster is the origin, and those that joined follow. A member that says `origin` and is not takes no policy writes until it is promoted (`ipe member promote`).',
+  }),
   origin: address('Peer address of the origin, for a follower.'),
   forward_writes: flag(
     true,
@@ -374,6 +377,13 @@ function crossChecks(config: z.output<z.ZodObject<typeof configSchema.shape>>, c
       ['predicate_service', 'data_plane', 'json_mirror'],
       'needs a broker: `message_plane` must be `pubsub` or `hybrid`',
     );
+  const { repositories = [], ...first } = config.control_plane.git_sync;
+  for (const [i, each] of [first, ...repositories].entries()) {
+    if (!each.require_signed || each.allowed_signers_path !== undefined || each.openpgp_keys_path !== undefined)
+      continue;
+    const at = ['control_plane', 'git_sync', ...(i === 0 ? [] : ['repositories', i - 1]), 'require_signed'];
+    refuse(at, 'nobody could sign: set `allowed_signers_path` (SSH keys) or `openpgp_keys_path`');
+  }
   const { tls_cert, tls_key, tls_ca } = config.cluster;
   if ((tls_cert === undefined) !== (tls_key === undefined))
     refuse(['cluster', tls_cert === undefined ? 'tls_cert' : 'tls_key'], '`tls_cert` and `tls_key` are given together');

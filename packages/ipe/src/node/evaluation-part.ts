@@ -10,6 +10,7 @@ import {
   type FactsSource,
 } from '../evaluation/index.ts';
 import { nodePrimitives } from '../repository/index.ts';
+import { isClustered } from './cluster-part.ts';
 import type { DecisionLogPart } from './decision-log-part.ts';
 import type { PartsContext } from './start.ts';
 
@@ -36,7 +37,8 @@ export async function openEvaluationPart(
     signer: decisions.signer,
     verifier: (key, bytes, signature) =>
       key === identity.signing.publicKey ? verifySignature(key, bytes, signature) : undefined,
-    verifyPrograms: config.control_plane.role === 'follower',
+    // Whatever may come from another instance is not taken at its word.
+    verifyPrograms: config.control_plane.role !== 'origin' && (await isClustered(context)),
     onDecision: (decision) => {
       counts[decision.outcome.decision]++;
       decisions.log.record(decision);

@@ -45,7 +45,7 @@ export async function openPolicySync(
     directory: membership.directory,
     identity,
     ...(membership.keys.key !== undefined && { clusterKey: membership.keys.key }),
-    configuredRole: config.control_plane.role,
+    ...(config.control_plane.role !== undefined && { configuredRole: config.control_plane.role }),
     memory: memoryFile(join(layout.root, 'policy-sync.json')),
     checkPolicies: (from, to) => checkPolicies(store, compiler, from, to),
     now: () => Date.now(),
@@ -54,8 +54,8 @@ export async function openPolicySync(
       return () => clearInterval(timer);
     },
     onRole: (role) => {
-      log.info({ role }, 'the role in policy sync is settled by a new term');
-      setMirrors(role !== 'follower');
+      log[role === 'unsettled' ? 'error' : 'info']({ role }, 'a new term says who is the origin of policies');
+      setMirrors(role === 'origin');
     },
     onSynced: (result) => log.info(result, 'policies synced from a peer'),
     onError: (error) => log.warn({ err: error }, 'policies could not be synced from a peer'),
@@ -69,7 +69,13 @@ export async function openPolicySync(
     help: 'Root records that this follower knows of and has not taken over.',
     read: () => Number(sync.describe()['behind'] ?? 0),
   });
-  if (sync.role !== 'follower') setMirrors(true);
+  metrics.add({
+    name: 'ipe_policy_origin_unsettled',
+    help: '1 where this instance is meant to be origin of policies and no term names it: it takes no policy writes.',
+    read: () => (sync.role === 'unsettled' ? 1 : 0),
+  });
+  if (sync.problem !== undefined) log.error(sync.problem);
+  if (sync.role === 'origin') setMirrors(true);
   serveWrites(
     peers,
     membership.directory,

@@ -14,7 +14,7 @@ const forwardTimeoutMs = 60_000;
 /** A little below what one frame may hold. */
 const forwardBytesMax = 15 * 1024 * 1024;
 
-/** Puts a follower's answer before every method and route that writes policies; on other instances nothing changes. */
+/** Puts the answer of who is not the origin before every method and route that writes policies. */
 export function followWrites(service: PlaneService, sync: PolicySync, forwardWrites: boolean): PlaneService {
   const handlers: Record<string, Handlers[string]> = { ...service.handlers };
   for (const method of [...forwarded, ...localOnly]) {
@@ -22,20 +22,21 @@ export function followWrites(service: PlaneService, sync: PolicySync, forwardWri
     if (own === undefined) continue;
     const mayForward = forwardWrites && forwarded.includes(method);
     handlers[method] = (params, context) => {
-      if (sync.role !== 'follower') return own(params, context);
-      if (!mayForward) throw notHere(sync);
+      if (sync.role === 'origin') return own(params, context);
+      if (!mayForward || sync.role === 'unsettled') throw notHere(sync);
       return forward(sync, method, params, context);
     };
   }
   const routes = service.routes?.map((route) => ({
     ...route,
     handle: (...args: Parameters<typeof route.handle>) => {
-      if (sync.role === 'follower' && route.method !== 'GET') throw notHere(sync);
+      if (sync.role !== 'origin' && route.method !== 'GET') throw notHere(sync);
       return route.handle(...args);
     },
   }));
   const missing = () => {
-    if (sync.role !== 'follower') return service.missing();
+    if (sync.role === 'origin') return service.missing();
+    if (sync.role === 'unsettled') return ['an origin of policies: see `policy_sync.problem` in the status'];
     return sync.hasVerified ? [] : ['first sync of policies from the origin'];
   };
   return { ...service, handlers, missing, ...(routes !== undefined && { routes }) };
@@ -98,7 +99,7 @@ async function forward(sync: PolicySync, method: string, params: unknown, contex
 function notHere(sync: PolicySync): IpeError {
   const origin = sync.origin;
   const where = origin === undefined ? 'the origin' : `the origin \`${origin.id}\``;
-  return new IpeError('unavailable', `this instance follows: write policies at ${where}`, {
+  return new IpeError('unavailable', sync.problem ?? `this instance follows: write policies at ${where}`, {
     state: 'unchanged',
     details: { origin: origin?.id ?? null, address: origin?.address ?? null },
   });

@@ -204,7 +204,7 @@ describe('two stores over a link', () => {
 
   test('a transfer that breaks off goes on where it stopped', async () => {
     const { follower, from, to } = await pair();
-    const calls = interruptServed(from, 1);
+    const calls = interruptServed(from, 3);
     await put(from, many(400));
     await expect(follower.syncNow()).rejects.toMatchObject({ reason: 'unavailable' });
     expect(to.current().commit).toBe(null);

@@ -18,8 +18,11 @@ import {
 import { servePolicies } from './serve.ts';
 import { decodeJson, encodeJson, names } from './wire.ts';
 
-/** `origin` takes policy writes, `follower` pulls them, `independent` does neither: its policies are its own. */
-export type SyncRole = 'origin' | 'follower' | 'independent';
+/**
+ * `origin` takes policy writes and `follower` pulls them. `unsettled` is meant to be origin and named by no term: it decides with
+ * the policies it has, and neither takes writes nor follows until somebody says which.
+ */
+export type SyncRole = 'origin' | 'follower' | 'unsettled';
 
 export interface PolicySyncOptions {
   readonly store: PolicyStore;
@@ -28,8 +31,8 @@ export interface PolicySyncOptions {
   readonly identity: Pick<Identity, 'id' | 'origin' | 'signing'>;
   /** Present where terms can be signed. */
   readonly clusterKey?: SigningKey;
-  /** `[control_plane] role`: what this instance is while no term says otherwise. */
-  readonly configuredRole: 'origin' | 'follower';
+  /** `[control_plane] role`; absent: whoever founded the cluster is its origin, and who joined follows. */
+  readonly configuredRole?: 'origin' | 'follower' | undefined;
   readonly memory: MemoryFile;
   /** Throws where a policy that differs between `from` and `to` is not what its source compiles to. */
   readonly checkPolicies: (from: string, to: string) => Promise<void>;
@@ -73,6 +76,9 @@ export class PolicySync {
   #offered: RootRecord | undefined;
   #confirmedMs: number | undefined;
   #lastError: string | null = null;
+  /** Objects of the plan that are here, while a transfer runs. */
+  #receiving: { readonly done: number; readonly all: number } | null = null;
+  #last: SyncedFrom | undefined;
 
   private constructor(options: PolicySyncOptions, memory: SyncMemory) {
     this.#options = options;
@@ -98,7 +104,7 @@ export class PolicySync {
       }),
     );
     const isAlone = directory.list().every(({ body }) => body.origin === identity.origin || body.state === 'evicted');
-    if (sync.#memory.term === null && options.configuredRole === 'origin' && options.clusterKey && isAlone) {
+    if (sync.#memory.term === null && options.configuredRole !== 'follower' && options.clusterKey && isAlone) {
       await sync.promote(identity.origin);
     }
     for (const link of peers.links()) sync.#greet(link);
@@ -120,6 +126,16 @@ export class PolicySync {
   get origin(): MemberRecord | undefined {
     const term = this.#memory.term?.body;
     return term && this.#options.directory.byOrigin(term.origin);
+  }
+
+  /** Why this instance is `unsettled`, and what settles it. */
+  get problem(): string | undefined {
+    if (this.#role !== 'unsettled') return undefined;
+    const term = this.#memory.term?.body;
+    const promote = `promote this instance with \`ipe member promote ${this.#options.identity.id}\` where the cluster key is`;
+    if (term === undefined) return `no term names an origin of policies yet; ${promote}`;
+    const origin = this.origin?.id ?? term.origin;
+    return `this instance is configured as origin of policies, and term ${term.term} names \`${origin}\`; ${promote}, or set \`role = "follower"\` in [control_plane] to take over the policies of \`${origin}\``;
   }
 
   /** Link to the origin. @throws IpeError `unavailable` naming the origin, where it is out of reach */
@@ -168,6 +184,7 @@ export class PolicySync {
     const behind = this.#offered !== undefined && body !== undefined ? this.#offered.sequence - body.sequence : 0;
     return {
       role: this.#role,
+      problem: this.problem ?? null,
       term: term?.body.term ?? null,
       origin: this.origin?.id ?? term?.body.origin ?? null,
       verified: body
@@ -183,6 +200,11 @@ export class PolicySync {
         in_sync: body !== undefined && body.root === store.current().root && behind <= 0,
         behind: Math.max(0, behind),
         confirmed_seconds_ago: this.#confirmedMs === undefined ? null : (now() - this.#confirmedMs) / 1000,
+        receiving: this.#receiving,
+        last:
+          this.#last === undefined
+            ? null
+            : { from: this.#last.from, objects: this.#last.objects, bytes: this.#last.bytes },
         error: this.#lastError,
       }),
     };
@@ -289,7 +311,7 @@ export class PolicySync {
 
   async #sync(peer: string | undefined): Promise<SyncedFrom> {
     if (this.#role !== 'follower') {
-      throw new IpeError('unavailable', `this instance is ${this.#role}: it takes policies from nobody`);
+      throw new IpeError('unavailable', this.problem ?? 'this instance is the origin: it takes policies from nobody');
     }
     try {
       const result = await this.#syncFrom(peer);
@@ -324,7 +346,10 @@ export class PolicySync {
     try {
       const record = await this.#verify(plan);
       if (record === undefined) throw new IpeError('corrupt', 'the peer planned a copy of nothing');
-      const pulled = await pullObjects(link, store, String(plan.plan), signal);
+      const progress = (done: number, all: number) => {
+        this.#receiving = { done, all };
+      };
+      const pulled = await pullObjects(link, store, String(plan.plan), { signal, progress });
       const shallow = Array.isArray(plan.shallow) ? plan.shallow : [];
       await this.#adopt(record, shallow);
       await this.#update((memory) => ({ ...memory, head: plan.head }));
@@ -336,9 +361,11 @@ export class PolicySync {
         objects: pulled.objects,
         bytes: pulled.bytes + answer.length,
       };
+      this.#last = result;
       this.#options.onSynced?.(result);
       return result;
     } finally {
+      this.#receiving = null;
       link.send(names.done, encodeJson({ plan: plan.plan }));
     }
   }
@@ -405,9 +432,12 @@ export class PolicySync {
   }
 }
 
-function roleOf(memory: SyncMemory, { identity, configuredRole }: PolicySyncOptions): SyncRole {
+function roleOf(memory: SyncMemory, { identity, configuredRole, clusterKey }: PolicySyncOptions): SyncRole {
   if (memory.term?.body.origin === identity.origin) return 'origin';
-  return configuredRole === 'follower' || memory.wasOrigin ? 'follower' : 'independent';
+  // Who was origin and is no more follows, whatever its configuration still says.
+  if (configuredRole === 'follower' || memory.wasOrigin) return 'follower';
+  if (configuredRole === 'origin') return 'unsettled';
+  return memory.term !== null || clusterKey === undefined ? 'follower' : 'unsettled';
 }
 
 function memberOf(directory: MemberDirectory, idOrOrigin: string): MemberRecord {

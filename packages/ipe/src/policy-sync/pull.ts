@@ -12,6 +12,7 @@ export interface Pulled {
   readonly bytes: number;
 }
 
+const pieceIdsFirst = 128;
 const requestTimeoutMs = 30_000;
 /** Ids that one plan may name: far above what the store's own limits allow. */
 const idsMax = 20_000_000;
@@ -37,7 +38,7 @@ export async function pullObjects(
   link: PeerLink,
   store: PolicyStore,
   plan: string,
-  signal: AbortSignal,
+  { signal, progress }: { readonly signal: AbortSignal; readonly progress: (done: number, all: number) => void },
 ): Promise<Pulled> {
   let bytes = 0;
   const ids: string[] = [];
@@ -54,8 +55,10 @@ export async function pullObjects(
   );
   if (tooMany) throw new IpeError('too_large', `the peer's tree has more than ${idsMax} objects`);
   let objects = 0;
-  for (let at = 0; at < ids.length; at += pieceIdsMax) {
-    const piece = ids.slice(at, at + pieceIdsMax);
+  // Small pieces first: over a slow line something is kept soon, and progress shows.
+  let size = pieceIdsFirst;
+  for (let at = 0; at < ids.length; at += size, size = Math.min(2 * size, pieceIdsMax)) {
+    const piece = ids.slice(at, at + size);
     let missing = new Set(await store.missing(piece));
     while (missing.size > 0) {
       const received = await askPiece(link, plan, missing, signal);
@@ -65,6 +68,7 @@ export async function pullObjects(
       objects += received.objects.length;
       missing = left;
     }
+    progress(at + piece.length, ids.length);
   }
   return { objects, bytes };
 }

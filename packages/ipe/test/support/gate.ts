@@ -1,0 +1,57 @@
+import { once } from 'node:events';
+import { connect, createServer, type Server, type Socket } from 'node:net';
+
+/** A door between two processes that can be held shut in the middle of what passes. */
+export interface Gate {
+  readonly address: string;
+  /** Lets so many more bytes through to whoever connects here, then none, on this and every other connection. */
+  holdAfter(bytes: number): void;
+  release(): void;
+  close(): Promise<void>;
+}
+
+/** Listens on a port of its own and passes everything on to `target`. */
+export async function openGate(target: string): Promise<Gate> {
+  const [host, port] = target.split(':') as [string, string];
+  let left = Number.POSITIVE_INFINITY;
+  const sockets = new Set<Socket>();
+  const held = new Set<Socket>();
+  const server: Server = createServer((near) => {
+    const far = connect(Number(port), host);
+    for (const socket of [near, far]) {
+      sockets.add(socket);
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        near.destroy();
+        far.destroy();
+      });
+    }
+    near.pipe(far);
+    far.on('data', (chunk) => {
+      near.write(chunk);
+      left -= chunk.length;
+      if (left > 0) return;
+      held.add(far);
+      far.pause();
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    address: `127.0.0.1:${(server.address() as { port: number }).port}`,
+    holdAfter: (bytes) => {
+      left = bytes;
+    },
+    release: () => {
+      left = Number.POSITIVE_INFINITY;
+      for (const socket of held) socket.resume();
+      held.clear();
+    },
+    close: async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}

@@ -1,10 +1,10 @@
 import type { Reason } from '../errors.ts';
 import type { Cell } from './cell.ts';
 import { dotWord, type Source } from './dot.ts';
-import { windowEndMs } from './join.ts';
+import { foldContext, windowEndMs } from './join.ts';
 import type { MemberChange, Operation } from './record.ts';
 import { versionOf } from './resolve.ts';
-import type { Context, Counter, KeyState, Members, Strategy } from './state.ts';
+import type { Context, Counter, Head, KeyState, Members, Strategy } from './state.ts';
 import type { AddWrite, DeleteWrite, MembersWrite, PutWrite, Write, WriteRefused } from './write.ts';
 
 /** Members that a set may hold, removed ones that are still remembered included. */
@@ -17,6 +17,8 @@ export interface Site {
   readonly strategy: Strategy;
   /** Highest version purged from the namespace. */
   readonly floor: number;
+  /** Folded entries of the namespace's vector: contexts name what they stand for by them. */
+  readonly folds: readonly Head[];
   readonly source: Source;
   /**
    * What a write to a key (or a member of a set) without a state may claim to have seen: everything that was applied
@@ -159,7 +161,7 @@ function admitMembers(write: MembersWrite, cell: Cell, site: Site): Operation | 
   const changes = [...new Set(write.members)].sort().map((member): MemberChange => {
     const context = contexts.get(member);
     if (context === undefined) sizeBytes += member.length + 1;
-    return { member, present, context: context ?? site.seen() };
+    return { member, present, context: context === undefined ? site.seen() : foldContext(context, site.folds) };
   });
   const count = contexts.size + changes.filter(({ member }) => !contexts.has(member)).length;
   if (count > membersMax || sizeBytes > valueBytesMax)
@@ -201,7 +203,7 @@ function nextVersion(cell: Cell, site: Site): number {
 
 function contextOf(state: KeyState | undefined, site: Site): Context | undefined {
   if (site.strategy.kind !== 'version-vector') return undefined;
-  return state?.kind === 'siblings' ? state.context : site.seen();
+  return state?.kind === 'siblings' ? foldContext(state.context, site.folds) : site.seen();
 }
 
 /** Names the one write that this one is put over, where contexts do not tell. */

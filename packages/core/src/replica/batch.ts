@@ -99,6 +99,8 @@ export class Batch {
   readonly forgottenAnswers: string[] = [];
   /** Heads that move without a record: what came in as states. */
   readonly advanced = new Map<Namespace, Map<Source, number>>();
+  /** Sources that are folded into another's entry with this batch. */
+  readonly folded: { readonly namespace: Namespace; readonly source: Source }[] = [];
   /** Namespaces in which keys change without a record: states came in. */
   readonly joined = new Set<Namespace>();
   /** Records that are held back from this batch on, and those that are no longer. */
@@ -220,6 +222,7 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   }
   for (const [namespace, seqs] of heads)
     for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source, out), encodeHead(seq, out));
+  for (const { namespace, source } of batch.folded) remove('metadata', vectorRowKey(namespace.name, source, out));
   for (const namespace of batch.namespaces.keys())
     put('metadata', namespaceRowKey(namespace.name, out), encodeNamespaceRow(namespace.row(), out));
   for (const record of batch.held) {

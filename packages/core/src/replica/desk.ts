@@ -4,6 +4,7 @@ import { BatchRecord, operationBytes } from './batch.ts';
 import { absentCell, Cell, stateBytes } from './cell.ts';
 import { compareDots, type Dot, type Source } from './dot.ts';
 import type { Change, ReplicaEffect, StateEntry } from './events.ts';
+import { headOf, moveHead } from './fold.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
 import { purged } from './housekeeping.ts';
 import { isCausal, join, stateOf } from './join.ts';
@@ -185,7 +186,8 @@ export class Desk {
   #site(namespace: Namespace, record: BatchRecord, nowMs: number) {
     const { strategy, floor } = namespace;
     const seen = () => seenBy(namespace, record, this.#parts.quarantine);
-    return { strategy, floor, seen, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
+    const folds = namespace.folds();
+    return { strategy, floor, seen, folds, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
   }
 
   /** A record of this instance with room, whose hybrid time exceeds `floor`. */
@@ -249,7 +251,7 @@ export class Desk {
       return;
     }
     const { source, seq, operations } = received;
-    const head = namespace.admitted.get(source) ?? 0;
+    const head = headOf(namespace.admitted, source);
     if (seq <= head) return;
     if (seq > head + 1) {
       emit({ type: 'gap', namespace: namespace.name, source, after: head, before: seq });
@@ -462,9 +464,10 @@ export class Desk {
     batch.sealRecord(name);
     const advanced = batch.advanced.get(namespace) ?? new Map<Source, number>();
     for (const { source, seq } of heads) {
-      if (seq <= (namespace.admitted.get(source) ?? 0)) continue;
-      namespace.admitted.set(source, seq);
+      const folded = moveHead(namespace.admitted, source, seq);
+      if (folded === undefined) continue;
       advanced.set(source, seq);
+      for (const each of folded) batch.folded.push({ namespace, source: each });
     }
     batch.advanced.set(namespace, advanced);
     namespace.floor = Math.max(namespace.floor, floor);
@@ -485,7 +488,7 @@ export class Desk {
       nowMs: readMs(nowMs),
       graceMs: tombstoneGraceMs,
       isStable: (dot: Dot) =>
-        (namespace.heads.get(dot.source) ?? 0) >= dot.seq && this.#parts.isStable(namespace.name, dot),
+        headOf(namespace.heads, dot.source) >= dot.seq && this.#parts.isStable(namespace.name, dot),
     };
     const after = purged(before, namespace.strategy, rules);
     if (after === before) return;

@@ -70,6 +70,7 @@ export {
   skewMaxMs,
   type VectorReport,
 } from './exchange/index.ts';
+export { headOf, isFolded, recordsIn } from './fold.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
 export { isCausal, join, stateOf } from './join.ts';
 export { checkKey, isReserved, keyBytesMax, namespaceOf } from './key.ts';

@@ -1,6 +1,7 @@
-import { compareDots, compareSources, compareStamps, type Dot, type Stamp } from './dot.ts';
+import { compareDots, compareSources, compareStamps, type Dot, type Source, type Stamp } from './dot.ts';
+import { isFolded } from './fold.ts';
 import type { LogRecord, Operation } from './record.ts';
-import type { Context, Counter, KeyState, Member, Members, Siblings, Total, Version } from './state.ts';
+import type { Context, Counter, Head, KeyState, Member, Members, Siblings, Total, Version } from './state.ts';
 
 /**
  * The least state that holds what both hold: commutative, associative, idempotent, so that any order and any number of
@@ -77,8 +78,10 @@ export function isCausal(operation: Operation): boolean {
 
 /** Whether a write is part of a context: itself, or overwritten by a later one of its source. */
 export function covers(context: Context, dot: Dot): boolean {
-  for (const entry of context)
+  for (const entry of context) {
     if (entry.source === dot.source) return entry.seq > dot.seq || (entry.seq === dot.seq && entry.idx >= dot.idx);
+    if (isFolded(entry.seq) && standsFor(entry, dot.source)) return true;
+  }
   return false;
 }
 
@@ -88,8 +91,24 @@ export function cover(context: Context, { source, seq, idx }: Dot): Context {
 }
 
 export function joinContexts(a: Context, b: Context): Context {
-  return merge(a, b, (x, y) => compareSources(x.source, y.source), later);
+  return withoutFolded(merge(a, b, (x, y) => compareSources(x.source, y.source), later));
 }
+
+/** A context in which everything that a vector has folded stands as one entry, as it does there. */
+export function foldContext(context: Context, folds: readonly Head[]): Context {
+  const used = folds.filter(({ source }) => context.filter((dot) => standsFor({ source }, dot.source)).length > 1);
+  return used.reduce<Context>((folded, { source, seq }) => joinContexts(folded, [{ source, seq, idx: 0 }]), context);
+}
+
+/** Drops the entries that a folded one stands for. */
+function withoutFolded(context: Context): Context {
+  const folded = context.filter(({ seq }) => isFolded(seq));
+  if (folded.length === 0) return context;
+  return context.filter((dot) => !folded.some((entry) => entry !== dot && standsFor(entry, dot.source)));
+}
+
+const standsFor = ({ source: { origin, epoch } }: { readonly source: Source }, source: Source) =>
+  source.origin === origin && source.epoch <= epoch;
 
 const later = <T extends Dot>(x: T, y: T): T => ((x.seq - y.seq || x.idx - y.idx) >= 0 ? x : y);
 

@@ -116,7 +116,7 @@ class Cluster {
     if (state !== undefined && compareHlc(latestOf(state), hlc) >= 0) hlc = afterHlc(latestOf(state));
     const cell = new Cell(state, 0, this.#strategy);
     const source = this.#source[i]!;
-    const site = { strategy: this.#strategy, floor: 0, seen: () => [], source, nowMs: hlc.ms, ms: hlc.ms };
+    const site = { strategy: this.#strategy, floor: 0, seen: () => [], folds: [], source, nowMs: hlc.ms, ms: hlc.ms };
     const operation = admit(this.#choose(choice, value, cell), cell, site);
     if (isRefused(operation)) return;
     const record = { namespace: 'ns', source, seq: ++this.#seq[i]!, ...hlc, operations: [operation] };

@@ -1,9 +1,10 @@
 import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
+import { isFolded } from './fold.ts';
 import { isReserved } from './key.ts';
 import type { NamespaceRow } from './metadata.ts';
 import { isTombstone, type View } from './resolve.ts';
-import { type Strategy, strategyText } from './state.ts';
+import { type Head, type Strategy, strategyText } from './state.ts';
 import type { Failure } from './write.ts';
 
 /** Namespaces that clients may create (DESIGN §4). */
@@ -57,6 +58,13 @@ export class Namespace {
         message: `namespace \`${name}\` holds \`${row.strategy}\` facts, but \`${strategyText(strategy)}\` is configured; set \`conflict_strategy\` back, or export and import it`,
         details: { namespace: name, stored: row.strategy, configured: strategyText(strategy) },
       };
+  }
+
+  /** Folded entries of the vector. */
+  folds(): readonly Head[] {
+    const folds: Head[] = [];
+    for (const [source, seq] of this.heads) if (isFolded(seq)) folds.push({ source, seq });
+    return folds;
   }
 
   row(): NamespaceRow {

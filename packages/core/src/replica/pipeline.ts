@@ -3,6 +3,7 @@ import type { Answers } from './answers.ts';
 import { Batch, sealBatch } from './batch.ts';
 import { ByteWriter, type Utf8Encoder } from './codec.ts';
 import type { ReplicaEffect } from './events.ts';
+import { moveHead } from './fold.ts';
 import type { HybridClock } from './hlc.ts';
 import type { DataFamily } from './layout.ts';
 import type { Namespaces } from './namespaces.ts';
@@ -163,7 +164,7 @@ export class Pipeline {
     for (const record of batch.records)
       this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
     for (const [namespace, seqs] of batch.advanced)
-      for (const [source, seq] of seqs) namespace.heads.set(source, Math.max(seq, namespace.heads.get(source) ?? 0));
+      for (const [source, seq] of seqs) moveHead(namespace.heads, source, seq);
     for (const { namespace, source, seq } of batch.released) this.#parts.quarantine.release(namespace, source, seq);
     for (const record of batch.offered) this.#parts.offered.commit(record);
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);

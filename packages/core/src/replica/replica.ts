@@ -3,6 +3,7 @@ import { absentCell, type Cell, decodeCell } from './cell.ts';
 import { Desk } from './desk.ts';
 import type { Dot, Source, Sources } from './dot.ts';
 import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry } from './events.ts';
+import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
@@ -30,6 +31,8 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly flushIntervalMs: number;
   /** Least time that a deletion is remembered. */
   readonly tombstoneGraceMs: number;
+  /** The wall clock at the start: epochs are drawn from it. Default: 0. */
+  readonly startedMs?: number;
   /** Memory for committed cells. */
   readonly cacheBytesMax: number;
   /** Bytes of requests that may wait for admission; more are refused. */
@@ -116,8 +119,10 @@ export class Replica {
   #queueHead = 0;
   #queueBytes = 0;
   readonly #fetches = new Map<number, Fetch>();
-  #source: Source;
+  #source!: Source;
   #offersSource: Source | undefined;
+  /** Sources of earlier starts, as the store knew them at this one, and of this one before it went on after a failure. */
+  readonly #past = new Set<Source>();
   #fence: Failure | undefined;
   #readFloorMs: number;
   #storedReadFloorMs: number;
@@ -136,7 +141,9 @@ export class Replica {
     this.#namespaces = new Namespaces(options.strategyOf);
     for (const [name, { row, heads }] of recovered.namespaces) this.#namespaces.restore(name, row, heads);
     for (const [requestKey, answer] of recovered.answers) this.#answers.restore(requestKey, answer);
-    this.#source = this.#drawSource(rng);
+    for (const { heads } of this.#namespaces)
+      for (const source of heads.keys()) if (source.origin === options.origin) this.#past.add(source);
+    this.#source = this.#drawSource(options.startedMs ?? 0, rng);
     const parts = {
       origin: options.origin,
       states: this.#states,
@@ -246,7 +253,7 @@ export class Replica {
   hasSeen(tokenText: string): boolean | undefined {
     const token = this.parseToken(tokenText);
     if (token === undefined) return undefined;
-    return (this.#namespaces.get(token.namespace)?.heads.get(token.source) ?? 0) >= token.seq;
+    return headOf(this.headsOf(token.namespace), token.source) >= token.seq;
   }
 
   parseToken(text: string): Token | undefined {
@@ -353,7 +360,7 @@ export class Replica {
         if (this.#fence === undefined) {
           const { records, purgedMs } = event;
           const before = totalsBefore(records);
-          if (this.#offersSource === undefined) this.#offersSource = this.#drawSource(rng);
+          if (this.#offersSource === undefined) this.#offersSource = this.#drawSource(nowMs, rng);
           this.#arrive(
             records.map((record) => ({ kind: 'offer', record, purgedMs, before })),
             nowMs,
@@ -380,7 +387,8 @@ export class Replica {
       case 'reopen':
         this.#fence = undefined;
         this.#pipeline.adopt(event.recovered);
-        this.#source = this.#drawSource(rng);
+        this.#past.add(this.#source);
+        this.#source = this.#drawSource(nowMs, rng);
         break;
       case 'tick':
         this.#tick(nowMs);
@@ -395,14 +403,35 @@ export class Replica {
     return effects;
   }
 
-  /** A source under which nothing was ever written. */
-  #drawSource(rng: Rng): Source {
-    const isUsed = (source: Source) => [...this.#namespaces].some(({ heads }) => heads.has(source));
-    for (;;) {
-      const epoch = Math.floor(rng() * 2 ** 24) * 2 ** 24 + Math.floor(rng() * 2 ** 24);
-      const source = this.sources.of(this.origin, epoch);
-      if (source !== this.#source && source !== this.#offersSource && !isUsed(source)) return source;
-    }
+  /**
+   * A source under which nothing was ever written, later than every one of this instance that is known here.
+   * Random bits tell two starts apart that know nothing of each other: of a copied or rolled-back store.
+   */
+  #drawSource(nowMs: number, rng: Rng): Source {
+    let epoch = epochAt(nowMs) + Math.floor(rng() * 2 ** 24);
+    const known = [
+      this.#source,
+      this.#offersSource,
+      ...[...this.#namespaces].flatMap(({ heads }) => [...heads.keys()]),
+    ];
+    const last = Math.max(-1, ...known.map((source) => (source?.origin === this.origin ? source.epoch : -1)));
+    if (last >= epoch) epoch = last + 1 + Math.floor(rng() * 2 ** 20);
+    return this.sources.of(this.origin, epoch);
+  }
+
+  /** Whether a source is one of this instance's earlier ones: nothing more is written under it. */
+  isPast(source: Source): boolean {
+    return this.#past.has(source);
+  }
+
+  /** What this instance's closed epochs fold to in a namespace, if nobody else holds it; undefined for nothing. */
+  foldableAlone(namespace: string): Head | undefined {
+    return foldable(
+      this.headsOf(namespace),
+      this.origin,
+      (source) => this.isPast(source),
+      () => true,
+    );
   }
 
   #submit(id: number, request: WriteRequest, nowMs: number): void {

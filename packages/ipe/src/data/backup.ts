@@ -8,6 +8,7 @@ import {
   decodeCell,
   encodeCell,
   type Head,
+  headOf,
   type KeyState,
   liveDots,
   namespaceOf,
@@ -228,7 +229,7 @@ function readRow(engine: Engine, line: Line, number: number): { readonly key: st
  */
 async function isKnown(engine: Engine, key: string, namespace: string, state: KeyState): Promise<boolean> {
   const heads = engine.replica.headsOf(namespace);
-  if (heads.size === 0 || !liveDots(state).every(({ source, seq }) => (heads.get(source) ?? 0) >= seq)) return false;
+  if (heads.size === 0 || !liveDots(state).every(({ source, seq }) => headOf(heads, source) >= seq)) return false;
   try {
     await engine.get(key);
     return true;

@@ -369,7 +369,16 @@ export class Engine {
     await this.#driver.syncWritten();
     if (this.fence !== undefined) return;
     await this.#housekeeper.round();
+    if (!this.isClustered) await this.#foldAlone();
     await this.#driver.settle();
+  }
+
+  /** Without peers an epoch that is over is known to all that there are. */
+  async #foldAlone(): Promise<void> {
+    for (const { name } of this.namespaces()) {
+      const head = this.replica.foldableAlone(name);
+      if (head !== undefined) await this.advance(name, [head], 0);
+    }
   }
 
   /** Waits for what was begun, syncs, and closes the store. Idempotent. */

@@ -1,4 +1,4 @@
-import { strategyText } from '@ipe/core/replica';
+import { recordsIn, strategyText } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { mayAccess } from '../security/access.ts';
@@ -32,7 +32,7 @@ export function statsMethods(
           entries,
           tombstones,
           bytes,
-          head: Object.fromEntries([...heads].map(([source, seq]) => [source.id, seq])),
+          head: Object.fromEntries([...heads].map(([source, seq]) => [source.id, recordsIn(seq)])),
           ...(problem !== undefined && { problem: problem.message }),
         }));
       const { queued, queuedBytes, commitsInFlight, cacheBytes } = replica.pressure();

@@ -8,7 +8,9 @@ import {
   type FetchEffect,
   type FetchEvent,
   Fetches,
+  type Head,
   type Holdings,
+  headOf,
   type Leases,
   liveKey,
   PageGatherer,
@@ -63,8 +65,13 @@ export class AntiEntropy {
 
   constructor(options: AntiEntropyOptions) {
     this.#options = options;
-    this.exchange = new Exchange({ intervalMs: options.intervalMs ?? 1_000, pullsMax: 16, leases: options.leases });
     const { peers, engine, holdings } = options;
+    this.exchange = new Exchange({
+      intervalMs: options.intervalMs ?? 1_000,
+      pullsMax: 16,
+      leases: options.leases,
+      self: { origin: holdings.origin, isPast: (source) => engine.replica.isPast(source) },
+    });
     this.fetches = new Fetches({
       sources: engine.replica.sources,
       strategyOf: (namespace) => engine.replica.strategyOf(namespace),
@@ -131,6 +138,9 @@ export class AntiEntropy {
         return;
       case 'whole':
         this.#options.onWhole(effect.namespace);
+        return;
+      case 'fold':
+        this.#track(this.#fold(effect.namespace, effect.head));
         return;
       case 'mismatch':
         this.#options.onMismatch(effect);
@@ -242,6 +252,18 @@ export class AntiEntropy {
     return { type: 'stored', pull };
   }
 
+  /** Nothing comes in: what the entry stands for is here. */
+  async #fold(namespace: string, head: Head): Promise<void> {
+    const { engine, holdings, onAdvanced, onError } = this.#options;
+    try {
+      await engine.advance(namespace, [head], 0);
+      holdings.advanced(namespace, [head]);
+      onAdvanced(namespace);
+    } catch (error) {
+      onError(error, 'folding epochs that are over');
+    }
+  }
+
   async #join({ pull, namespace, entries, held }: FetchEffect & { type: 'join' }): Promise<FetchEvent> {
     const { engine } = this.#options;
     if (held.length > 0) await engine.hold(namespace, held);
@@ -257,7 +279,7 @@ export class AntiEntropy {
       throw new IpeError('invalid_params', 'a request for records holds `namespace`, `source`, `after` and `upTo`');
     }
     // What is not durable here could be taken back by a crash, and then would be known elsewhere only.
-    const bound = Math.min(upTo, holdings.headsOf(namespace).get(source) ?? 0);
+    const bound = Math.min(upTo, headOf(holdings.headsOf(namespace), source));
     if (bound <= after) return encodeSlice({ records: [], upTo: after, isTrimmed: false });
     return encodeSlice(await readLog(engine.kv, { namespace, source, after, upTo: bound }, sliceBytes));
   }

@@ -1,5 +1,13 @@
 import { IpeError } from '@ipe/core';
-import { decodeHeld, decodeRecord, type HeldRun, heldRowKey, type LogRecord, type Source } from '@ipe/core/replica';
+import {
+  decodeHeld,
+  decodeRecord,
+  type HeldRun,
+  headOf,
+  heldRowKey,
+  type LogRecord,
+  type Source,
+} from '@ipe/core/replica';
 import type { Applied, Engine } from '../data/engine.ts';
 
 /** Held-back records, encoded, and where more follow. */
@@ -147,7 +155,7 @@ export class QuarantineKeeper {
         this.#verdicts.delete(verdict.id);
         continue;
       }
-      const head = replica.headsOf(place.namespace).get(place.source) ?? 0;
+      const head = headOf(replica.headsOf(place.namespace), place.source);
       const record = await this.#read(place.namespace, place.source, place.seq);
       if (record === undefined) {
         if (head >= place.seq) this.#verdicts.delete(verdict.id);
@@ -160,7 +168,7 @@ export class QuarantineKeeper {
       const records = [record];
       if (companion?.source !== undefined) {
         // Readers must not see what was rejected: it waits for what overwrites it.
-        if ((replica.headsOf(place.namespace).get(companion.source) ?? 0) < companion.seq) continue;
+        if (headOf(replica.headsOf(place.namespace), companion.source) < companion.seq) continue;
         const overwriting = await this.#read(place.namespace, companion.source, companion.seq);
         if (overwriting !== undefined) records.push(overwriting);
       }

@@ -143,7 +143,7 @@ export class Replication {
     this.#backlog = new Backlog({
       bytesMax: undurableBytesMax,
       waitMsMax: undurableWaitMsMax,
-      isDurable: ({ namespace, source, seq }) => (this.#holdings.headsOf(namespace).get(source) ?? 0) >= seq,
+      isDurable: ({ namespace, source, seq }) => this.#holdings.holds(namespace, source, seq),
     });
     this.#inbox = new Inbox({
       origin: identity.origin,

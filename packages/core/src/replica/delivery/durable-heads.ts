@@ -1,5 +1,6 @@
 import type { Source } from '../dot.ts';
 import type { Commit } from '../events.ts';
+import { moveHead } from '../fold.ts';
 import type { NamespaceReport } from '../replica.ts';
 
 /**
@@ -45,8 +46,7 @@ export class DurableHeads {
   }
 
   #set(namespace: string, source: Source, seq: number): void {
-    const heads = this.#namespace(namespace);
-    heads.set(source, Math.max(seq, heads.get(source) ?? 0));
+    moveHead(this.#namespace(namespace), source, seq);
   }
 
   #namespace(name: string): Map<Source, number> {

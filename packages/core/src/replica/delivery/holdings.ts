@@ -1,6 +1,7 @@
 import type { Source } from '../dot.ts';
 import type { Commit } from '../events.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from '../exchange/index.ts';
+import { headOf } from '../fold.ts';
 import type { NamespaceReport } from '../replica.ts';
 import { type Head, type Strategy, strategyText } from '../state.ts';
 import { DurableHeads } from './durable-heads.ts';
@@ -33,6 +34,10 @@ export class Holdings {
     this.#whole = new Set(options.isSettled ? this.#heads.names() : []);
   }
 
+  get origin(): string {
+    return this.#options.origin;
+  }
+
   /** Whether all of the interest is held whole: then what is absent here is known to be absent. */
   get isSettled(): boolean {
     return this.#isSettled;
@@ -47,7 +52,7 @@ export class Holdings {
   }
 
   holds(namespace: string, source: Source, seq: number): boolean {
-    return (this.#heads.get(namespace).get(source) ?? 0) >= seq;
+    return headOf(this.#heads.get(namespace), source) >= seq;
   }
 
   isOfInterest(namespace: string): boolean {

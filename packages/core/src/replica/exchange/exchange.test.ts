@@ -92,7 +92,7 @@ class Node {
 
   carryOut(effect: ExchangeEffect): void {
     if (effect.type === 'whole') this.isWhole = true;
-    if (effect.type === 'mismatch' || effect.type === 'whole') return;
+    if (effect.type === 'mismatch' || effect.type === 'whole' || effect.type === 'fold') return;
     const peer = [...this.links].find((node) => node.origin === effect.peer);
     if (effect.type === 'ask') {
       if (!peer) {

@@ -1,4 +1,6 @@
 import type { Source } from '../dot.ts';
+import { foldable, headOf, isFolded, reaches, recordsIn, recordsUpTo, startedMs } from '../fold.ts';
+import type { Head } from '../state.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
@@ -48,6 +50,8 @@ export type ExchangeEffect =
     }
   /** Fetch the whole namespace as states and join them in, then say `pulled`. */
   | { readonly type: 'bootstrap'; readonly pull: number; readonly peer: string; readonly namespace: string }
+  /** Move the own vector to this folded entry, durably, then say `heads`: nothing is to be fetched for it. */
+  | { readonly type: 'fold'; readonly namespace: string; readonly head: Head }
   /** The namespace is held whole from now on: it may be read and decided upon. */
   | { readonly type: 'whole'; readonly namespace: string }
   /** Two instances settle this namespace's conflicts differently: it is not exchanged with that peer. */
@@ -64,6 +68,8 @@ export interface ExchangeOptions {
   readonly intervalMs: number;
   /** Pulls under way at once, over all peers. */
   readonly pullsMax: number;
+  /** This instance, and which of its sources it writes no more under: absent, it folds nothing of its own. */
+  readonly self?: { readonly origin: string; readonly isPast: (source: Source) => boolean };
   /** When members were last heard; default: their leases begin with the start. */
   readonly leases?: Leases;
 }
@@ -91,6 +97,12 @@ interface Pull {
 }
 
 /**
+ * Epochs younger than this are not folded: a copy of the state directory, started by mistake, would have been heard of by
+ * then, and nothing of it may be taken for known.
+ */
+const foldAfterMs = 3_600_000;
+
+/**
  * Anti-entropy at the level of the log (DESIGN §4, L1) as a deterministic state machine: compares vectors with every
  * peer, each interval and on connect, decides what to pull from whom, when a namespace is whole, which writes are known
  * everywhere, and how stale this instance may be. It never sees a record: that is the replica's matter.
@@ -107,6 +119,8 @@ export class Exchange {
   readonly #mismatches = new Set<string>();
   #members: readonly string[] = [];
   #cuts: ReadonlyMap<string, Cut> = new Map();
+  /** Folds that were asked for: not asked again until the own vector moves. */
+  readonly #folding = new Set<string>();
   #nextPull = 1;
   #effects: ExchangeEffect[] = [];
 
@@ -141,6 +155,7 @@ export class Exchange {
       }
       case 'heads':
         this.#own.set(event.namespace, event.vector);
+        this.#folding.clear();
         for (const peer of this.#peers.values()) this.#confirm(peer, event.namespace);
         break;
       case 'reported':
@@ -161,6 +176,7 @@ export class Exchange {
         break;
     }
     this.#ask(nowMs);
+    this.#fold(event, nowMs);
     this.#plan();
     const effects = this.#effects;
     this.#effects = [];
@@ -202,7 +218,7 @@ export class Exchange {
   holders(namespace: string, source: Source, seq: number): number {
     let count = 0;
     for (const origin of this.#members) {
-      if ((this.#peers.get(origin)?.namespaces.get(namespace)?.heads.get(source) ?? 0) >= seq) count++;
+      if (headOf(this.#peers.get(origin)?.namespaces.get(namespace)?.heads ?? emptyHeads, source) >= seq) count++;
     }
     return count;
   }
@@ -246,7 +262,7 @@ export class Exchange {
       const peer = this.#peers.get(origin);
       if (peer?.isSettled === true && !isOfInterest(peer.interest, namespace)) continue;
       const theirs = peer?.namespaces.get(namespace)?.heads;
-      for (const [source, seq] of stable) stable.set(source, Math.min(seq, theirs?.get(source) ?? 0));
+      for (const [source, seq] of stable) stable.set(source, Math.min(seq, headOf(theirs ?? emptyHeads, source)));
     }
     return stable;
   }
@@ -355,6 +371,43 @@ export class Exchange {
     }
   }
 
+  /** Folds own closed epochs that all members hold, and what a peer has folded and is held here too. */
+  #fold(event: ExchangeEvent, nowMs: number): void {
+    const { self } = this.#options;
+    if (event.type === 'tick' && self !== undefined) {
+      const isClosed = (source: Source) => self.isPast(source) && startedMs(source) + foldAfterMs <= nowMs;
+      for (const [namespace, { heads }] of this.#own) {
+        const isHeldByAll = (source: Source, seq: number) =>
+          this.#members.every((origin) => this.#holdsExactly(origin, namespace, source, seq));
+        const head = foldable(heads, self.origin, isClosed, isHeldByAll);
+        if (head !== undefined) this.#foldTo(namespace, head);
+      }
+    }
+    if (event.type !== 'reported') return;
+    for (const [namespace, theirs] of event.report.namespaces) {
+      const own = this.#own.get(namespace);
+      if (own === undefined || own.strategy !== theirs.strategy) continue;
+      for (const [source, seq] of theirs.heads)
+        if (isFolded(seq) && headOf(own.heads, source) < seq && reaches(own.heads, source, seq))
+          this.#foldTo(namespace, { source, seq });
+    }
+  }
+
+  /** Whether a member takes no part in a namespace, or holds a source's records up to this one, and none beyond. */
+  #holdsExactly(origin: string, namespace: string, source: Source, seq: number): boolean {
+    const peer = this.#peers.get(origin);
+    if (peer?.isSettled !== true) return false;
+    const vector = peer.namespaces.get(namespace);
+    return vector === undefined ? !isOfInterest(peer.interest, namespace) : vector.heads.get(source) === seq;
+  }
+
+  #foldTo(namespace: string, head: Head): void {
+    const name = `${namespace}/${head.source.id}/${head.seq}`;
+    if (this.#folding.has(name)) return;
+    this.#folding.add(name);
+    this.#effects.push({ type: 'fold', namespace, head });
+  }
+
   /** Starts pulls for what linked peers have beyond us: each source of a namespace from one peer at a time. */
   #plan(): void {
     for (const [origin, peer] of this.#peers) {
@@ -385,7 +438,7 @@ export class Exchange {
 
   #planNamespace(origin: string, namespace: string, own: NamespaceVector, theirs: NamespaceVector): void {
     const missing = missingFrom(own.heads, theirs.heads).flatMap((each) => {
-      const upTo = Math.min(each.upTo, this.acceptedUpTo(namespace, each.source));
+      const upTo = isFolded(each.upTo) ? each.upTo : Math.min(each.upTo, this.acceptedUpTo(namespace, each.source));
       return upTo > each.after ? [{ ...each, upTo }] : [];
     });
     if (missing.length === 0) {
@@ -398,7 +451,8 @@ export class Exchange {
         (pull) =>
           pull.namespace === namespace && (pull.source === undefined || source === undefined || pull.source === source),
       );
-    if (this.#tooShort.has(`${namespace}/${origin}`)) {
+    // Which records were folded nobody knows any more: they come as states.
+    if (this.#tooShort.has(`${namespace}/${origin}`) || missing.some(({ upTo }) => isFolded(upTo))) {
       if (!isBusy(undefined)) {
         const pull = this.#start({ peer: origin, namespace, source: undefined });
         if (pull !== undefined) this.#effects.push({ type: 'bootstrap', pull, peer: origin, namespace });
@@ -436,6 +490,7 @@ const emptyHeads: Heads = new Map();
 /** How many records `theirs` has beyond `mine`. */
 function distance(mine: Heads, theirs: Heads): number {
   let records = 0;
-  for (const { after, upTo } of missingFrom(mine, theirs)) records += upTo - after;
+  for (const { source, after, upTo } of missingFrom(mine, theirs))
+    records += isFolded(upTo) ? recordsIn(upTo) - recordsUpTo(mine, source) : upTo - after;
   return records;
 }

@@ -157,7 +157,6 @@ export class Instance implements Receiver {
       strategyOf,
       purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
       isSettled: this.disk.notes.isSettled,
-      purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
       recovered: this.replica.report(),
     });
     this.#fetches = new Fetches({

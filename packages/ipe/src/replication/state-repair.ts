@@ -101,7 +101,13 @@ export class StateRepair {
       sipHash128(key),
       engine.namespaces().map(({ name }) => name),
     );
-    this.#stops.push(engine.onApplied(({ cells }) => this.digests.changed(cells)));
+    this.#stops.push(
+      engine.onApplied(({ cells, joined }) => {
+        this.digests.changed(cells);
+        // After a failure of the store nobody knows which states came in: what is on disk counts.
+        if (cells.size === 0) for (const namespace of joined) scrubber.recount(namespace);
+      }),
+    );
     this.#comparison = new DigestComparison(this.#local(), { ...comparisonDefaults, ...options.comparison });
     peers.handle(digestName, (body) => this.#answerDigest(body));
     peers.handle(leavesName, (body) => this.#answerLeaves(body));

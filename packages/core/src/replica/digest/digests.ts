@@ -104,12 +104,9 @@ export class Digests {
       if (before === after) continue;
       const name = namespaceOf(key);
       const built = this.#builtOrNew(name);
-      const walked = this.#walked.get(name);
-      if (built === undefined && walked === undefined) continue;
-      this.items.visitChange(key, before, after, (tree, leaf, item) => {
-        built?.xor(tree, leaf, item);
-        walked?.xor(tree, leaf, item);
-      });
+      const walked = this.#walked.size === 0 ? undefined : this.#walked.get(name);
+      if (built !== undefined) this.items.visitChange(key, before, after, built.xor);
+      if (walked !== undefined) this.items.visitChange(key, before, after, walked.xor);
     }
   }
 

@@ -45,7 +45,8 @@ export class Items {
   /** Visits what differs between two cells of a key: items that are in one of them only. */
   visitChange(key: string, before: Cell, after: Cell, visitor: ItemVisitor): void {
     this.#begin(key);
-    const [a, b] = [before.state, after.state];
+    const a = before.state;
+    const b = after.state;
     if (a?.kind === 'members' && b?.kind === 'members' && before.view?.kind === 'value' && after.view?.kind === 'value')
       this.#visitMembers(a, b, visitor);
     else {
@@ -126,42 +127,52 @@ export class Items {
   }
 
   #emitBehind(tree: TreeId, dots: readonly Dot[], visitor: ItemVisitor): void {
-    this.#number(tree, 4);
+    this.#room(4 + dots.length * dotBytes);
+    this.#u32(tree);
     for (const { source, seq, idx } of dots) {
-      this.#room(dotBytes);
-      this.#scratch.set(source.bytes, this.#length);
-      this.#length += source.bytes.length;
-      this.#number(seq, 6);
-      this.#number(idx, 2);
+      const scratch = this.#scratch;
+      const { bytes } = source;
+      let at = this.#length;
+      for (let i = 0; i < bytes.length; i++) scratch[at++] = bytes[i]!;
+      scratch[at++] = idx;
+      scratch[at++] = idx >>> 8;
+      const high = Math.floor(seq / 0x100000000);
+      scratch[at++] = high;
+      scratch[at++] = high >>> 8;
+      this.#length = at;
+      this.#u32(seq);
     }
     this.#hash(this.#scratch, this.#length, this.#item);
     visitor(tree, this.#leaf, this.#item);
   }
 
-  /** UTF-16 units behind their number, a byte each where all fit into one: one text, one encoding. */
+  /** The low bytes of UTF-16 units behind their number, then the high bytes unless all are zero: one text, one encoding. */
   #text(text: string): void {
-    let units = 0;
-    for (let i = 0; i < text.length; i++) units |= text.charCodeAt(i);
-    const isWide = units > 0xff;
-    this.#number(text.length * 2 + Number(isWide), 4);
-    this.#room(text.length * 2);
+    this.#room(4 + text.length * 2);
+    const start = this.#length;
     const scratch = this.#scratch;
-    let at = this.#length;
+    let units = 0;
+    let at = start + 4;
     for (let i = 0; i < text.length; i++) {
       const unit = text.charCodeAt(i);
+      units |= unit;
       scratch[at++] = unit;
-      if (isWide) scratch[at++] = unit >>> 8;
     }
+    const isWide = units > 0xff;
+    if (isWide) for (let i = 0; i < text.length; i++) scratch[at++] = text.charCodeAt(i) >>> 8;
+    this.#u32(text.length * 2 + Number(isWide));
     this.#length = at;
   }
 
-  #number(value: number, bytes: number): void {
-    this.#room(bytes);
-    let rest = value;
-    for (let i = 0; i < bytes; i++) {
-      this.#scratch[this.#length++] = rest & 255;
-      rest = Math.floor(rest / 256);
-    }
+  /** The low 32 bits, least byte first; there must be room. */
+  #u32(value: number): void {
+    const scratch = this.#scratch;
+    const at = this.#length;
+    scratch[at] = value;
+    scratch[at + 1] = value >>> 8;
+    scratch[at + 2] = value >>> 16;
+    scratch[at + 3] = value >>> 24;
+    this.#length = at + 4;
   }
 
   #room(bytes: number): void {

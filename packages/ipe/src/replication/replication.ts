@@ -75,6 +75,12 @@ export interface ReplicationStatus {
   readonly repair?: StateRepairStatus;
   readonly rejected: Inbox['rejected'];
   readonly parked: number;
+  /** Records whose time lies so far ahead that they are held back. */
+  readonly heldBack: number;
+  /** How far this instance's clock is ahead of its peers', in milliseconds; null where none was measured. */
+  readonly clockAheadMs: number | null;
+  /** Namespaces that are not exchanged with some peer, since both settle conflicts differently. */
+  readonly mismatched: readonly string[];
 }
 
 const memoryIntervalMs = 1_000;
@@ -98,6 +104,7 @@ export class Replication {
   readonly #outbox: Outbox | undefined;
   readonly #backlog: Backlog;
   readonly #closing = new AbortController();
+  readonly #mismatched = new Set<string>();
   readonly #keyExchange: KeyExchange | undefined;
   #repair: StateRepair | undefined;
   readonly #stops: (() => void)[] = [];
@@ -136,8 +143,10 @@ export class Replication {
         this.#antiEntropy.moved(namespace);
       },
       onAdvanced: (namespace) => this.#antiEntropy.moved(namespace),
-      onMismatch: ({ peer, namespace, ours, theirs }) =>
-        log.warn({ peer, namespace, ours, theirs }, 'a namespace is not exchanged: its conflict strategies differ'),
+      onMismatch: ({ peer, namespace, ours, theirs }) => {
+        this.#mismatched.add(namespace);
+        log.warn({ peer, namespace, ours, theirs }, 'a namespace is not exchanged: its conflict strategies differ');
+      },
       onError: (error, what) => log.warn({ err: error }, what),
     });
     this.#backlog = new Backlog({
@@ -284,6 +293,9 @@ export class Replication {
       ...(this.#repair && { repair: this.#repair.status() }),
       rejected: this.#inbox.rejected,
       parked: this.#inbox.parked,
+      heldBack: this.#options.engine.replica.heldBackCount,
+      clockAheadMs: rounded(this.clockAheadMs()),
+      mismatched: [...this.#mismatched].sort(),
     };
   }
 
@@ -421,6 +433,8 @@ export class Replication {
     this.#savedMemory = text;
   }
 }
+
+const rounded = (value: number | undefined) => (value === undefined ? null : Math.round(value));
 
 function isWithin(wanted: Interest, settled: Interest): boolean {
   return settled === 'all' || (wanted !== 'all' && wanted.every((name) => settled.includes(name)));

@@ -85,6 +85,11 @@ export const commands: readonly CommandEntry[] = [
     summary: 'Make an instance the one that takes policy writes',
     load: () => import('./commands/member-promote.ts'),
   },
+  {
+    path: 'member sync',
+    summary: 'Fetch policies now, from the origin or another member',
+    load: () => import('./commands/member-sync.ts'),
+  },
   { path: 'eval', summary: 'Ask for a decision', load: () => import('./commands/eval.ts') },
   {
     path: 'explain',

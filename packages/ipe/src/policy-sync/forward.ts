@@ -23,7 +23,7 @@ export function followWrites(service: PlaneService, sync: PolicySync, forwardWri
     const mayForward = forwardWrites && forwarded.includes(method);
     handlers[method] = (params, context) => {
       if (sync.role === 'origin') return own(params, context);
-      if (!mayForward || sync.role === 'unsettled') throw notHere(sync);
+      if (!mayForward || sync.role === 'unsettled') throw notHere(sync, method);
       return forward(sync, method, params, context);
     };
   }
@@ -96,11 +96,16 @@ async function forward(sync: PolicySync, method: string, params: unknown, contex
   return result;
 }
 
-function notHere(sync: PolicySync): IpeError {
+function notHere(sync: PolicySync, method?: string): IpeError {
   const origin = sync.origin;
   const where = origin === undefined ? 'the origin' : `the origin \`${origin.id}\``;
-  return new IpeError('unavailable', sync.problem ?? `this instance follows: write policies at ${where}`, {
-    state: 'unchanged',
-    details: { origin: origin?.id ?? null, address: origin?.address ?? null },
-  });
+  return new IpeError(
+    'unavailable',
+    sync.problem ??
+      `this instance follows: ${localOnly.includes(method ?? '') ? `\`${method}\` is for` : 'write policies at'} ${where}`,
+    {
+      state: 'unchanged',
+      details: { origin: origin?.id ?? null, address: origin?.address ?? null },
+    },
+  );
 }

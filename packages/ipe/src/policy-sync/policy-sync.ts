@@ -1,4 +1,4 @@
-import { IpeError, isIpeError } from '@ipe/core';
+import { IpeError, isIpeError, nearest } from '@ipe/core';
 import type { PolicyStore } from '@ipe/core/tree';
 import type { Identity, SigningKey } from '../cluster/identity.ts';
 import type { PeerLink } from '../cluster/link.ts';
@@ -156,7 +156,10 @@ export class PolicySync {
   async promote(idOrOrigin: string): Promise<TermRecord & { readonly id: string }> {
     const { clusterKey, directory, now } = this.#options;
     if (clusterKey === undefined) {
-      throw new IpeError('forbidden', 'the cluster key is not on this instance; ask the member that holds it');
+      throw new IpeError(
+        'forbidden',
+        'the cluster key is not on this instance: promote where it is (the founder, unless it was moved); where that is gone, bring its `keys/cluster.key` from a backup into `keys/` here and start again',
+      );
     }
     const member = memberOf(directory, idOrOrigin);
     const term = (this.#memory.term?.body.term ?? 0) + 1;
@@ -200,6 +203,7 @@ export class PolicySync {
         in_sync: body !== undefined && body.root === store.current().root && behind <= 0,
         behind: Math.max(0, behind),
         confirmed_seconds_ago: this.#confirmedMs === undefined ? null : (now() - this.#confirmedMs) / 1000,
+        origin_linked: this.#isLinked(),
         receiving: this.#receiving,
         last:
           this.#last === undefined
@@ -208,6 +212,11 @@ export class PolicySync {
         error: this.#lastError,
       }),
     };
+  }
+
+  #isLinked(): boolean {
+    const member = this.origin;
+    return member !== undefined && this.#options.peers.link(member.fingerprint) !== undefined;
   }
 
   async close(): Promise<void> {
@@ -444,7 +453,12 @@ function memberOf(directory: MemberDirectory, idOrOrigin: string): MemberRecord 
   for (const { body } of directory.list()) {
     if (body.state === 'active' && (body.id === idOrOrigin || body.origin === idOrOrigin)) return body;
   }
-  throw new IpeError('not_found', `no active member \`${idOrOrigin}\``);
+  const active = directory.list().flatMap(({ body }) => (body.state === 'active' ? [body.id] : []));
+  const near = nearest(idOrOrigin, active);
+  const hint = near === undefined ? `there are ${active.slice(0, 10).join(', ')}` : `did you mean \`${near}\`?`;
+  throw new IpeError('not_found', `no active member \`${idOrOrigin}\`; ${hint}`, {
+    details: near === undefined ? { member: idOrOrigin } : { member: idOrOrigin, nearest: near },
+  });
 }
 
 async function* none(): AsyncGenerator<never> {}

@@ -240,6 +240,16 @@ export class Replication {
     return this.#antiEntropy.exchange.purgedMs(namespace);
   }
 
+  /** Whether all that other members hold of an evicted one is known here: each has reported since then. */
+  haveAllReportedSince(ms: number): boolean {
+    return this.#antiEntropy.exchange.haveAllReportedSince(ms);
+  }
+
+  /** Whether all facts of the cluster are held here. */
+  get isSettled(): boolean {
+    return this.#holdings.isSettled;
+  }
+
   /** Which members' leases have run out. */
   judgeLeases(leaseMs: number): LeaseVerdict {
     return this.#antiEntropy.exchange.leases.judge(leaseMs, this.#options.now());

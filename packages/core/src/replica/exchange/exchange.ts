@@ -82,6 +82,8 @@ interface Peer {
   /** When the question was put that the last answer answers: the report is at least that fresh. */
   askedMs: number;
   reportMs: number;
+  /** When its last report came in, whoever asked. */
+  reportedMs: number;
   readonly namespaces: Map<string, NamespaceVector>;
   interest: Interest;
   isSettled: boolean;
@@ -242,6 +244,11 @@ export class Exchange {
     return held;
   }
 
+  /** Whether every member has reported here since a time: then what they held at it is known. */
+  haveAllReportedSince(ms: number): boolean {
+    return this.#members.every((origin) => (this.#peers.get(origin)?.reportedMs ?? Number.NEGATIVE_INFINITY) > ms);
+  }
+
   /** Latest time of what any member has said to have purged from a namespace. */
   purgedMs(namespace: string): number {
     return Math.max(
@@ -308,6 +315,7 @@ export class Exchange {
         dueMs: nowMs,
         askedMs: Number.NEGATIVE_INFINITY,
         reportMs: Number.NEGATIVE_INFINITY,
+        reportedMs: Number.NEGATIVE_INFINITY,
         namespaces: new Map(),
         interest: [],
         isSettled: false,
@@ -327,6 +335,7 @@ export class Exchange {
       peer.isAsking = false;
       peer.reportMs = peer.askedMs;
     }
+    peer.reportedMs = nowMs;
     this.leases.heard(report.origin, nowMs);
     for (const [origin, ageMs] of report.heardMs ?? []) this.leases.heard(origin, nowMs, ageMs);
     peer.interest = report.interest;

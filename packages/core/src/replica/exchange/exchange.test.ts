@@ -214,6 +214,28 @@ describe('exchange', () => {
     expect(b.isWhole).toBe(true);
   });
 
+  test('a namespace whose pull failed is still missing: not whole, and pulled again after the next report', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const nothing = { strategy, isWhole: false, heads: new Map() };
+    const report: VectorReport = {
+      origin: originOf(1),
+      interest: 'all',
+      isSettled: true,
+      namespaces: new Map([['n', { strategy, isWhole: true, heads: new Map([[sourceOf(1), 3]]) }]]),
+    };
+    exchange.step({ type: 'members', origins: [originOf(1)] }, 0);
+    exchange.step({ type: 'linked', peer: originOf(1) }, 0);
+    exchange.step({ type: 'heads', namespace: 'n', vector: nothing }, 0);
+    const pull = exchange.step({ type: 'reported', report, isAnswer: true }, 1).find(({ type }) => type === 'pull');
+    if (pull?.type !== 'pull') throw new Error('nothing is pulled');
+    const effects = exchange.step({ type: 'pulled', pull: pull.pull, outcome: 'failed' }, 2);
+    expect(effects).toEqual([]);
+    expect(exchange.isWholeHere('n')).toBe(false);
+    expect(exchange.hasHeardAll((name) => exchange.isWholeHere(name))).toBe(false);
+    const again = exchange.step({ type: 'reported', report, isAnswer: true }, 3);
+    expect(again.map(({ type }) => type)).toEqual(['pull']);
+  });
+
   test('a log that no longer reaches back is replaced by a bootstrap from the same peer', () => {
     const cluster = new Cluster(2);
     const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];

@@ -85,6 +85,8 @@ interface Peer {
   /** When its last report came in, whoever asked. */
   reportedMs: number;
   readonly namespaces: Map<string, NamespaceVector>;
+  /** Namespaces of which nothing could be fetched since the last report. */
+  readonly failed: Set<string>;
   interest: Interest;
   isSettled: boolean;
   /** By namespace: the last time when all that the peer had reported was held here. */
@@ -317,6 +319,7 @@ export class Exchange {
         reportMs: Number.NEGATIVE_INFINITY,
         reportedMs: Number.NEGATIVE_INFINITY,
         namespaces: new Map(),
+        failed: new Set(),
         interest: [],
         isSettled: false,
         confirmedMs: new Map(),
@@ -338,6 +341,7 @@ export class Exchange {
     peer.reportedMs = nowMs;
     this.leases.heard(report.origin, nowMs);
     for (const [origin, ageMs] of report.heardMs ?? []) this.leases.heard(origin, nowMs, ageMs);
+    peer.failed.clear();
     peer.interest = report.interest;
     peer.isSettled = report.isSettled;
     for (const [namespace, vector] of report.namespaces) {
@@ -364,8 +368,9 @@ export class Exchange {
     const pair = `${pull.namespace}/${pull.peer}`;
     if (outcome === 'trimmed') this.#tooShort.add(pair);
     if (outcome === 'done' && pull.source === undefined) this.#tooShort.delete(pair);
-    // A failed pull is tried again once the peer has been asked again: its link may be the reason.
-    if (outcome === 'failed') this.#peers.get(pull.peer)?.namespaces.delete(pull.namespace);
+    // A failed pull is tried again once the peer has been asked again: its link may be the reason. What it has reported
+    // stands: forgetting that would make what is missing here look as if it did not exist.
+    if (outcome === 'failed') this.#peers.get(pull.peer)?.failed.add(pull.namespace);
   }
 
   #ask(nowMs: number): void {
@@ -423,6 +428,7 @@ export class Exchange {
       if (!peer.isLinked) continue;
       this.#settleUnnamed(peer);
       for (const [namespace, theirs] of peer.namespaces) {
+        if (peer.failed.has(namespace)) continue;
         const own = this.#own.get(namespace);
         // No interest: records of other namespaces are none of ours.
         if (!own || !this.#agrees(origin, namespace, own, theirs)) continue;

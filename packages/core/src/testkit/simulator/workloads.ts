@@ -4,6 +4,8 @@ import type { Random } from './random.ts';
 /** Draws what clients write, and which keys they read together. */
 export interface Workload {
   readonly namespace: string;
+  /** Whether it deletes, or writes what expires: then instances purge. */
+  readonly forgets: boolean;
   readonly writes: (random: Random, serial: number) => readonly Write[];
   readonly reads: (random: Random) => readonly string[];
 }
@@ -16,6 +18,7 @@ export const workloads: readonly Workload[] = [
   // Registers: puts, deletes, short lives; concurrent ones are settled by the total order.
   {
     namespace: 'plain',
+    forgets: true,
     writes: (random, serial) =>
       random.chance(0.1)
         ? [put(random, 'plain', serial), put(random, 'plain', serial)]
@@ -25,6 +28,7 @@ export const workloads: readonly Workload[] = [
   // Transactions: both keys always hold the same value, at every instance, at every read.
   {
     namespace: 'pairs',
+    forgets: false,
     writes: (_, serial) =>
       ['left', 'right'].map((side) => ({ op: 'put', namespace: 'pairs', key: `pairs.${side}`, json: `${serial}` })),
     reads: () => ['pairs.left', 'pairs.right'],
@@ -32,19 +36,27 @@ export const workloads: readonly Workload[] = [
   // Grants and revocations that race.
   {
     namespace: 'approvals',
+    forgets: true,
     writes: (random, serial) => [put(random, 'approvals', serial, 0.4)],
     reads: oneKey('approvals'),
   },
-  { namespace: 'grants', writes: (random, serial) => [put(random, 'grants', serial, 0.4)], reads: oneKey('grants') },
+  {
+    namespace: 'grants',
+    forgets: true,
+    writes: (random, serial) => [put(random, 'grants', serial, 0.4)],
+    reads: oneKey('grants'),
+  },
   // Siblings: a writer that has seen several values settles them, another is refused.
   {
     namespace: 'notes',
+    forgets: true,
     writes: (random, serial) => [{ ...put(random, 'notes', serial, 0.2), ...(random.chance(0.5) && { ifMatch: '*' }) }],
     reads: oneKey('notes'),
   },
   // Counters in windows and out of them, reset now and then.
   {
     namespace: 'counts',
+    forgets: true,
     writes: (random) => {
       const key = keyOf(random, 'counts');
       if (random.chance(0.1)) return [{ op: 'delete', namespace: 'counts', key }];
@@ -63,12 +75,14 @@ export const workloads: readonly Workload[] = [
   // Counters that nobody resets: their value is the sum of what was added.
   {
     namespace: 'sums',
+    forgets: false,
     writes: (random) => [{ op: 'add', namespace: 'sums', key: 'sums.all', amount: random.int(1, 9) }],
     reads: () => ['sums.all'],
   },
   // Sets: members come, go and come back.
   {
     namespace: 'groups',
+    forgets: true,
     writes: (random) => [
       {
         op: random.chance(0.6) ? 'set-add' : 'set-remove',
@@ -82,6 +96,7 @@ export const workloads: readonly Workload[] = [
   // Members that are added once and never removed: each that was acknowledged is there in the end.
   {
     namespace: 'adds',
+    forgets: false,
     writes: (_, serial) => [{ op: 'set-add', namespace: 'adds', key: 'adds.all', members: [`${serial}`] }],
     reads: () => ['adds.all'],
   },

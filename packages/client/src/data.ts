@@ -1,3 +1,4 @@
+import { IpeClientError } from './errors.ts';
 import type { CallOptions } from './options.ts';
 import type {
   DataCalls,
@@ -9,6 +10,7 @@ import type {
   PutParams,
   PutResult,
   QueryParams,
+  QueryResult,
   SubscribeParams,
 } from './protocol/index.ts';
 import type { Caller } from './rpc.ts';
@@ -85,18 +87,24 @@ export class DataPlane {
     return this.call('transaction', { operations }, options);
   }
 
-  /** Iterates over all facts that match, page by page; each page is read when the loop gets there. */
+  /**
+   * Iterates over all facts that match, page by page; each page is read when the loop gets there.
+   * @throws IpeClientError `corrupt`, after everything else was given, where the instance cannot read some of them
+   */
   async *query(
     pattern: string,
     options: Omit<QueryParams, 'pattern' | 'cursor'> & CallOptions = {},
   ): AsyncGenerator<Entry, void, void> {
     const [call, params] = splitOptions(options);
+    const damaged: DamagedRow[] = [];
     let cursor: string | undefined;
     do {
       const page = await this.call('query', { pattern, ...params, ...(cursor === undefined ? {} : { cursor }) }, call);
       yield* page.entries;
+      damaged.push(...(page.damaged ?? []));
       cursor = page.cursor;
     } while (cursor !== undefined);
+    if (damaged.length > 0) throw unreadable(damaged);
   }
 
   /** Adds to a counter (a namespace with `conflict_strategy = "counter"`); resolves with its total in that window. */
@@ -143,6 +151,19 @@ export class DataPlane {
       options,
     );
   }
+}
+
+type DamagedRow = NonNullable<QueryResult['damaged']>[number];
+
+/** What is said of facts that a query found and could not read. */
+function unreadable(damaged: readonly DamagedRow[]): IpeClientError {
+  const named = damaged.slice(0, 5).map(({ key }) => (key === undefined ? 'one whose key is sealed' : `\`${key}\``));
+  const more = damaged.length > named.length ? `, and ${damaged.length - named.length} more` : '';
+  return new IpeClientError(
+    'corrupt',
+    `${damaged.length} of the facts that match cannot be read: ${named.join(', ')}${more}; all others were given`,
+    { state: 'unchanged', details: { damaged } },
+  );
 }
 
 /** Parts what steers the call from what is sent. */

@@ -1,12 +1,14 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createClient } from '@ipe/client';
 import { dataFamilies } from '@ipe/core/replica';
 import { createMemoryDisk, openMemoryKv } from '@ipe/core/store';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { dataLayouts, Keyring, sealKv } from '../stores/sealed/index.ts';
 import { dataBackends } from '../testkit/data-backends.ts';
 import { DataNode, type Json, TestSession } from '../testkit/data-node.ts';
+import { openTestDoor } from '../testkit/door.ts';
 import { openFacts } from './facts.ts';
 
 /** Cuts the stored row of a key short, and starts again so that it is read. */
@@ -99,6 +101,23 @@ describe.each(Object.keys(dataBackends))('a damaged row in %s', (backend) => {
     ]);
     session.end();
   });
+});
+
+test('the SDK gives everything that can be read, then says what cannot', async () => {
+  const node = await DataNode.open();
+  for (const name of ['a', 'b', 'c']) await node.call('put', { key: `users.${name}`, value: name });
+  await damage(node, 'users.b');
+  const door = await openTestDoor(node.service);
+  const client = createClient({ socket: door.socketPath, token: door.tokens.service });
+  const given: string[] = [];
+  const iterate = async () => {
+    for await (const { key } of client.data.query('users.*', { limit: 1 })) given.push(key);
+  };
+  await expect(iterate()).rejects.toMatchObject({ reason: 'corrupt', message: expect.stringContaining('`users.b`') });
+  expect(given).toEqual(['users.a', 'users.c']);
+  client.close();
+  await door.close();
+  await node.close();
 });
 
 test('a sealed row that does not open is reported without its key, and the others are served', async () => {

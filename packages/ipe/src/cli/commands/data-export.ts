@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import type { DataPlane } from '@ipe/client';
+import { type DataPlane, isIpeClientError } from '@ipe/client';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
 import { type NodeOptions, onNode, withPlane } from '../connect.ts';
@@ -23,13 +23,21 @@ Examples:
       const target = file === undefined || file === '-' ? cli.io.stdout : createWriteStream(cli.path(file));
       const progress = await startProgress(cli, 'exporting');
       let count = 0;
+      let damage: unknown;
       await withPlane(cli, options, 'data', async ({ data }) => {
-        for (const each of await patternsOf(data, pattern))
-          for await (const { key, value, value_base64, expires_at } of data.query(each, { limit: 1000 })) {
-            const fits = target.write(`${JSON.stringify({ key, value, value_base64, expires_at })}\n`);
-            if (!fits) await once(target, 'drain');
-            if (++count % 1000 === 0) progress.update(`exported ${count} facts`);
+        for (const each of await patternsOf(data, pattern)) {
+          try {
+            for await (const { key, value, value_base64, expires_at } of data.query(each, { limit: 1000 })) {
+              const fits = target.write(`${JSON.stringify({ key, value, value_base64, expires_at })}\n`);
+              if (!fits) await once(target, 'drain');
+              if (++count % 1000 === 0) progress.update(`exported ${count} facts`);
+            }
+          } catch (error) {
+            // Facts that cannot be read are told of at the end; the others are not to be held back for them.
+            if (!isIpeClientError(error) || error.reason !== 'corrupt') throw error;
+            damage ??= error;
           }
+        }
       });
       if (target !== cli.io.stdout) {
         target.end();
@@ -37,6 +45,7 @@ Examples:
       }
       progress.done();
       cli.out.note(`exported ${count} facts`);
+      if (damage !== undefined) throw damage;
     });
 }
 

@@ -1,3 +1,4 @@
+import { isIpeClientError } from '@ipe/client';
 import type { Entry, Json, QueryParams } from '@ipe/client/protocol';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
@@ -38,16 +39,22 @@ export async function listEntries(
   options: NodeOptions,
   params: QueryParams & { limit: number },
 ): Promise<void> {
-  const { entries, more } = await withPlane(cli, options, 'data', async ({ data }) => {
-    const found: Entry[] = [];
-    let cursor: string | undefined;
-    do {
-      const limit = Math.min(1000, params.limit - found.length);
-      const page = await data.call('query', { ...params, limit, ...(cursor === undefined ? {} : { cursor }) });
-      found.push(...page.entries);
-      cursor = page.cursor;
-    } while (cursor !== undefined && found.length < params.limit);
-    return { entries: found, more: cursor !== undefined };
+  const { pattern, limit, ...rest } = params;
+  const entries: Entry[] = [];
+  let more = false;
+  let damage: unknown;
+  await withPlane(cli, options, 'data', async ({ data }) => {
+    try {
+      for await (const entry of data.query(pattern, { ...rest, limit: Math.min(1000, limit + 1) })) {
+        more = entries.length === limit;
+        if (more) return;
+        entries.push(entry);
+      }
+    } catch (error) {
+      // What could be read is shown first.
+      if (!isIpeClientError(error) || error.reason !== 'corrupt') throw error;
+      damage = error;
+    }
   });
   cli.show(options, entries, () => {
     if (entries.length === 0) return cli.out.note(`no facts match \`${params.pattern}\``);
@@ -63,6 +70,7 @@ export async function listEntries(
     );
     if (more) cli.out.note(`there are more than ${params.limit}; raise --limit`);
   });
+  if (damage !== undefined) throw damage;
 }
 
 function collect(text: string, before: string[] | undefined): string[] {

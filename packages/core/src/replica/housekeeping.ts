@@ -36,8 +36,8 @@ export function dueMs(cell: Cell, graceMs: number): number {
 export function purged(cell: Cell, strategy: Strategy, { nowMs, graceMs, isStable }: PurgeRules): Cell {
   const { state, view } = cell;
   if (state === undefined || view === undefined) return cell;
-  // A reset that is forgotten here and remembered elsewhere would hide what is added afterwards.
-  if (state.kind === 'counter' && view.kind === 'absent') return cell;
+  // A reset that is forgotten here and remembered elsewhere would hide there what is added here afterwards.
+  if (state.kind === 'counter' && state.reset !== undefined) return cell;
   const isDead = view.kind === 'absent' ? latestOf(state).ms + graceMs <= nowMs : cell.seenAt(nowMs) === undefined;
   if (isDead && everyDot(state).every(isStable)) return absentCell(strategy);
   if (state.kind !== 'members') return cell;

@@ -129,7 +129,9 @@ function joinLive<T extends Dot>(
 
 function joinCounters(a: Counter, b: Counter): Counter {
   const version = Math.max(a.version, b.version);
-  const order = compareResets(a.reset, b.reset) || compareWindows(a, b);
+  // A reset that nothing was added to has no window yet: whatever is added in one comes after it.
+  const filled = Number(a.totals.length > 0) - Number(b.totals.length > 0);
+  const order = compareResets(a.reset, b.reset) || filled || compareWindows(a, b);
   if (order !== 0) return { ...(order > 0 ? a : b), version };
   const totals = merge(a.totals, b.totals, (x, y) => compareSources(x.source, y.source), joinTotals);
   return { ...a, totals, version, createdMs: Math.min(a.createdMs, b.createdMs) };

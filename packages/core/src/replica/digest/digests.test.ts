@@ -171,4 +171,21 @@ describe('digests', () => {
       { numRuns: 300, seed: 11 },
     );
   });
+
+  test('a counter that was reset is counted on at an instance that purged it and at one that did not', () => {
+    const pair = new Pair();
+    const [a, b] = pair.instances as [TestInstance, TestInstance];
+    const add = { op: 'add', namespace: 'counts', key: 'counts.k', amount: 5, windowMs: 60_000 } as const;
+    for (const write of [add, { op: 'delete', namespace: 'counts', key: 'counts.k' } as const, add]) {
+      a.submit(write);
+      pair.settle();
+      pair.nowMs += 10;
+    }
+    pair.nowMs += 7_200_000;
+    a.purge();
+    a.submit(add);
+    pair.settle();
+    for (const instance of [a, b]) expect(instance.cells('counts').get('counts.k')?.value).toBe(5);
+    expect(digestOf(a.digests, 'counts', a.cuts())).toBe(digestOf(b.digests, 'counts', b.cuts()));
+  });
 });

@@ -36,24 +36,29 @@ export async function serveNode(
   onReady: (node: RunningNode) => void,
 ): Promise<number> {
   const readConfig = () => configOf(cli, options);
-  const node = await startNode({
-    directory: stateDirectory(cli, options),
-    config: await readConfig(),
-    version,
-    readConfig,
-    ...joinOf(cli, options),
-  });
-  const stopped = runUntilSignal(node, (error) =>
-    cli.out.note(`error: ${error instanceof Error ? error.message : error}`),
-  );
-  try {
-    if (options.apply !== undefined) await applyTo(cli, node, options.apply);
-  } catch (error) {
-    await node.close();
-    throw error;
+  const note = (error: unknown) => cli.out.note(`error: ${error instanceof Error ? error.message : error}`);
+  for (let isFirst = true; ; isFirst = false) {
+    const node = await startNode({
+      directory: stateDirectory(cli, options),
+      config: await readConfig(),
+      version,
+      readConfig,
+      ...joinOf(cli, options),
+    });
+    const stopped = runUntilSignal(node, note);
+    if (isFirst) {
+      try {
+        if (options.apply !== undefined) await applyTo(cli, node, options.apply);
+      } catch (error) {
+        await node.close();
+        throw error;
+      }
+      onReady(node);
+    }
+    const ended = await stopped;
+    if ('code' in ended) return ended.code;
+    cli.out.note(`starting again: ${ended.restart}`);
   }
-  onReady(node);
-  return stopped;
 }
 
 /** How to join: a token, and the address that it may name itself. */

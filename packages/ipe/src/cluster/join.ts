@@ -1,5 +1,6 @@
 import { connect } from 'node:tls';
 import { IpeError, isIpeError } from '@ipe/core';
+import type { Accepted } from '@ipe/core/replica';
 import { parseAddress } from './address.ts';
 import type { Identity, SigningKey } from './identity.ts';
 import { decodeJoinToken, type Invites } from './invites.ts';
@@ -18,6 +19,7 @@ interface JoinBody {
   readonly origin: string;
   readonly signingKey: string;
   readonly address: string | null;
+  readonly closed?: Accepted;
 }
 
 /** What a joiner comes home with. */
@@ -29,11 +31,18 @@ export interface Joined {
   readonly secrets: readonly SignedSecret[];
 }
 
+/** Who is to be admitted. */
+export interface MemberCandidate
+  extends Pick<MemberRecord, 'id' | 'origin' | 'fingerprint' | 'signingKey' | 'address'> {
+  /** Of an instance that was a member before: the sources under which it writes no more, and what counts of them. */
+  readonly closed?: Accepted;
+}
+
 /** The part of joining that only the holder of the cluster key can do: sign a record for a proven certificate. */
 export function admit(
   clusterKey: SigningKey,
   directory: MemberDirectory,
-  candidate: Omit<MemberRecord, 'v' | 'state' | 'sequence' | 'issuedAtMs' | 'lastAccepted'>,
+  candidate: MemberCandidate,
   nowMs: number,
 ): SignedMember {
   const held = directory.byOrigin(candidate.origin);
@@ -55,10 +64,20 @@ export function admit(
     state: 'active',
     sequence: (held?.sequence ?? 0) + 1,
     issuedAtMs: nowMs,
+    ...lastAcceptedOf(held, candidate),
   };
   const signed = signMember(clusterKey, record);
   directory.put(signed);
   return signed;
+}
+
+/** What an eviction accepted stays so; sources that it did not know of are closed from their first record on. */
+function lastAcceptedOf(held: MemberRecord | undefined, { origin, closed = {} }: MemberCandidate) {
+  const lastAccepted: Record<string, Record<string, number>> = {};
+  for (const [namespace, seqs] of Object.entries(held?.lastAccepted ?? {})) lastAccepted[namespace] = { ...seqs };
+  for (const [namespace, seqs] of Object.entries(closed))
+    for (const id of Object.keys(seqs)) if (id.startsWith(`${origin}:`)) (lastAccepted[namespace] ??= {})[id] ??= 0;
+  return Object.keys(lastAccepted).length > 0 ? { lastAccepted } : {};
 }
 
 /**
@@ -70,13 +89,13 @@ export function joinHandler(options: {
   readonly keys: ClusterKeys;
   readonly directory: MemberDirectory;
   readonly ring: Pick<KeyRing, 'after'>;
-  readonly sign: (candidate: Parameters<typeof admit>[2]) => SignedMember | Promise<SignedMember>;
+  readonly sign: (candidate: MemberCandidate) => SignedMember | Promise<SignedMember>;
 }): LinkHandler {
   return async (body, { fingerprint }) => {
     const request = readJoinBody(body);
     await options.invites.redeem(request.secret);
-    const { id, origin, signingKey, address } = request;
-    const record = await options.sign({ id, origin, signingKey, address, fingerprint });
+    const { id, origin, signingKey, address, closed } = request;
+    const record = await options.sign({ id, origin, signingKey, address, fingerprint, ...(closed && { closed }) });
     const answer = {
       record,
       members: options.directory.list(),
@@ -99,6 +118,8 @@ export async function joinCluster(options: {
   readonly identity: Identity;
   /** Where this instance's own peer listener will answer; null when it only dials. */
   readonly listenAddress: string | null;
+  /** Set where this instance was a member before; see `MemberCandidate`. */
+  readonly closed?: Accepted;
   readonly timeoutMs?: number;
 }): Promise<Joined> {
   const token = decodeJoinToken(options.token);
@@ -115,6 +136,7 @@ export async function joinCluster(options: {
       origin: identity.origin,
       signingKey: identity.signing.publicKey,
       address: options.listenAddress,
+      ...(options.closed && { closed: options.closed }),
     };
     const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
     const answer = await link.request(joinRequest, Buffer.from(JSON.stringify(body)), signal);
@@ -130,7 +152,8 @@ export async function joinCluster(options: {
   }
 }
 
-function dialPinned(address: string, pinned: string, identity: Identity, timeoutMs: number): Promise<PeerLink> {
+/** A link to whoever answers at an address, if its certificate is the one. */
+export function dialPinned(address: string, pinned: string, identity: Identity, timeoutMs: number): Promise<PeerLink> {
   const { host, port } = parseAddress(address);
   return new Promise((resolve, reject) => {
     const fail = (error: Error) => {
@@ -177,7 +200,7 @@ function readJoinBody(body: Uint8Array): JoinBody {
   } catch (cause) {
     throw new IpeError('parse_error', 'the join request is not JSON', { cause });
   }
-  const { secret, id, origin, signingKey, address } = value ?? {};
+  const { secret, id, origin, signingKey, address, closed } = value ?? {};
   if (
     typeof secret !== 'string' ||
     typeof id !== 'string' ||
@@ -189,5 +212,5 @@ function readJoinBody(body: Uint8Array): JoinBody {
   ) {
     throw new IpeError('invalid_params', 'a join request holds `secret`, `id`, `origin`, `signingKey` and `address`');
   }
-  return { secret, id, origin, signingKey, address };
+  return { secret, id, origin, signingKey, address, ...(typeof closed === 'object' && { closed }) };
 }

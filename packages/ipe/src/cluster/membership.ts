@@ -1,14 +1,24 @@
 import { join } from 'node:path';
-import { IpeError } from '@ipe/core';
+import { setTimeout } from 'node:timers/promises';
+import { IpeError, isIpeError } from '@ipe/core';
 import type { Accepted } from '@ipe/core/replica';
 import { type Identity, readIfPresent, writePrivate } from './identity.ts';
 import { Invites } from './invites.ts';
-import { admit, joinCluster, joinHandler, joinRequest } from './join.ts';
+import { admit, joinCluster, joinHandler, joinRequest, type MemberCandidate } from './join.ts';
 import { KeyRing } from './key-ring.ts';
 import { type ClusterKeys, createClusterKeys, loadClusterKeys, saveClusterKeys } from './keys.ts';
 import type { LinkHandler } from './link.ts';
 import { MemberDirectory, type MemberRecord, type SignedMember, signMember } from './members.ts';
 import type { Peers } from './peers.ts';
+import {
+  askStanding,
+  type Readmitted,
+  requestReturn,
+  returnHandler,
+  returnRequest,
+  standingHandler,
+  standingRequest,
+} from './standing.ts';
 
 /** How an instance comes to be, or to stay, a member. */
 export interface MembershipOptions {
@@ -19,10 +29,15 @@ export interface MembershipOptions {
   readonly address: string | null;
   /** Set on `serve --join`; used only while this instance belongs to no cluster. */
   readonly join?: { readonly token: string; readonly address?: string };
+  /** Set where this instance was evicted and may return: what counts of what it wrote before. */
+  readonly returning?: Accepted;
   readonly now: () => number;
 }
 
 const membersFile = 'members.json';
+/** Together a minute; whoever runs the node starts it again after that. */
+const returnAttemptsMax = 60;
+const returnDelayMs = 1_000;
 const admitName = 'member.admit';
 
 /**
@@ -65,7 +80,12 @@ export class Membership {
     if (held !== undefined) {
       const directory = new MemberDirectory(held.publicKey);
       for (const record of await readMembers(keysFolder)) directory.put(record);
-      const membership = new Membership(options, held, await KeyRing.open(keysFolder, held), directory, invites);
+      const readmitted = options.returning && (await readmit(options, directory, options.returning));
+      for (const record of readmitted === undefined ? [] : [...readmitted.members, readmitted.record])
+        directory.put(record);
+      const ring = await KeyRing.open(keysFolder, held, readmitted?.secrets);
+      const membership = new Membership(options, held, ring, directory, invites);
+      if (readmitted !== undefined) await membership.#saveMembers();
       membership.#ensureOwnRecord();
       return membership;
     }
@@ -98,14 +118,19 @@ export class Membership {
     return membership;
   }
 
-  /** What a certificate without a record may call: joining. */
+  /** This instance's own record. */
+  get own(): MemberRecord | undefined {
+    return this.directory.byOrigin(this.#options.identity.origin);
+  }
+
+  /** What a certificate without an active record may call: joining, how it stands, and returning. */
   get strangers(): ReadonlyMap<string, LinkHandler> {
-    const sign = (candidate: Parameters<typeof admit>[2]) => this.#admit(candidate);
+    const { directory, ring } = this;
+    const sign = (candidate: MemberCandidate) => this.#admit(candidate);
     return new Map([
-      [
-        joinRequest,
-        joinHandler({ invites: this.#invites, keys: this.keys, directory: this.directory, ring: this.ring, sign }),
-      ],
+      [joinRequest, joinHandler({ invites: this.#invites, keys: this.keys, directory, ring, sign })],
+      [standingRequest, standingHandler(directory)],
+      [returnRequest, returnHandler({ directory, ring, sign })],
     ]);
   }
 
@@ -113,8 +138,14 @@ export class Membership {
   bind(peers: Peers): void {
     this.#peers = peers;
     peers.handle(admitName, async (body) => {
-      const candidate = JSON.parse(Buffer.from(body).toString('utf8')) as Parameters<typeof admit>[2];
+      const candidate = JSON.parse(Buffer.from(body).toString('utf8')) as MemberCandidate;
       return Buffer.from(JSON.stringify(this.#admitHere(candidate)));
+    });
+    peers.on('up', (link) => {
+      // It may be that we were evicted while we were away: then the peer takes us for a stranger, and says so.
+      void askStanding(link).then((signed) => {
+        if (signed?.body.origin === this.#options.identity.origin) this.directory.put(signed);
+      });
     });
     this.directory.onChange(() => {
       this.#saving = this.#saving.then(() => this.#saveMembers()).catch(() => {});
@@ -204,7 +235,7 @@ export class Membership {
     );
   }
 
-  async #admit(candidate: Parameters<typeof admit>[2]): Promise<SignedMember> {
+  async #admit(candidate: MemberCandidate): Promise<SignedMember> {
     if (this.keys.key !== undefined) return this.#admitHere(candidate);
     const body = Buffer.from(JSON.stringify(candidate));
     for (const link of this.#peers?.links() ?? []) {
@@ -220,7 +251,16 @@ export class Membership {
     throw new IpeError('unavailable', 'no member in reach holds the cluster key, which admits new members');
   }
 
-  #admitHere(candidate: Parameters<typeof admit>[2]): SignedMember {
+  /** Holds back the return of members until what the others hold of them is known; set where that can be told. */
+  isCutFinal: (evicted: MemberRecord) => boolean = () => true;
+
+  #admitHere(candidate: MemberCandidate): SignedMember {
+    const held = this.directory.byOrigin(candidate.origin);
+    if (held?.state === 'evicted' && !this.isCutFinal(held))
+      throw new IpeError(
+        'unavailable',
+        `\`${held.id}\` may return once every active member has been heard since its eviction; try again`,
+      );
     return admit(this.#clusterKey(), this.directory, candidate, this.#options.now());
   }
 
@@ -236,7 +276,26 @@ export class Membership {
   }
 }
 
-async function readMembers(keysFolder: string): Promise<SignedMember[]> {
+/** Asks to be taken back: with a join token where there is one, else because only the lease had run out. */
+async function readmit(
+  { identity, address, join: token }: MembershipOptions,
+  directory: MemberDirectory,
+  closed: Accepted,
+): Promise<Readmitted> {
+  for (let attempt = 1; token === undefined; attempt++) {
+    try {
+      return await requestReturn({ directory, identity, listenAddress: address, closed });
+    } catch (error) {
+      // The members may be restarting too, or still hear each other out.
+      if (attempt === returnAttemptsMax || !isIpeError(error) || error.reason !== 'unavailable') throw error;
+      await setTimeout(returnDelayMs);
+    }
+  }
+  return await joinCluster({ ...token, identity, listenAddress: address, closed });
+}
+
+/** The records kept under `keys/`. */
+export async function readMembers(keysFolder: string): Promise<SignedMember[]> {
   const text = await readIfPresent(join(keysFolder, membersFile));
   return text === undefined ? [] : (JSON.parse(text) as SignedMember[]);
 }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { IpeError } from '@ipe/core';
-import type { ComparisonStatus, Interest } from '@ipe/core/replica';
+import type { Accepted, ComparisonStatus, Interest } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
@@ -13,6 +13,7 @@ import type { PeerTls } from '../cluster/trust.ts';
 import type { Engine, Scrubber } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
+import { offerAgain } from './return.ts';
 import type { PartsContext } from './start.ts';
 
 /** A node's place among others. */
@@ -36,7 +37,12 @@ const memberPrefix = '_sys.members.';
 const inviteTtlDefaultSeconds = 3_600;
 
 /** Links this node to its cluster and begins to replicate its facts. */
-export async function openClusterPart(context: PartsContext, engine: Engine, scrubber: Scrubber): Promise<ClusterPart> {
+export async function openClusterPart(
+  context: PartsContext,
+  engine: Engine,
+  scrubber: Scrubber,
+  returning?: Accepted,
+): Promise<ClusterPart> {
   const { config, layout, identity, log, metrics, onClose } = context;
   const { cluster } = config;
   const settings = config.predicate_service.data_plane;
@@ -46,6 +52,7 @@ export async function openClusterPart(context: PartsContext, engine: Engine, scr
     identity,
     address: cluster.advertise ?? cluster.listen ?? null,
     ...(context.join !== undefined && { join: context.join }),
+    ...(returning !== undefined && { returning }),
     now: () => Date.now(),
   });
   onClose('membership', () => membership.close());
@@ -88,6 +95,15 @@ export async function openClusterPart(context: PartsContext, engine: Engine, scr
     ...(plane !== undefined && { plane }),
   });
   engine.attach(replication);
+  membership.isCutFinal = ({ issuedAtMs }) => replication.haveAllReportedSince(issuedAtMs);
+  const stopOffers = offerAgain({ root: layout.root, dataFolder: layout.data, engine, replication, log });
+  onClose('offers', stopOffers);
+  const stopWatching = directory.onChange(({ origin, state, evictedBy }) => {
+    if (origin !== identity.origin || state !== 'evicted') return;
+    log.error('this instance was evicted while it was away');
+    if (evictedBy === 'lease') context.restart('it was evicted while it was away, and returns');
+  });
+  onClose('own record', stopWatching);
   onClose('replication', () => replication.close());
   const leases = new LeaseKeeper({ membership, replication, leaseMs: cluster.member_lease, log });
   onClose('member leases', () => leases.close());

@@ -6,14 +6,16 @@ import { openDecisionLogPart } from './decision-log-part.ts';
 import { openEvaluationPart } from './evaluation-part.ts';
 import { factTokenStore } from './fact-tokens.ts';
 import { openPolicySync, type PolicySyncPart, refuseLoneFollower } from './policy-sync-part.ts';
+import { prepareReturn } from './return.ts';
 import type { OpenParts } from './start.ts';
 
 /** The parts of a whole node: facts, policies, decisions over both. */
 export const openParts: OpenParts = async (context) => {
   const clustered = await isClustered(context);
   refuseLoneFollower(context, clustered);
+  const returning = clustered ? await prepareReturn(context) : undefined;
   const data = await openDataPart(context, clustered);
-  const cluster = clustered ? await openClusterPart(context, data.engine, data.scrubber) : undefined;
+  const cluster = clustered ? await openClusterPart(context, data.engine, data.scrubber, returning) : undefined;
   if (cluster !== undefined) {
     const { replication } = cluster;
     data.waitFor({

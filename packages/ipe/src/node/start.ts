@@ -51,6 +51,8 @@ export interface PartsContext {
   describe(): Readonly<Record<string, unknown>>;
   /** Adds a record to the audit log. */
   audit(event: AuditEvent): void;
+  /** Asks whoever runs the node to close it and start it again: something has changed that only a start can take in. */
+  restart(why: string): void;
   /** Registers how a part is closed; parts are closed in the opposite order. */
   onClose(what: string, close: () => unknown): void;
   /** Registers what a part reads again on `reload`; it throws what is wrong and goes on with what it had. */
@@ -79,6 +81,8 @@ export interface RunningNode {
   readonly lacking: readonly { readonly name: string; readonly needed: string; readonly install: string }[];
   /** Takes in certificates, token files and log level again. Throws what is wrong; what was in use stays in use. */
   reload(): Promise<void>;
+  /** Resolves, with why, when the node needs to be closed and started again. */
+  readonly restartWanted: Promise<string>;
   /** Stops accepting, answers what was begun, closes the stores. Idempotent. */
   close(): Promise<void>;
 }
@@ -137,6 +141,10 @@ async function open(
   audit.append({ event: 'start', instance: identity.id, version });
 
   const metrics = new Metrics();
+  let restart: (why: string) => void = () => {};
+  const restartWanted = new Promise<string>((resolve) => {
+    restart = resolve;
+  });
   let doors: Awaited<ReturnType<typeof openDoors>> | undefined;
   let manager: TokenManager | undefined;
   const reloads: (() => Promise<void>)[] = [];
@@ -157,6 +165,7 @@ async function open(
       requests_under_way: doors?.underWay(),
     }),
     audit: (event) => audit.append(event),
+    restart: (why) => restart(why),
     onClose: (what, close) => closers.add(what, close),
     onReload: (reload) => reloads.push(reload),
   });
@@ -217,6 +226,7 @@ async function open(
     metricsAddress: opened.metricsAddress,
     credentials: { path: layout.credentials, isNew },
     lacking,
+    restartWanted,
     reload: async () => {
       const fresh = await options.readConfig?.();
       if (fresh !== undefined) log.level = fresh.observability.log_level;
@@ -232,29 +242,43 @@ async function open(
   };
 }
 
+/** How a node that ran until a signal ended: with an exit code, or to be started again. */
+export type Ended = { readonly code: number } | { readonly restart: string };
+
 /**
  * Ties a node to the process's signals: SIGTERM and SIGINT stop it (a second one ends the process at once), SIGHUP
  * reloads it.
- * @returns resolves with the exit code once the node has stopped.
+ * @returns resolves once the node has stopped, by a signal or because it needs to be started again.
  */
-export function runUntilSignal(node: RunningNode, onReloadError: (error: unknown) => void): Promise<number> {
+export function runUntilSignal(node: RunningNode, onReloadError: (error: unknown) => void): Promise<Ended> {
   return new Promise((resolve) => {
     let stopping = false;
+    const close = (ended: Ended) => {
+      stopping = true;
+      node
+        .close()
+        .then(
+          () => ended,
+          (error) => {
+            onReloadError(error);
+            return { code: 1 };
+          },
+        )
+        .then((outcome) => {
+          process.off('SIGTERM', stop).off('SIGINT', stop).off('SIGHUP', reload);
+          resolve(outcome);
+        });
+    };
     const stop = () => {
       if (stopping) process.exit(1);
-      stopping = true;
-      node.close().then(
-        () => resolve(0),
-        (error) => {
-          onReloadError(error);
-          resolve(1);
-        },
-      );
+      close({ code: 0 });
     };
-    process.on('SIGTERM', stop);
-    process.on('SIGINT', stop);
-    process.on('SIGHUP', () => {
+    const reload = () => {
       node.reload().catch((error) => onReloadError(isIpeError(error) ? error.message : error));
+    };
+    process.on('SIGTERM', stop).on('SIGINT', stop).on('SIGHUP', reload);
+    void node.restartWanted.then((why) => {
+      if (!stopping) close({ restart: why });
     });
   });
 }

@@ -45,15 +45,25 @@ export class RecordingFacts {
   /** Staleness of the namespaces that the policies asked for it. */
   readonly staleness = new Map<string, number | undefined>();
   readonly #facts: Facts;
+  #last: (FactKey & { readonly found: FactLookup }) | undefined;
 
   constructor(facts: Facts) {
     this.#facts = facts;
   }
 
   lookup(namespace: string, key: string): FactLookup {
-    const found = this.#facts.lookup(namespace, key);
+    const found = this.#find(namespace, key);
     if (found.kind === 'cold') this.cold.push({ namespace, key });
     else this.lookups.push({ namespace, key, found });
+    return found;
+  }
+
+  /** Policies test for a key and read it next: the facts of a view do not change in between. */
+  #find(namespace: string, key: string): FactLookup {
+    const last = this.#last;
+    if (last !== undefined && last.key === key && last.namespace === namespace) return last.found;
+    const found = this.#facts.lookup(namespace, key);
+    this.#last = { namespace, key, found };
     return found;
   }
 

@@ -2,31 +2,30 @@ import { isMap, type JsonObject, mapGet } from './maps.ts';
 import { noOverload } from './plan-context.ts';
 import { CelError, Optional, Uint } from './values.ts';
 
-/** What is found here is found on every object, so that a value read under its name may not be the object's own. */
-const everyObject: Readonly<Record<string, unknown>> = Object.prototype as never;
-
 /**
- * `operand.field`. Objects of JSON are read in place, own properties only. On an optional the result is an optional.
+ * `operand.field`, planned. Objects of JSON are read in place, own properties only. On an optional the result is an
+ * optional.
  *
  * @param id the node to blame
  */
-export function selectField(operand: unknown, field: string, id: number): unknown {
-  if (typeof operand === 'object' && operand !== null) {
-    const prototype = Object.getPrototypeOf(operand);
-    if (prototype === Object.prototype || prototype === null) {
-      const value = (operand as JsonObject)[field];
-      // A name that no object inherits cannot have been inherited: much cheaper than asking whose the property is.
-      if (value !== undefined && everyObject[field] === undefined) return value;
-      if (!Object.hasOwn(operand, field) || value === undefined) return noSuchKey(field, id);
-      return value;
+export function fieldSelector(field: string, id: number): (operand: unknown) => unknown {
+  // A name that no object inherits cannot have been inherited: much cheaper than asking whose each property is.
+  const isInherited = field in Object.prototype;
+  return (operand) => {
+    if (typeof operand === 'object' && operand !== null) {
+      const prototype = Object.getPrototypeOf(operand);
+      if (prototype === Object.prototype || prototype === null) {
+        const value = (operand as JsonObject)[field];
+        return value === undefined || (isInherited && !Object.hasOwn(operand, field)) ? noSuchKey(field, id) : value;
+      }
+      if (operand instanceof Optional) return onPresent(operand, (value) => selectOptional(value, field, id));
+      if (isMap(operand)) {
+        const value = mapGet(operand, field);
+        return value === undefined ? noSuchKey(field, id) : value;
+      }
     }
-    if (operand instanceof Optional) return onPresent(operand, (value) => selectOptional(value, field, id));
-    if (isMap(operand)) {
-      const value = mapGet(operand, field);
-      return value === undefined ? noSuchKey(field, id) : value;
-    }
-  }
-  return new CelError('no_such_overload', `no field \`${field}\` on this type of value`, id);
+    return new CelError('no_such_overload', `no field \`${field}\` on this type of value`, id);
+  };
 }
 
 function noSuchKey(key: unknown, id: number): CelError {
@@ -62,7 +61,7 @@ function listPosition(index: unknown): number | undefined {
 /** `operand.?field`: empty where the field is absent. */
 export function selectOptional(operand: unknown, field: string, id: number): unknown {
   if (operand instanceof Optional) return onPresent(operand, (value) => selectOptional(value, field, id));
-  if (!isMap(operand)) return selectField(operand, field, id);
+  if (!isMap(operand)) return new CelError('no_such_overload', `no field \`${field}\` on this type of value`, id);
   const value = mapGet(operand, field);
   return value === undefined ? Optional.none : Optional.of(value);
 }

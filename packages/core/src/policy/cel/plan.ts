@@ -1,4 +1,4 @@
-import { hasField, indexInto, indexOptional, selectField, selectOptional } from './access.ts';
+import { fieldSelector, hasField, indexInto, indexOptional, selectOptional } from './access.ts';
 import type { Activation, Program } from './activation.ts';
 import {
   type CallNode,
@@ -179,12 +179,13 @@ class Planner implements PlanContext {
       const global = name === null ? null : this.#global(name);
       if (global !== null) return global;
     }
+    const select = fieldSelector(field, id);
     const root = operandNode.kind === 'ident' && !this.observe ? this.#rootOf(operandNode.name) : -1;
-    if (root !== -1) return (activation) => selectField(activation.roots[root], field, id);
+    if (root !== -1) return (activation) => select(activation.roots[root]);
     const operand = this.plan(operandNode);
     return (activation) => {
       const value = operand(activation);
-      return value instanceof Failure ? value : selectField(value, field, id);
+      return value instanceof Failure ? value : select(value);
     };
   }
 

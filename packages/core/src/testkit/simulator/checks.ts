@@ -148,7 +148,7 @@ export class FinalChecks {
 }
 
 /** How far an instance has applied. */
-export function reachOf(instance: Instance): Reach {
+function reachOf(instance: Instance): Reach {
   return (namespace, sourceId) => {
     const source = instance.replica.sources.parse(sourceId);
     return source === undefined ? 0 : (instance.replica.headsOf(namespace).get(source) ?? 0);
@@ -188,7 +188,7 @@ function valueAt<Value>(instance: Instance, key: string, nothing: Value): Value 
   return text === undefined || text === 'absent' ? nothing : (JSON.parse(text) as Value);
 }
 
-export function shown(view: View | undefined): string {
+function shown(view: View | undefined): string {
   if (view === undefined) return 'absent';
   return view.kind === 'siblings' ? view.siblings.map(({ json }) => json).join('|') : (view.json ?? 'bytes');
 }

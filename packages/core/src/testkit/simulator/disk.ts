@@ -69,12 +69,6 @@ export class Disk {
       .map(([, row]) => row);
   }
 
-  /** From now on the row of a key does not read as it was written, as in a block whose checksum is wrong. */
-  flip(key: string): void {
-    const row = this.#rows('live').get(key);
-    if (row !== undefined) this.#rows('live').set(key, [row[0], new Uint8Array([0xff])]);
-  }
-
   /** Empties the data directory, what is beside the store included. */
   wipe(): void {
     this.restore(new Disk());

@@ -43,7 +43,7 @@ export interface Mutation {
   housekeep(instance: Instance): void;
 }
 
-export const faithful: Mutation = {
+const faithful: Mutation = {
   isEager: false,
   isDeaf: false,
   readsWhileLoading: false,

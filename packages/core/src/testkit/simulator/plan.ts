@@ -43,8 +43,6 @@ export type Action = { readonly atMs: number } & (
   | { readonly do: 'fill'; readonly at: number; readonly forMs: number }
   /** Syncs return and keep nothing; at the end the power goes. */
   | { readonly do: 'lie'; readonly at: number; readonly forMs: number }
-  /** The disk gives back other bytes than were written, under one key of `live`. */
-  | { readonly do: 'flip'; readonly at: number; readonly key: string }
   /** The data directory is copied; `restore` puts the last copy back under a stopped instance and starts it. */
   | { readonly do: 'copy'; readonly at: number }
   | { readonly do: 'restore'; readonly at: number }

@@ -227,9 +227,6 @@ class Simulation {
           this.#start(instance);
         });
         return;
-      case 'flip':
-        disk.flip(action.key);
-        return;
       case 'copy':
         this.#copies.set(instance, disk.copy());
         return;

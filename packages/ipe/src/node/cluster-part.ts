@@ -18,6 +18,8 @@ import type { PartsContext } from './start.ts';
 
 /** A node's place among others. */
 export interface ClusterPart {
+  /** Listens for peers and dials them: once everything that they may ask is registered. */
+  connect(): Promise<void>;
   readonly replication: Replication;
   readonly peers: Peers;
   readonly membership: Membership;
@@ -117,11 +119,11 @@ export async function openClusterPart(
     });
     onClose('JSON mirror', stopMirror);
   }
-  await peers.start();
   onClose('peer links', () => peers.close());
   addRepairMetrics(metrics, replication);
   metrics.add({ name: 'ipe_peer_links', help: 'Peers that are linked.', read: () => peers.links().length });
   return {
+    connect: async () => void (await peers.start()),
     replication,
     peers,
     membership,

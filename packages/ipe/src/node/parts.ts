@@ -41,6 +41,7 @@ export const openParts: OpenParts = async (context) => {
   }));
   const evaluation = await openEvaluationPart(context, control.store, data.facts, decisions, () => []);
   policySync = cluster && (await openPolicySync(context, cluster, control));
+  await cluster?.connect();
   if (policySync === undefined) await control.mirrors.start();
   await control.start();
   // Facts in memory are gone after a restart, and tokens must not be.

@@ -14,12 +14,15 @@ export interface NodeOptions {
   readonly timeout?: number;
 }
 
+/** For work that takes as long as there is data. */
+export const longWorkSeconds = 600;
+
 /** Adds `--dir`, `--socket`, `--timeout` and `--json`. */
-export function onNode(command: Command): Command {
+export function onNode(command: Command, timeoutSeconds = 60): Command {
   return command
     .option('--dir <folder>', "the node's state directory (default: $IPE_DIR, else .ipe)")
     .option('--socket <path>', "the node's socket; those of its other planes are looked for beside it")
-    .option('--timeout <seconds>', 'give up after this long', seconds, 60)
+    .option('--timeout <seconds>', 'give up after this long', seconds, timeoutSeconds)
     .option('--json', 'print JSON');
 }
 

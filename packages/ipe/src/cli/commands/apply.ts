@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { applyFolder, printApplied } from '../apply.ts';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { renderProblem } from '../failure.ts';
 import { startProgress } from '../progress.ts';
 import { given } from '../values.ts';
@@ -15,7 +15,7 @@ interface Options extends NodeOptions {
 }
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .argument('[folder]', 'folder of policies, or one `*.policy.yaml`', '.')
     .option('--prefix <path>', 'put them below this directory of the policy tree')
     .option('--prune', 'remove policies (below the prefix) that the folder does not hold')

@@ -1,12 +1,12 @@
 import type { Command } from 'commander';
 import { downloadBackup } from '../backup-file.ts';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { bytes, shortId } from '../output.ts';
 import { startProgress } from '../progress.ts';
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .argument('<file>', 'where to; it appears when it is whole')
     .option('--since <commit>', 'only what came after this commit: an incremental backup')
     .addHelpText(

@@ -5,13 +5,13 @@ import type { Command } from 'commander';
 import { readTar } from '../../repository/tar.ts';
 import { downloadBackup } from '../backup-file.ts';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { makeEmptyFolder } from '../folders.ts';
 import { bytes, shortId } from '../output.ts';
 import { startProgress } from '../progress.ts';
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .argument('<folder>', 'where to; must not hold anything yet')
     .addHelpText(
       'after',

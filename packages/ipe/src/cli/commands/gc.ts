@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { bytes } from '../output.ts';
 import { startProgress } from '../progress.ts';
 import { wholeNumber } from '../values.ts';
@@ -12,7 +12,7 @@ interface Options extends NodeOptions {
 }
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .option(
       '--retention-days <days>',
       'keep roots that were current, or that logged decisions were made at, within so many days',

@@ -6,7 +6,7 @@ import type { Command } from 'commander';
 import { writeTar } from '../../repository/tar.ts';
 import { uploadBackup } from '../backup-file.ts';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { bytes, shortId } from '../output.ts';
 import { startProgress } from '../progress.ts';
 import { given } from '../values.ts';
@@ -17,7 +17,7 @@ interface Options extends NodeOptions {
 }
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .argument('<source>', 'bare repository as `ipe export` writes it, or a backup of `ipe backup`')
     .option('--branch <branch>', 'branch of the repository to take (default: main)')
     .option('-m, --message <text>', 'why')
@@ -37,7 +37,7 @@ Examples:
       try {
         const file = await fileOf(cli, source, scratch);
         const { branch, message } = options;
-        const result = await withPlane(cli, { ...options, timeout: options.timeout ?? 600 }, 'control', ({ control }) =>
+        const result = await withPlane(cli, options, 'control', ({ control }) =>
           uploadBackup(control, file, given({ branch, message }), (done, all) =>
             progress.update(`${bytes(done)} of ${bytes(all)}`),
           ),

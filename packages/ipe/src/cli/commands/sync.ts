@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import type { Mirror, SyncResult } from '@ipe/client/protocol';
 import type { Command } from 'commander';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { UsageError } from '../failure.ts';
 import { shortId } from '../output.ts';
 import { startProgress } from '../progress.ts';
@@ -22,7 +22,7 @@ interface Options extends NodeOptions {
 }
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .argument('[repository]', 'local path or URL that git understands (default: the only mirror there is)')
     .option('--branch <branch>', "which branch or tag (default: the repository's own)")
     .option('--directory <folder>', 'folder inside the repository that holds the policies')
@@ -59,7 +59,7 @@ function run(cli: Cli, repository: string | undefined, options: Options): Promis
   const { branch, directory, prefix, force, resume, detach, rollback } = options;
   const location = repository === undefined ? {} : { repository: locate(cli, repository) };
   const shared = { ...location, ...given({ dry_run: options.dryRun, allow_empty: options.allowEmpty }) };
-  return withPlane(cli, { timeout: 600, ...options }, 'control', ({ control }) =>
+  return withPlane(cli, options, 'control', ({ control }) =>
     rollback === undefined
       ? control.call('sync-from-git', { ...shared, ...given({ branch, directory, prefix, force, resume, detach }) })
       : control.call('rollback-to-commit', { ...shared, commit: rollback }),

@@ -1,11 +1,11 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import type { Cli } from '../cli.ts';
-import { type NodeOptions, onNode, withPlane } from '../connect.ts';
+import { longWorkSeconds, type NodeOptions, onNode, withPlane } from '../connect.ts';
 import { startProgress } from '../progress.ts';
 
 export function define(command: Command, cli: Cli): void {
-  onNode(command)
+  onNode(command, longWorkSeconds)
     .addOption(
       new Option('--level <level>', 'quick: the current root; connectivity: everything reachable; full: every byte')
         .choices(['quick', 'connectivity', 'full'])

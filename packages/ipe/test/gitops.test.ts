@@ -4,6 +4,7 @@ import { request } from 'node:http';
 import { join } from 'node:path';
 import type { Mirror } from '@ipe/client/protocol';
 import { afterAll, expect, test } from 'vitest';
+import { ask } from '../src/testkit/door.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { exampleRepository } from './support/example-repository.ts';
 import { runProgram } from './support/run-program.ts';
@@ -79,6 +80,14 @@ webhook_secret_path = "webhook-secret"
 
     const put = node.control.call('put-policy', { path: approval, source: 'validations: [{expression: "true"}]' });
     await expect(put).rejects.toMatchObject({ reason: 'forbidden', details: { repository: repository.directory } });
+    const standing = async () => ((await node.control.status())['mirrors'] as { drift: number }[])[0];
+    expect(await standing()).toMatchObject({ drift: 0, error: null });
+    const forced = { path: 'team.prod.forced', source: 'validations: [{expression: "true"}]', force: true };
+    await node.control.call('put-policy', forced);
+    expect(await standing()).toMatchObject({ drift: 1 });
+    const metrics = await ask(join(directory, 'run', 'control.sock'), { path: '/metrics' });
+    expect(metrics.text).toMatch(/^ipe_mirror_drift_policies\{[^}]*prefix="team"\} 1$/m);
+    await node.control.call('delete-policy', { path: 'team.prod.forced', force: true });
 
     const push = JSON.stringify({ ref: 'refs/heads/main' });
     expect(await webhook(directory, push, 'a guess')).toMatchObject({ status: 401 });

@@ -94,13 +94,18 @@ export function createControlService(options: ControlServiceOptions): ControlSer
           index_rebuilt: now.indexRebuilt,
           damaged: now.damaged,
         },
-        mirrors: registry?.list().map(({ repository, prefix, commit, pin, error }) => ({
-          repository,
-          prefix,
-          commit,
-          pinned: pin !== null,
-          error: error?.message ?? null,
-        })),
+        mirrors:
+          gitops &&
+          (await Promise.all(
+            gitops.registry.list().map(async (mirror) => ({
+              repository: mirror.repository,
+              prefix: mirror.prefix,
+              commit: mirror.commit,
+              pinned: mirror.pin !== null,
+              drift: (await gitops.sync.drift(mirror)).length,
+              error: mirror.error?.message ?? null,
+            })),
+          )),
         upkeep: upkeep?.status(),
         subscriptions: subscriptions.size(),
         ...(await options.describe?.()),

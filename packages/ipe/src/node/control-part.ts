@@ -14,14 +14,14 @@ import { createUpkeep, type UpkeepEvent, type UpkeepJob } from '../control/upkee
 import { storeJobs } from '../control/upkeep-methods.ts';
 import type { CitedRoots } from '../evaluation/index.ts';
 import { createGit } from '../gitops/git/index.ts';
-import { fileState, openMirrorRegistry } from '../gitops/mirrors.ts';
+import { fileState, type MirrorRecord, type MirrorRegistry, openMirrorRegistry } from '../gitops/mirrors.ts';
 import {
   type ConfiguredRepository,
   createGitOpsService,
   type GitOpsEvent,
   type GitOpsService,
 } from '../gitops/service.ts';
-import { createSyncEngine } from '../gitops/sync.ts';
+import { createSyncEngine, type SyncEngine } from '../gitops/sync.ts';
 import { createAskedPathsIndex } from '../policies/asked-paths.ts';
 import { createDependentTests } from '../policies/dependent-tests.ts';
 import { createNodeCompiler } from '../policies/node-compiler.ts';
@@ -31,6 +31,7 @@ import { openMark } from '../stores/mark.ts';
 import { markKv } from '../stores/marked.ts';
 import { openRocksKv } from '../stores/rocksdb/index.ts';
 import type { Logger } from '../telemetry/logger.ts';
+import type { Metrics } from '../telemetry/metrics.ts';
 import type { PartsContext } from './start.ts';
 
 export interface ControlPart {
@@ -49,7 +50,7 @@ export async function openControlPart(
   cited: Pick<CitedRoots, 'since'>,
   describe: () => Promise<Readonly<Record<string, unknown>>>,
 ): Promise<ControlPart> {
-  const { config, layout, identity, log, version, onClose } = context;
+  const { config, layout, identity, log, metrics, version, onClose } = context;
   const holder = identity.id;
   const kv =
     config.control_plane.backend === 'memory'
@@ -101,6 +102,7 @@ export async function openControlPart(
     onEvent: (event) => logSync(log, event),
   });
   onClose('mirrors', () => gitops.stop());
+  addMirrorMetrics(metrics, registry, sync);
   const upkeep = createUpkeep({
     jobs: [
       ...storeJobs({
@@ -172,6 +174,36 @@ async function openPolicyFiles({ layout, log }: PartsContext, holder: string): P
     await inner.close();
     throw error;
   }
+}
+
+/** What an alert wants to know of each mirror. */
+function addMirrorMetrics(metrics: Metrics, registry: MirrorRegistry, sync: SyncEngine): void {
+  const labels = ['repository', 'prefix'];
+  const of = ({ repository, prefix }: MirrorRecord, value: number) => ({ labels: { repository, prefix }, value });
+  metrics.add({
+    name: 'ipe_mirror_drift_policies',
+    help: 'Policies below a mirror that differ from the commit that was synced last.',
+    labels,
+    read: () =>
+      Promise.all(
+        registry.list().map(async (mirror) => {
+          const drift = await sync.drift(mirror).catch(() => undefined);
+          return of(mirror, drift?.length ?? Number.NaN);
+        }),
+      ),
+  });
+  metrics.add({
+    name: 'ipe_mirror_failed',
+    help: '1 where the last sync of a mirror failed.',
+    labels,
+    read: () => registry.list().map((mirror) => of(mirror, mirror.error === null ? 0 : 1)),
+  });
+  metrics.add({
+    name: 'ipe_mirror_pinned',
+    help: '1 where a mirror is held at a commit by a rollback.',
+    labels,
+    read: () => registry.list().map((mirror) => of(mirror, mirror.pin === null ? 0 : 1)),
+  });
 }
 
 /** A timer that does not keep the process alive. */

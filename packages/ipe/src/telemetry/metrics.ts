@@ -19,10 +19,15 @@ export interface MetricSource {
   /** `ipe_<what>_<unit>`; one that ends in `_total` only grows. */
   readonly name: string;
   readonly help: string;
-  /** Names of the labels, where there may be no rows at the first scrape to tell. */
+  /** Names of the labels, where there may be no rows at the first scrape to tell, or reading takes a while. */
   readonly labels?: readonly string[];
-  read(): number | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
+  read(): MetricRows | Promise<MetricRows>;
 }
+
+/** One number, or one for each set of labels. */
+export type MetricRows =
+  | number
+  | Iterable<{ readonly labels: Readonly<Record<string, string>>; readonly value: number }>;
 
 /**
  * The node's metrics. Counting is adding to plain integers; the Prometheus library is loaded by the first scrape and
@@ -88,30 +93,28 @@ export class Metrics {
       },
     });
     for (const source of this.#sources) {
-      const first = source.read();
-      const labelNames =
-        source.labels ??
-        (typeof first === 'number' ? [] : [...new Set([...first].flatMap(({ labels }) => Object.keys(labels)))]);
+      const labelNames = source.labels ?? labelsOf(await source.read());
       const common = { name: source.name, help: source.help, labelNames: [...labelNames], registers: [registry] };
-      const each = (take: (labels: Readonly<Record<string, string>>, value: number) => void) => {
-        const read = source.read();
+      const each = (read: MetricRows, take: (labels: Readonly<Record<string, string>>, value: number) => void) => {
         if (typeof read === 'number') take({}, read);
         else for (const { labels, value } of read) take(labels, value);
       };
       if (source.name.endsWith('_total'))
         new prometheus.default.Counter({
           ...common,
-          collect() {
+          async collect() {
+            const rows = await source.read();
             this.reset();
-            each((labels, value) => this.inc(labels, value));
+            each(rows, (labels, value) => this.inc(labels, value));
           },
         });
       else
         new prometheus.default.Gauge({
           ...common,
-          collect() {
+          async collect() {
+            const rows = await source.read();
             this.reset();
-            each((labels, value) => this.set(labels, value));
+            each(rows, (labels, value) => this.set(labels, value));
           },
         });
     }
@@ -136,4 +139,8 @@ export class Metrics {
     }
     return `${lines.join('\n')}\n`;
   }
+}
+
+function labelsOf(rows: MetricRows): string[] {
+  return typeof rows === 'number' ? [] : [...new Set([...rows].flatMap(({ labels }) => Object.keys(labels)))];
 }

@@ -1,10 +1,12 @@
 import { IpeError } from '@ipe/core';
+import type { Change } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { requireAccess } from '../security/access.ts';
 import { ChangeLog } from './change-log.ts';
 import type { Applied, Engine } from './engine.ts';
-import { type KeyPattern, readPattern } from './pattern.ts';
+import { Followers } from './followers.ts';
+import { readPattern } from './pattern.ts';
 import { requireHeld } from './reads.ts';
 import { placeOf, Subscription, type SubscriptionOptions, type SubscriptionStart } from './subscription.ts';
 
@@ -15,19 +17,12 @@ const fromTokensMax = 4;
 /** How often a subscription that has nothing to tell says how far it is. */
 const bookmarkIntervalMs = 5_000;
 
-/** Followers of one pattern: a commit is matched once for all of them. */
-interface Group {
-  readonly pattern: KeyPattern;
-  readonly members: Set<Subscription>;
-}
-
 /** The methods `subscribe` and `unsubscribe`, and the wake-up of followers after each commit. */
 export class Subscriptions {
   readonly #engine: Engine;
   readonly #log: ChangeLog;
   readonly #byId = new Map<string, Subscription>();
-  /** By namespace, then by the pattern's text. */
-  readonly #groups = new Map<string, Map<string, Group>>();
+  readonly #followers = new Followers<Subscription>();
   readonly #perSession = new Map<AbortSignal, number>();
   #count = 0;
   readonly #stop: () => void;
@@ -118,11 +113,7 @@ export class Subscriptions {
     const subscription = new Subscription(options);
     this.#byId.set(options.id, subscription);
     this.#perSession.set(session.signal, (this.#perSession.get(session.signal) ?? 0) + 1);
-    let byText = this.#groups.get(pattern.namespace);
-    if (byText === undefined) this.#groups.set(pattern.namespace, (byText = new Map()));
-    const group = byText.get(pattern.text);
-    if (group === undefined) byText.set(pattern.text, { pattern, members: new Set([subscription]) });
-    else group.members.add(subscription);
+    this.#followers.add(pattern, subscription);
     subscription.start();
   }
 
@@ -133,25 +124,19 @@ export class Subscriptions {
     const left = (this.#perSession.get(subscription.signal) ?? 1) - 1;
     if (left === 0) this.#perSession.delete(subscription.signal);
     else this.#perSession.set(subscription.signal, left);
-    const { namespace, text } = subscription.pattern;
-    const byText = this.#groups.get(namespace);
-    const group = byText?.get(text);
-    group?.members.delete(subscription);
-    if (group?.members.size === 0) byText!.delete(text);
-    if (byText?.size === 0) this.#groups.delete(namespace);
+    this.#followers.delete(subscription.pattern, subscription);
   }
 
   #publish({ commits, joined }: Applied): void {
     this.#log.append(commits, this.#byId.size > 0);
-    for (const namespace of joined)
-      for (const { members } of this.#groups.get(namespace)?.values() ?? [])
-        for (const subscription of members) subscription.resync();
+    for (const namespace of joined) for (const subscription of this.#followers.of(namespace)) subscription.resync();
     for (const { number, record, changes } of commits) {
-      const groups = this.#groups.get(record.namespace);
-      if (groups === undefined) continue;
-      for (const { pattern, members } of groups.values())
-        if (changes.some(({ key, effect }) => effect !== 'none' && pattern.matches(key)))
-          for (const subscription of members) subscription.wake(number);
+      const followers = this.#followers.matching(record.namespace, changedKeys(changes));
+      for (const subscription of followers) subscription.wake(number);
     }
   }
+}
+
+function* changedKeys(changes: readonly Change[]): Generator<string, void, void> {
+  for (const { key, effect } of changes) if (effect !== 'none') yield key;
 }

@@ -442,7 +442,7 @@ export interface ControlCalls {
     params: { path: string; limit?: number };
     result: { versions: readonly PolicyVersion[]; cursor?: string };
   };
-  log: { params: { ref?: string } & Page; result: { commits: readonly Commit[]; cursor?: string } };
+  log: { params: { path?: string; ref?: string } & Page; result: { commits: readonly Commit[]; cursor?: string } };
   diff: { params: { from: string; to?: string; patches?: boolean; prefix?: string }; result: DiffResult };
   restore: {
     params: { root: string; message?: string; ref?: string; expected_root?: string };

@@ -37,6 +37,40 @@ export const historyCases: Readonly<Record<string, TreeCase>> = {
     assertDeepEqual(items[0]!.author, author);
   },
 
+  'the log of a policy or a directory names the commits that changed it, page by page, at every root': async ({
+    store,
+    apply,
+    put,
+    restart,
+  }) => {
+    const change = async (...changes: Parameters<typeof apply>[1]) => (await apply(store, changes)).commit;
+    const first = await change(put('a.b.c', '1'), put('d', '1'));
+    const second = await change(put('a.x', '1'));
+    const third = await change(put('d', '2'));
+    const fourth = await change(put('a.b.c', '2'));
+    const fifth = await change({ path: 'a.x', delete: true });
+    for (const again of [false, true]) {
+      const each = again ? await restart() : store;
+      const log = async (path: string, ref?: string) =>
+        (await each.log({ path, ...(ref === undefined ? {} : { ref }) })).items.map((item) => item.commit);
+      assertDeepEqual(await log('a'), [fifth, fourth, second, first]);
+      assertDeepEqual(await log('a.b'), [fourth, first]);
+      assertDeepEqual(await log('a.b.c'), [fourth, first]);
+      assertDeepEqual(await log('d'), [third, first]);
+      assertDeepEqual(await log('a', third), [second, first]);
+      assertDeepEqual(await log('a.x', fourth), [second]);
+      assertDeepEqual(await log(''), [fifth, fourth, third, second, first]);
+      const page = await each.log({ path: 'a', limit: 3 });
+      const rest = await each.log({ path: 'a', cursor: page.cursor! });
+      assertDeepEqual(
+        [...page.items, ...rest.items].map((item) => item.commit),
+        [fifth, fourth, second, first],
+      );
+      assertDeepEqual(rest.cursor, undefined);
+      await assertRejects(() => each.log({ path: 'a.y' }), refused('not_found'));
+    }
+  },
+
   'a history goes back through removal and return, page by page': async ({ store, apply, put, restart }) => {
     const versions: string[] = [];
     const step = async (change: Parameters<typeof apply>[1][number]) => {

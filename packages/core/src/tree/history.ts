@@ -1,5 +1,6 @@
 import { IpeError } from '../errors.ts';
-import { describeCommit, describeVersion } from './commits.ts';
+import { decodeCommit } from '../git/index.ts';
+import { describeCommit, describeVersion, versionOf } from './commits.ts';
 import { compareRoots, type PolicySide } from './compare.ts';
 import { decodePolicyTree, type PolicyFileIds } from './directory.ts';
 import { unifiedPatch } from './patch.ts';
@@ -7,7 +8,16 @@ import { comparePaths, isWithin, nodeSegments, policySegments } from './paths.ts
 import { resolveRevision } from './resolve.ts';
 import { nearestPath } from './snapshot.ts';
 import { mainRef, type StoreState } from './state.ts';
-import type { CommitInfo, DiffEntry, DiffOptions, ObjectId, Page, PageOptions, PolicyVersion } from './types.ts';
+import type {
+  CommitInfo,
+  DiffEntry,
+  DiffOptions,
+  LogOptions,
+  ObjectId,
+  Page,
+  PageOptions,
+  PolicyVersion,
+} from './types.ts';
 import { decodeCursor, encodeCursor, pageLimit } from './walk.ts';
 
 /** Versions of one path, newest first, along the version chain. */
@@ -59,21 +69,53 @@ async function previousVersion(state: StoreState, version: ObjectId): Promise<Ob
   return parents[0] === undefined || (await state.records.isShallow(version)) ? undefined : parents[0];
 }
 
-/** Root commits of a ref, or from any other revision back, newest first, along first parents. */
-export async function readLog(
-  state: StoreState,
-  options: PageOptions & { readonly ref?: string },
-): Promise<Page<CommitInfo>> {
+/** Root commits of a ref, or from any other revision back, newest first, along first parents; all, or those of a path. */
+export async function readLog(state: StoreState, options: LogOptions): Promise<Page<CommitInfo>> {
+  const { path } = options;
   const limit = pageLimit(options.limit);
   const last = decodeCursor('log', options.cursor);
-  const start = options.ref === undefined ? state.head(mainRef) : await resolveRevision(state, options.ref);
-  let next = last === undefined ? (start.commit ?? undefined) : await parentOf(state, last);
+  const before = (commit: ObjectId) =>
+    path === undefined ? parentOf(state, commit) : changeBefore(state, path, commit);
+  let next: ObjectId | undefined;
+  if (last !== undefined) next = await before(last);
+  else {
+    const start = options.ref === undefined ? state.head(mainRef) : await resolveRevision(state, options.ref);
+    next = path === undefined ? (start.commit ?? undefined) : await newestChange(state, path, start);
+  }
   const items: CommitInfo[] = [];
   while (next !== undefined && items.length < limit) {
     items.push(describeCommit(next, await state.records.commit(next)));
-    next = await parentOf(state, next);
+    next = await before(next);
   }
   return next === undefined ? { items } : { items, cursor: encodeCursor('log', items.at(-1)!.commit) };
+}
+
+/** The commit that last changed what stands at a path. @throws IpeError `not_found` with the nearest path */
+async function newestChange(
+  state: StoreState,
+  path: string,
+  at: { readonly root: ObjectId; readonly commit: ObjectId | null },
+): Promise<ObjectId> {
+  const snapshot = state.snapshot({ ...at, timeMs: 0 });
+  const change = await snapshot.lastChange(path);
+  if (change !== undefined) return change.commit;
+  const near = await nearestPath(snapshot, path);
+  const hint = near === undefined ? '' : `; did you mean \`${near}\`?`;
+  const details = near === undefined ? { path } : { path, nearest: near };
+  throw new IpeError('not_found', `nothing is at \`${path}\`${hint}`, { details });
+}
+
+/** The change of a path before the one that a commit made; undefined where it came to be, or its history was collected. */
+async function changeBefore(state: StoreState, path: string, commit: ObjectId): Promise<ObjectId | undefined> {
+  const { directories, policies } = await state.records.get(commit);
+  let before = directories.find(([at]) => at === path)?.[1]?.commit;
+  if (before === undefined) {
+    const version = policies.find(([at]) => at === path)?.[1]?.version;
+    const found = version === undefined ? undefined : await state.objects.find(version);
+    if (found?.type === 'commit') before = versionOf(decodeCommit(state.primitives, found.body))?.commit;
+  }
+  if (before === undefined || state.condemned.has(before)) return undefined;
+  return (await state.objects.find(before)) === undefined ? undefined : before;
 }
 
 /** Commits of `main` at distances 0, 1, 2, 4, 8, ... from its head, as far back as history is kept. */

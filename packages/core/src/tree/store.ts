@@ -19,6 +19,7 @@ import {
   emptyRoot,
   type IncomingObjects,
   type Lease,
+  type LogOptions,
   type ObjectId,
   type Page,
   type PageOptions,
@@ -102,7 +103,7 @@ export class TreePolicyStore implements PolicyStore {
     return readHistory(this.#state, path, options);
   }
 
-  log(options: PageOptions & { readonly ref?: string } = {}): Promise<Page<CommitInfo>> {
+  log(options: LogOptions = {}): Promise<Page<CommitInfo>> {
     return readLog(this.#state, options);
   }
 

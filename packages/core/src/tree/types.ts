@@ -137,6 +137,13 @@ export interface PageOptions {
   readonly cursor?: string;
 }
 
+export interface LogOptions extends PageOptions {
+  /** From this revision back; default `main`. */
+  readonly ref?: string;
+  /** Only commits that changed the policy, or anything at or below the directory, that stands there; back to when it came to be. */
+  readonly path?: string;
+}
+
 export interface SubtreeOptions extends PageOptions {
   /** Levels below `path` to go down; 0 is the node itself. Absent: all. */
   readonly depth?: number;
@@ -445,8 +452,8 @@ export interface PolicyStore {
 
   /** Versions of the policy at `path`, newest first, also where it was deleted and made again. */
   history(path: string, options?: PageOptions & { readonly ref?: string }): Promise<Page<PolicyVersion>>;
-  /** Root commits, newest first, along first parents; from `ref` (any revision) back. */
-  log(options?: PageOptions & { readonly ref?: string }): Promise<Page<CommitInfo>>;
+  /** Root commits, newest first, along first parents. @throws IpeError `not_found` where nothing stands at a path asked for */
+  log(options?: LogOptions): Promise<Page<CommitInfo>>;
   /** Policies that differ, in path order; equal subtrees are never opened. */
   diff(from: string, to: string, options?: DiffOptions): Promise<readonly DiffEntry[]>;
 

@@ -27,7 +27,7 @@ export const controlRoutes: readonly Route[] = [
     guard: 'get-subtree',
     handle: forward('get-subtree', ['order', 'cursor', 'root']),
   },
-  { method: 'GET', path: '/log', guard: 'log', handle: forward('log', ['ref', 'cursor']) },
+  { method: 'GET', path: '/log', guard: 'log', handle: forward('log', ['path', 'ref', 'cursor']) },
   { method: 'GET', path: '/diff/:from/:to', guard: 'diff', handle: forward('diff', []) },
   { method: 'GET', path: '/root', guard: 'status', handle: getRoot },
 ];

@@ -28,7 +28,7 @@ const known: Readonly<Record<string, string>> = {
   'list-children': 'path limit cursor root',
   'get-subtree': 'path depth order limit cursor root',
   history: 'path limit cursor ref',
-  log: 'ref limit cursor',
+  log: 'path ref limit cursor',
   diff: 'from to patches prefix',
   restore: 'root message ref expected_root',
   promote: 'from to message expected_root force',

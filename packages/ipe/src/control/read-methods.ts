@@ -95,9 +95,14 @@ export function readMethods({ store, registry }: ReadMethodOptions) {
     },
 
     log: async (params) => {
-      const fields = readParams(params, ['ref', 'limit', 'cursor']);
+      const fields = readParams(params, ['path', 'ref', 'limit', 'cursor']);
+      const path = fields.optionalString('path', pathLimits);
       const ref = fields.optionalString('ref', revisionLimits);
-      const listed = await store.log({ ...pageOf(fields), ...(ref !== undefined && { ref }) });
+      const listed = await store.log({
+        ...pageOf(fields),
+        ...(path !== undefined && { path }),
+        ...(ref !== undefined && { ref }),
+      });
       return { commits: listed.items.map(commitJson), ...cursorJson(listed) };
     },
 

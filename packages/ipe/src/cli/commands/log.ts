@@ -11,12 +11,19 @@ interface Options extends NodeOptions {
 
 export function define(command: Command, cli: Cli): void {
   onNode(command)
+    .argument('[path]', 'only commits that changed this policy, or anything below this directory')
     .option('--ref <ref>', 'from this ref, root, commit or version back, in place of main')
     .option('--limit <number>', 'at most so many, newest first', wholeNumber('--limit'), 20)
-    .addHelpText('after', '\nExamples:\n  ipe log\n  ipe log --ref staging --limit 100 --json')
-    .action(async (options: Options) => {
+    .addHelpText(
+      'after',
+      '\nExamples:\n  ipe log\n  ipe log prod.deployment --limit 1\n  ipe log --ref staging --limit 100 --json',
+    )
+    .action(async (path: string | undefined, options: Options) => {
       const [{ commits }, { refs }] = await withPlane(cli, options, 'control', ({ control }) =>
-        Promise.all([control.call('log', given({ ref: options.ref, limit: options.limit })), control.call('refs', {})]),
+        Promise.all([
+          control.call('log', given({ path, ref: options.ref, limit: options.limit })),
+          control.call('refs', {}),
+        ]),
       );
       const namesOf = (commit: string) => refs.filter((ref) => ref.commit === commit).map(({ name }) => name);
       cli.show(options, commits, () => {

@@ -205,9 +205,11 @@ async function watchAll(b, cluster) {
   let expected = 0;
   let complete = () => {};
   let failure;
+  let first = Number.NEGATIVE_INFINITY;
   const follow = async (member, index) => {
     for await (const { type, value } of member.running.data.watch('bench.*', { signal: stop.signal })) {
-      if (type !== 'update') continue;
+      // What was written before this run may still be coming.
+      if (type !== 'update' || value.n < first) continue;
       arrivals[index].set(value.n, performance.now());
       if (arrivals.every(({ size }) => size >= expected)) complete();
     }
@@ -222,6 +224,7 @@ async function watchAll(b, cluster) {
     /** Runs writes, and resolves when all of them are everywhere. */
     async during(write) {
       for (const seenBy of arrivals) seenBy.clear();
+      first = serial;
       expected = Number.POSITIVE_INFINITY;
       const started = performance.now();
       const { acknowledged, puts } = await write();

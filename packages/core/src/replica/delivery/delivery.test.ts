@@ -1,0 +1,180 @@
+import { describe, expect, test } from 'vitest';
+import { Cell, encodeCell } from '../cell.ts';
+import { ByteWriter } from '../codec.ts';
+import { Sources } from '../dot.ts';
+import { stateOf } from '../join.ts';
+import type { LogRecord } from '../record.ts';
+import { decodeRecord, encodeRecord } from '../record-codec.ts';
+import { type FetchEffect, Fetches } from './fetches.ts';
+import { type Publication, PublishLines } from './publish-lines.ts';
+import { type LogRange, PageGatherer, SliceGatherer, type SnapshotPage } from './slice.ts';
+
+const sources = new Sources();
+const source = sources.of('00000000000000aa', 7);
+
+function record(seq: number, epoch = source): LogRecord {
+  const put = { op: 'put', key: `n.k${seq}`, version: 1, createdMs: 1_000, expiresMs: 0, json: `${seq}` } as const;
+  return {
+    namespace: 'n',
+    source: epoch,
+    seq,
+    ms: 1_000,
+    count: 0,
+    operations: [{ ...put, bytes: undefined, context: undefined }],
+  };
+}
+
+const seqsOf = (next: Publication | LogRange) =>
+  'records' in next ? next.records.map((bytes) => decodeRecord(bytes, sources).seq) : 'in the log';
+
+describe('publish lines', () => {
+  test('publish records in order, in batches of a bounded size, until all are taken', () => {
+    const [line] = new PublishLines(10_000).add([record(1), record(2), record(3)]);
+    const twoRecords = 2 * encodeRecord(record(1)).length;
+    const first = line!.next(twoRecords);
+    expect(seqsOf(first)).toEqual([1, 2]);
+    line!.passed(2);
+    expect(seqsOf(line!.next(twoRecords))).toEqual([3]);
+    line!.passed(3);
+    expect(line!.isDue).toBe(false);
+  });
+
+  test('read from the log what did not fit in memory, and go on from memory behind it', () => {
+    const lines = new PublishLines(encodeRecord(record(1)).length);
+    const [line] = lines.add([record(1), record(2)]);
+    expect(line!.next(10_000)).toEqual({ namespace: 'n', source, after: 0, upTo: 2 });
+    line!.passed(2);
+    lines.add([record(3)]);
+    expect(seqsOf(line!.next(10_000))).toEqual([3]);
+  });
+
+  test('pass over what all members hold by other ways, and what the log has forgotten', () => {
+    const lines = new PublishLines(10_000);
+    const [line] = lines.add([record(1), record(2), record(3)]);
+    line!.passed(2);
+    expect(seqsOf(line!.next(10_000))).toEqual([3]);
+    const [forgotten] = new PublishLines(1).add([record(1)]);
+    expect(seqsOf(forgotten!.next(10_000))).toBe('in the log');
+    forgotten!.trimmed();
+    expect(forgotten!.isDue).toBe(false);
+  });
+
+  test('begin a new line with a new epoch', () => {
+    const lines = new PublishLines(10_000);
+    const [line] = lines.add([record(1)]);
+    const [next] = lines.add([record(1, sources.of(source.origin, 8))]);
+    expect(next).not.toBe(line);
+    expect(seqsOf(next!.next(10_000))).toEqual([1]);
+  });
+});
+
+describe('fetches', () => {
+  const held = new Map<string, number>();
+  const start = () => {
+    held.clear();
+    return new Fetches({
+      sources,
+      strategyOf: () => ({ kind: 'lww' }),
+      holds: (_, { id }, seq) => (held.get(id) ?? 0) >= seq,
+      stepTimeoutMs: 1_000,
+    });
+  };
+  const pull = { type: 'pull', pull: 1, peer: 'p', namespace: 'n', source, after: 0, upTo: 4 } as const;
+  const types = (effects: readonly FetchEffect[]) => effects.map(({ type }) => type);
+  const slice = (after: number, upTo: number) => {
+    const gatherer = new SliceGatherer({ after, upTo }, 10_000);
+    for (let seq = after + 1; seq <= upTo; seq++) gatherer.take(seq, encodeRecord(record(seq)));
+    return gatherer.slice();
+  };
+
+  test('ask for the next slice only once the one before is durable', () => {
+    const fetches = start();
+    expect(types(fetches.step(pull, 0))).toEqual(['ask-log']);
+    expect(types(fetches.step({ type: 'slice', pull: 1, slice: slice(0, 2) }, 1))).toEqual(['take']);
+    expect(fetches.step({ type: 'moved', namespace: 'n' }, 2)).toEqual([]);
+    held.set(source.id, 2);
+    expect(fetches.step({ type: 'moved', namespace: 'n' }, 3)).toMatchObject([{ type: 'ask-log', after: 2, upTo: 4 }]);
+    held.set(source.id, 4);
+    // What came by another way meanwhile is not handed in again.
+    const last = fetches.step({ type: 'slice', pull: 1, slice: slice(2, 4) }, 4);
+    expect(last).toEqual([{ type: 'pulled', pull: 1, outcome: 'done' }]);
+  });
+
+  test('end as failed when a step takes too long, a record is refused, or what came cannot be read', () => {
+    const fetches = start();
+    fetches.step(pull, 0);
+    expect(fetches.step({ type: 'tick' }, 999)).toEqual([]);
+    expect(fetches.step({ type: 'tick' }, 1_000)).toEqual([{ type: 'pulled', pull: 1, outcome: 'failed' }]);
+    fetches.step({ ...pull, pull: 2 }, 0);
+    fetches.step({ type: 'slice', pull: 2, slice: slice(0, 4) }, 1);
+    const refused = fetches.step({ type: 'refused', namespace: 'n', source }, 2);
+    expect(refused).toEqual([{ type: 'pulled', pull: 2, outcome: 'failed' }]);
+    fetches.step({ ...pull, pull: 3 }, 0);
+    const junk = { records: [new Uint8Array([9])], upTo: 1, isTrimmed: false };
+    const unread = fetches.step({ type: 'slice', pull: 3, slice: junk }, 1);
+    expect(unread).toMatchObject([{ type: 'pulled', pull: 3, outcome: 'failed', error: expect.anything() }]);
+  });
+
+  test('say so when the log of the peer is too short', () => {
+    const fetches = start();
+    fetches.step(pull, 0);
+    const trimmed = fetches.step({ type: 'slice', pull: 1, slice: slice(0, 0) }, 1);
+    expect(trimmed).toEqual([{ type: 'pulled', pull: 1, outcome: 'done' }]);
+    fetches.step({ ...pull, pull: 2 }, 1);
+    const empty = new SliceGatherer({ after: 0, upTo: 4 }, 10_000).slice();
+    expect(fetches.step({ type: 'slice', pull: 2, slice: empty }, 2)).toEqual([
+      { type: 'pulled', pull: 2, outcome: 'trimmed' },
+    ]);
+  });
+});
+
+describe('a bootstrap', () => {
+  const page = (keys: readonly string[], seq: number, isLast: boolean): SnapshotPage => {
+    const gatherer = new PageGatherer(new Map([[source, seq]]), seq, isLast ? 10_000 : 1);
+    for (const key of keys) {
+      const state = stateOf(record(Number(key.slice(3))), 0, false);
+      gatherer.take(key, encodeCell(new Cell(state, 1, { kind: 'lww' }), new ByteWriter(64)));
+    }
+    if (!isLast) gatherer.take('n.k9', new Uint8Array(1));
+    return gatherer.page();
+  };
+  const bootstrap = { type: 'bootstrap', peer: 'p', namespace: 'n' } as const;
+  const make = () =>
+    new Fetches({ sources, strategyOf: () => ({ kind: 'lww' }), holds: () => false, stepTimeoutMs: 1_000 });
+
+  test('joins page by page, and moves the vector to the heads of the first page only behind the last', () => {
+    const fetches = make();
+    expect(fetches.step({ ...bootstrap, pull: 1 }, 0)).toMatchObject([{ type: 'ask-snapshot', after: undefined }]);
+    const joined = fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    expect(joined).toMatchObject([{ type: 'join', entries: [{ key: 'n.k1', state: { json: '1' } }] }]);
+    expect(fetches.step({ type: 'stored', pull: 1 }, 2)).toMatchObject([{ type: 'ask-snapshot', after: 'n.k1' }]);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k2'], 8, true) }, 3);
+    const advance = fetches.step({ type: 'stored', pull: 1 }, 4);
+    expect(advance).toMatchObject([{ type: 'advance', heads: [{ source, seq: 5 }], floor: 8 }]);
+    expect(fetches.step({ type: 'stored', pull: 1 }, 5)).toEqual([{ type: 'pulled', pull: 1, outcome: 'done' }]);
+  });
+
+  test('goes on behind the last page that is durable when it was interrupted', () => {
+    const fetches = make();
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    fetches.step({ type: 'failed', pull: 1 }, 3);
+    expect(fetches.step({ ...bootstrap, pull: 2 }, 4)).toMatchObject([{ type: 'ask-snapshot', after: 'n.k1' }]);
+    fetches.step({ type: 'page', pull: 2, page: page(['n.k2'], 9, true) }, 5);
+    expect(fetches.step({ type: 'stored', pull: 2 }, 6)).toMatchObject([{ heads: [{ source, seq: 5 }] }]);
+  });
+});
+
+describe('a slice', () => {
+  test('is contiguous: a hole ends it, and so does its size', () => {
+    const size = encodeRecord(record(1)).length;
+    const holed = new SliceGatherer({ after: 0, upTo: 9 }, 10_000);
+    expect(holed.take(1, encodeRecord(record(1)))).toBe(true);
+    expect(holed.take(3, encodeRecord(record(3)))).toBe(false);
+    expect(holed.slice()).toMatchObject({ upTo: 1, isTrimmed: false });
+    const small = new SliceGatherer({ after: 0, upTo: 9 }, size);
+    expect(small.take(1, encodeRecord(record(1)))).toBe(false);
+    expect(small.slice().records).toHaveLength(1);
+  });
+});

@@ -17,5 +17,6 @@ export { type Scanned, scan } from './scan.ts';
 export { Scrubber, type ScrubReport, scrubMethods } from './scrub.ts';
 export { createDataService, type DataService, type DataServiceOptions } from './service.ts';
 export { settingsFrom } from './settings.ts';
+export { describeNamespace } from './stats.ts';
 export { type SupersededPage, type SupersededReport, supersededWrites } from './superseded.ts';
 export type { Acks } from './writes.ts';

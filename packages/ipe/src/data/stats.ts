@@ -1,4 +1,4 @@
-import { recordsIn, strategyText } from '@ipe/core/replica';
+import { type NamespaceReport, recordsIn, strategyText } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { mayAccess } from '../security/access.ts';
@@ -26,15 +26,7 @@ export function statsMethods(
       const namespaces = engine
         .namespaces()
         .filter(({ name }) => mayAccess(caller, name, 'read'))
-        .map(({ name, strategy, entries, tombstones, bytes, heads, problem }) => ({
-          namespace: name,
-          strategy: strategyText(strategy),
-          entries,
-          tombstones,
-          bytes,
-          head: Object.fromEntries([...heads].map(([source, seq]) => [source.id, recordsIn(seq)])),
-          ...(problem !== undefined && { problem: problem.message }),
-        }));
+        .map(describeNamespace);
       const { queued, queuedBytes, commitsInFlight, cacheBytes } = replica.pressure();
       return {
         instance: replica.origin,
@@ -54,5 +46,18 @@ export function statsMethods(
         ...(fence !== undefined && { refusing_writes: fence.message }),
       };
     },
+  };
+}
+
+/** A namespace as `stats` and `status` tell it. */
+export function describeNamespace({ name, strategy, entries, tombstones, bytes, heads, problem }: NamespaceReport) {
+  return {
+    namespace: name,
+    strategy: strategyText(strategy),
+    entries,
+    tombstones,
+    bytes,
+    head: Object.fromEntries([...heads].map(([source, seq]) => [source.id, recordsIn(seq)])),
+    ...(problem !== undefined && { problem: problem.message }),
   };
 }

@@ -1,12 +1,16 @@
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { methods, type Plane, planes } from '@ipe/client/protocol';
 import fc from 'fast-check';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { decodeMsgpack, encodeMsgpack } from '../api/msgpack.ts';
 import { loadConfig } from '../config/index.ts';
 import { createLogger } from '../telemetry/logger.ts';
 import { ask } from '../testkit/door.ts';
+import { TestSession } from '../testkit/session.ts';
 import { type RunningNode, startNode } from './start.ts';
 
 // Requests that know what a request looks like and get parts of it wrong, against a whole node. Whatever comes back is
@@ -254,12 +258,12 @@ const shaped: Record<string, readonly string[]> = {
   prove: ['path'],
 };
 
-test.each(planes)('no request makes the %s plane fail', async (plane) => {
-  // Mirrors would reach for repositories; everything else is fair game.
+/** Requests of one plane, right in most parts. Mirrors would reach for repositories; everything else is fair game. */
+function requestsOf(plane: Plane): fc.Arbitrary<{ readonly method: unknown; readonly params: unknown }> {
   const every = Object.keys(methods[plane]).filter(
     (method) => !method.startsWith('sync-') && method !== 'token-revoke',
   );
-  const request = fc.constantFrom(...every).chain((method) => {
+  return fc.constantFrom(...every).chain((method) => {
     const fields = shaped[method] ?? [];
     const base = fc.record(
       Object.fromEntries(fields.map((name) => [name, fc.oneof({ weight: 6, arbitrary: good[name]! }, odd)])),
@@ -267,8 +271,12 @@ test.each(planes)('no request makes the %s plane fail', async (plane) => {
     const own = fc
       .tuple(base, fc.option(fc.tuple(fc.constantFrom(...extra), odd)))
       .map(([given, more]) => (more === null ? given : { ...given, [more[0]]: more[1] }));
-    return fc.oneof({ weight: 3, arbitrary: own }, params, odd).map((each) => call(method, each));
+    return fc.oneof({ weight: 3, arbitrary: own }, params, odd).map((each) => ({ method, params: each }));
   });
+}
+
+test.each(planes)('no request makes the %s plane fail', async (plane) => {
+  const request = requestsOf(plane).map((each) => call(each.method, each.params));
   await fc.assert(
     fc.asyncProperty(fc.array(request, { minLength: 1, maxLength: 4 }), async (batch) => {
       const answer = await send(plane, batch);
@@ -286,4 +294,115 @@ test.each(planes)('no request makes the %s plane fail', async (plane) => {
   );
   expect(internal).toEqual([]);
   expect((await ask(node.addresses[plane][0]!, { path: '/readyz' })).status).toBe(200);
+});
+
+const isHealthy = async (plane: Plane) => {
+  expect(internal).toEqual([]);
+  expect((await ask(node.addresses[plane][0]!, { path: '/readyz' })).status).toBe(200);
+};
+
+test.each(planes)('no request in MessagePack makes the %s plane fail', async (plane) => {
+  const headers = { 'content-type': 'application/msgpack' };
+  await fc.assert(
+    fc.asyncProperty(fc.array(requestsOf(plane), { minLength: 1, maxLength: 4 }), async (batch) => {
+      const body = encodeMsgpack(batch.map((each) => call(each.method, each.params)));
+      const answer = await ask(node.addresses[plane][0]!, { path: '/rpc', token: admin, headers, body });
+      if (answer.status === 400) return;
+      expect(answer.status).toBe(200);
+      for (const [i, each] of (decodeMsgpack(answer.bytes, 64) as { error?: { code: number } }[]).entries())
+        expect(each.error?.code, JSON.stringify(batch[i])).not.toBe(-32603);
+    }),
+    { numRuns: runs },
+  );
+  await isHealthy(plane);
+});
+
+test.each(planes)('no frame of a session makes the %s plane fail, and each gets its answer in order', async (plane) => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(requestsOf(plane), { minLength: 1, maxLength: 12 }), async (frames) => {
+      const session = new TestSession(node.addresses[plane][0]!, { token: admin });
+      for (const [i, { method, params: given }] of frames.entries())
+        session.send(typeof method === 'string' ? method : 'x', String(i), { method, params: given });
+      for (let i = 0; i < frames.length; ) {
+        const frame = await session.next();
+        // A frame that is no frame ends the session, with an error that says so.
+        if (frame === undefined || (frame.event === 'error' && frame.id === undefined)) break;
+        if (frame.event !== 'result' && frame.event !== 'error') continue;
+        expect(frame.id).toBe(String(i));
+        expect(frame.data.error?.code, JSON.stringify(frames[i])).not.toBe(-32603);
+        i++;
+      }
+      session.close();
+    }),
+    { numRuns: runs },
+  );
+  await isHealthy(plane);
+});
+
+test.each(['control', 'data'] as const)('no REST request makes the %s plane fail', async (plane) => {
+  const segment = fc.oneof(
+    good['key']!.map(String),
+    good['path']!.map(String),
+    odd.map((value) => (typeof value === 'string' ? value : JSON.stringify(value))),
+  );
+  const place = fc.constantFrom(
+    ...(plane === 'data' ? ['data', 'events'] : ['policies', 'tree', 'log', 'diff', 'root', 'nowhere']),
+  );
+  const name = fc.constantFrom('pattern', 'limit', 'cursor', 'filter', 'from', 'fresh_as_of', 'prefix', 'depth', 'ref');
+  const header = fc.constantFrom('if-match', 'if-none-match', 'ipe-ttl', 'ipe-ack', 'idempotency-key', 'last-event-id');
+  const ascii = segment.map((text) => text.replaceAll(/[^\x20-\x7e]/g, '?').slice(0, 200));
+  const wellFormed = (text: string) => encodeURIComponent(text.replaceAll(/[\ud800-\udfff]/g, '?'));
+  const request = fc.record({
+    method: fc.constantFrom('GET', 'PUT', 'DELETE', 'POST', 'PATCH', 'HEAD'),
+    place,
+    segments: fc.array(segment, { maxLength: 2 }),
+    query: fc.array(fc.tuple(name, segment), { maxLength: 3 }),
+    headers: fc.array(fc.tuple(header, ascii), { maxLength: 2 }),
+    body: fc.option(fc.oneof(fc.json({ maxDepth: 3 }), fc.constant(policy), fc.string()), { nil: undefined }),
+  });
+  await fc.assert(
+    fc.asyncProperty(request, async ({ method, place: first, segments, query, headers, body }) => {
+      // A subscription that is accepted does not end by itself.
+      const isFollowing = first === 'events' && method === 'GET';
+      const pairs = isFollowing ? query.filter(([each]) => each !== 'pattern') : query;
+      const search = pairs.map(([each, value]) => `${each}=${wellFormed(value)}`).join('&');
+      const path = `/${[first, ...segments.map(wellFormed)].join('/')}${search === '' ? '' : `?${search}`}`;
+      const given = method === 'GET' || method === 'HEAD' ? {} : { body: body ?? '' };
+      const answer = await ask(node.addresses[plane][0]!, {
+        method,
+        path,
+        token: admin,
+        headers: Object.fromEntries(headers),
+        ...given,
+      });
+      expect(answer.status, `${method} ${path}: ${answer.text}\n${internal.at(-1)}`).not.toBe(500);
+      expect(answer.status).toBeGreaterThanOrEqual(200);
+    }),
+    { numRuns: runs },
+  );
+  await isHealthy(plane);
+});
+
+test('memory does not grow with what is refused', async () => {
+  setFlagsFromString('--expose-gc');
+  const gc = runInNewContext('gc') as () => void;
+  const usedBytes = async () => {
+    // Whatever waits for its turn to be given up is given it.
+    for (let i = 0; i < 3; i++) {
+      await new Promise((resolve) => setImmediate(resolve));
+      gc();
+    }
+    return process.memoryUsage().heapUsed;
+  };
+  const refused = requestsOf('data').map(({ method, params: given }) =>
+    call(method, typeof given === 'object' && given !== null ? { ...given, no_such_field: 1 } : given),
+  );
+  const round = async (seed: number) => {
+    for (const batch of fc.sample(fc.array(refused, { minLength: 4, maxLength: 4 }), { seed, numRuns: 300 }))
+      await send('data', batch);
+  };
+  await round(1);
+  const before = await usedBytes();
+  for (let seed = 2; seed < 5; seed++) await round(seed);
+  expect((await usedBytes()) - before).toBeLessThan(8 * 1024 * 1024);
 });

@@ -1,3 +1,4 @@
+import { describeNamespace } from '../data/index.ts';
 import { aloneHandlers } from './alone.ts';
 import { isClustered, openClusterPart } from './cluster-part.ts';
 import { openControlPart } from './control-part.ts';
@@ -34,7 +35,7 @@ export const openParts: OpenParts = async (context) => {
     cluster: cluster?.describe() ?? null,
     policy_sync: policySync?.describe() ?? null,
     data: {
-      namespaces: data.engine.namespaces(),
+      namespaces: data.engine.namespaces().map(describeNamespace),
       refuses_writes: data.engine.fence?.message ?? null,
       scrub: data.scrubber.report(),
     },

@@ -1,3 +1,3 @@
-export { type ClusterOptions, type ClusterPlane, clusterPlanes, Member, TestCluster } from './cluster.ts';
+export { type ClusterOptions, type ClusterPlane, clusterPlanes, TestCluster } from './cluster.ts';
 export { scenarios } from './scenarios.ts';
 export { type TortureOptions, type TortureRow, torture } from './torture.ts';

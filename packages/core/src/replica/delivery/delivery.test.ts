@@ -20,7 +20,7 @@ function record(seq: number, epoch = source): LogRecord {
     seq,
     ms: 1_000,
     count: 0,
-    operations: [{ ...put, bytes: undefined, context: undefined }],
+    operations: [{ ...put, bytes: undefined, context: undefined, over: undefined, isConditional: false }],
   };
 }
 

@@ -376,6 +376,29 @@ export interface Member {
   readonly lag: Readonly<Record<string, { readonly behind: number; readonly ahead: number }>>;
 }
 
+/** A write that only a returned member had, and that may concern something deleted meanwhile. */
+export interface ParkedWrite {
+  readonly id: string;
+  readonly key: string;
+  readonly op: 'put' | 'add' | 'set-add';
+  /** When it was made, Unix seconds. */
+  readonly written_at: number;
+  readonly value?: unknown;
+  readonly value_base64?: string;
+  readonly amount?: number;
+  readonly members?: readonly unknown[];
+}
+
+/** A record that is held back because its time lies more than an hour ahead. */
+export interface HeldRecord {
+  readonly id: string;
+  /** Who wrote it: its clock is ahead. */
+  readonly origin: string;
+  /** When it is applied by itself, Unix seconds. */
+  readonly due_at: number;
+  readonly keys: readonly string[];
+}
+
 type Row = Readonly<Record<string, unknown>>;
 type Page = { limit?: number; cursor?: string };
 
@@ -493,6 +516,15 @@ export interface ControlCalls {
   'data-backup': { params: { cursor?: string }; result: FactsPiece };
   /** Joins lines of a backup in, whole lines in their order, as many as fit a request. */
   'data-restore': { params: { lines: string }; result: RestoredFacts };
+  /** Writes that wait for an operator, parked or held back, and conditional writes that lost a merge, latest first. */
+  conflicts: {
+    params: { namespace?: string; limit?: number };
+    result: { parked: readonly ParkedWrite[]; held: readonly HeldRecord[]; superseded: readonly Row[] };
+  };
+  /** Lets a parked write, or a record that is held back, take part now. */
+  'conflict-release': { params: { id: string }; result: { id: string; released: true } };
+  /** Forgets a parked write, or takes the effect from a record that is held back, everywhere. */
+  'conflict-discard': { params: { id: string }; result: { id: string; discarded: true } };
   /**
    * Changes the keys that facts are sealed with at rest; `start: false` only tells how far that has come, after `wait`
    * seconds or when it has ended.

@@ -65,6 +65,11 @@ export const commands: readonly CommandEntry[] = [
   { path: 'data backup', summary: 'Back up facts for recovery', load: () => import('./commands/data-backup.ts') },
   { path: 'data restore', summary: 'Join a backup of facts in', load: () => import('./commands/data-restore.ts') },
   { path: 'data scrub', summary: 'Look for damaged facts', load: () => import('./commands/data-scrub.ts') },
+  {
+    path: 'data conflicts',
+    summary: 'List writes that wait for an operator',
+    load: () => import('./commands/data-conflicts.ts'),
+  },
   { path: 'data rekey', summary: 'Seal facts with new keys', load: () => import('./commands/data-rekey.ts') },
   { path: 'token create', summary: 'Make a token, shown once', load: () => import('./commands/token-create.ts') },
   { path: 'token ls', summary: 'List tokens', load: () => import('./commands/token-ls.ts') },

@@ -13,6 +13,7 @@ import type { PeerTls } from '../cluster/trust.ts';
 import type { Engine, Scrubber } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
+import { type Alarm, alarmsOf, watchAlarms } from './alarms.ts';
 import { offerAgain } from './return.ts';
 import type { PartsContext } from './start.ts';
 
@@ -26,6 +27,8 @@ export interface ClusterPart {
   /** Control-plane methods: members, member-invite, evict. */
   readonly handlers: Handlers;
   describe(): Readonly<Record<string, unknown>>;
+  /** What needs an operator's eye, by name. */
+  alarms(): readonly Alarm[];
 }
 
 /** Whether the configuration, or an earlier start, makes this node one of several. */
@@ -122,8 +125,13 @@ export async function openClusterPart(
   onClose('peer links', () => peers.close());
   addRepairMetrics(metrics, replication);
   metrics.add({ name: 'ipe_peer_links', help: 'Peers that are linked.', read: () => peers.links().length });
+  const alarms = () => alarmsOf(replication.status(), leases.status(), membership.own?.state ?? 'active');
+  const stopAlarms = watchAlarms(alarms, log);
+  onClose('alarms', stopAlarms);
+  addReplicationMetrics(metrics, replication, alarms);
   return {
     connect: async () => void (await peers.start()),
+    alarms,
     replication,
     peers,
     membership,
@@ -154,6 +162,42 @@ async function readPeerTls(
   const ca = await read(tls_ca);
   if (tls_cert === undefined || tls_key === undefined) return { ca };
   return { ca, cert: await read(tls_cert), key: await read(tls_key) };
+}
+
+/** How far facts are from being everywhere, and what stands in their way. */
+function addReplicationMetrics(
+  metrics: PartsContext['metrics'],
+  replication: Replication,
+  alarms: () => readonly Alarm[],
+): void {
+  const lag = (value: (row: ReturnType<Replication['status']>['lag'][number]) => number) => () =>
+    replication.status().lag.map((row) => ({
+      labels: { peer: row.peer, namespace: row.namespace },
+      value: value(row),
+    }));
+  metrics.add({
+    name: 'ipe_replication_behind_records',
+    help: 'Records that a peer has and this instance lacks.',
+    labels: ['peer', 'namespace'],
+    read: lag(({ behind }) => behind),
+  });
+  metrics.add({
+    name: 'ipe_replication_ahead_records',
+    help: 'Records that this instance has and a peer is not known to have.',
+    labels: ['peer', 'namespace'],
+    read: lag(({ ahead }) => ahead),
+  });
+  metrics.add({
+    name: 'ipe_held_back_records',
+    help: 'Records held back because their time lies more than an hour ahead.',
+    read: () => replication.status().heldBack,
+  });
+  metrics.add({
+    name: 'ipe_clock_ahead_seconds',
+    help: "How far this instance's clock is ahead of the median of its peers'.",
+    read: () => (replication.clockAheadMs() ?? 0) / 1_000,
+  });
+  metrics.add({ name: 'ipe_alarms', help: 'Things that need an operator.', read: () => alarms().length });
 }
 
 /** What comparing digests has found, by peer and namespace. */

@@ -1,6 +1,7 @@
 import { describeNamespace } from '../data/index.ts';
 import { aloneHandlers } from './alone.ts';
 import { isClustered, openClusterPart } from './cluster-part.ts';
+import { conflictHandlers } from './conflicts.ts';
 import { openControlPart } from './control-part.ts';
 import { openDataPart } from './data-part.ts';
 import { openDecisionLogPart } from './decision-log-part.ts';
@@ -27,11 +28,13 @@ export const openParts: OpenParts = async (context) => {
     });
   }
   const members = cluster?.handlers ?? aloneHandlers(context.identity);
-  const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...members };
+  const conflicts = conflictHandlers(data.engine, cluster?.replication.quarantine);
+  const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...conflicts, ...members };
   const decisions = await openDecisionLogPart(context);
   let policySync: PolicySyncPart | undefined;
   const control = await openControlPart({ ...context, controlExtra }, decisions.cited, async () => ({
     ...context.describe(),
+    alarms: cluster?.alarms() ?? [],
     cluster: cluster?.describe() ?? null,
     policy_sync: policySync?.describe() ?? null,
     data: {

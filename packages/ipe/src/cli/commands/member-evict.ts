@@ -8,8 +8,9 @@ export function define(command: Command, cli: Cli): void {
     .addHelpText(
       'after',
       `
-What the others hold of it stays; what it writes from now on is refused, and its links end. It may join again with a
-new token and an empty state directory. Deletions that waited for it may be forgotten afterwards.
+What the others hold of it stays; what it writes from now on is refused, its links end, and batches are sealed with a new
+key. It may return with a new token (\`ipe serve --join-token\`): then it loads the facts again, and what it alone had
+written is offered to the others. Deletions that waited for it may be forgotten afterwards.
 
 Example:
   ipe member evict ipe-3f2a91`,

@@ -7,9 +7,11 @@ if (output === undefined) throw new Error('usage: node scripts/plot-updates.mjs 
 const { machine, date, command, results } = JSON.parse(readFileSync(input, 'utf8'));
 const { rows, sizes } = results.find(({ id }) => id === 'tree/update-curve');
 const series = new Map();
-for (const { name, p50, p99 } of rows) {
-  const [, shape, size] = /^(\w+), (\d+) policies$/.exec(name);
-  series.set(shape, [...(series.get(shape) ?? []), { size: Number(size), p50, p99 }]);
+for (const { name, median } of rows) {
+  const found = /^(\w+), (\d+) policies: processor time$/.exec(name);
+  if (found === null) continue;
+  const [, shape, size] = found;
+  series.set(shape, [...(series.get(shape) ?? []), { size: Number(size), ms: median }]);
 }
 const frame = { left: 70, right: 700, top: 60, bottom: 340 };
 const points = [...series.values()].flat();
@@ -18,7 +20,7 @@ const powers = (values) => {
   return [low, Math.max(low + 1, Math.ceil(Math.log10(Math.max(...values))))];
 };
 const [xLow, xHigh] = powers(points.map(({ size }) => size));
-const [yLow, yHigh] = powers(points.flatMap(({ p50, p99 }) => [p50, p99]));
+const [yLow, yHigh] = powers(points.map(({ ms }) => ms));
 const x = (size) => frame.left + ((Math.log10(size) - xLow) / (xHigh - xLow)) * (frame.right - frame.left);
 const y = (ms) => frame.bottom - ((Math.log10(ms) - yLow) / (yHigh - yLow)) * (frame.bottom - frame.top);
 const range = (low, high) => Array.from({ length: high - low + 1 }, (_, i) => low + i);
@@ -32,19 +34,17 @@ const colours = ['#0072b2', '#d55e00', '#009e73'];
 
 const drawn = [...series].flatMap(([shape, list], i) => {
   const colour = colours[i];
-  const path = (key) => list.map((each) => `${x(each.size).toFixed(1)},${y(each[key]).toFixed(1)}`).join(' ');
+  const path = list.map((each) => `${x(each.size).toFixed(1)},${y(each.ms).toFixed(1)}`).join(' ');
   const end = list.at(-1);
   return [
-    `<polyline points="${path('p50')}" stroke="${colour}" stroke-width="2" fill="none"/>`,
-    `<polyline points="${path('p99')}" stroke="${colour}" stroke-dasharray="4 4" fill="none"/>`,
+    `<polyline points="${path}" stroke="${colour}" stroke-width="2" fill="none"/>`,
     ...list.map(
-      (each) => `<circle cx="${x(each.size).toFixed(1)}" cy="${y(each.p50).toFixed(1)}" r="3" fill="${colour}"/>`,
+      (each) => `<circle cx="${x(each.size).toFixed(1)}" cy="${y(each.ms).toFixed(1)}" r="3" fill="${colour}"/>`,
     ),
     ...list.map((each) =>
-      text([x(each.size), y(each.p50) + 16], time(each.p50), ` fill="${colour}" text-anchor="middle" font-size="10"`),
+      text([x(each.size), y(each.ms) + 16], time(each.ms), ` fill="${colour}" text-anchor="middle" font-size="10"`),
     ),
-    text([x(end.size) + 8, y(end.p50) + 4], `${shape}, p50`, ` fill="${colour}"`),
-    text([x(end.size) + 8, y(end.p99) + 4], `${shape}, p99`, ` fill="${colour}"`),
+    text([x(end.size) + 8, y(end.ms) - 6], shape, ` fill="${colour}"`),
   ];
 });
 writeFileSync(
@@ -52,7 +52,7 @@ writeFileSync(
   `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 440" font-family="sans-serif" font-size="12" role="img">
 <title>Cost of one update against the size of the policy tree</title>
 <rect width="800" height="440" fill="white"/>
-${text([frame.left, 28], 'One update of one policy, without fsync, against the policies in the tree', ' font-size="15"')}
+${text([frame.left, 28], 'Processor time of one update of one policy, without fsync, against the policies in the tree', ' font-size="15"')}
 ${range(yLow, yHigh)
   .map((power) => line([frame.left, y(10 ** power)], [frame.right, y(10 ** power)], '#ddd'))
   .join('\n')}

@@ -13,7 +13,7 @@ import { TestCluster } from '../packages/ipe/dist/testkit/torture/index.js';
 import { keyOf as limitKeyOf, openFactEngine, putOf, submit } from './harness/facts.mjs';
 import { cpuSeconds } from './harness/servers.mjs';
 
-/** 100 bytes of JSON, as the other benches write; `n` names the write. */
+/** About 110 bytes of JSON; `n` names the write. */
 const factOf = (n) => ({ n, user_id: `user-${n}`, endpoint: '/api/deployments', window: 3600, pad: 'x'.repeat(20) });
 const keys = 10_000;
 const keyOf = (n) => `bench.k${n % keys}`;
@@ -61,7 +61,7 @@ export const benches = [
     id: `replication-${name}`,
     question: `How long does a write take to all of five instances over ${name === 'memory' ? 'no plane, anti-entropy alone' : name}, and how many can be sustained?`,
     sizes:
-      'five processes; JSON values of 100 bytes over 10,000 keys; written over one session at A, seen by a subscriber of each other instance; `durability = "fsync"` everywhere; 100 and 1,000 puts/s for 10 s each, then 256 in flight',
+      'five processes; JSON values of 110 bytes over 10,000 keys; written over one session at A, seen by a subscriber of each other instance; `durability = "fsync"` everywhere; 100 and 1,000 puts/s for 10 s each, then 256 in flight',
     async run(b) {
       const missing = broker && missingBroker(broker);
       if (missing) throw new Error(missing);
@@ -103,7 +103,7 @@ export const benches = [
     id: 'replication-heal',
     question: 'How fast, and with how many bytes, does a healed partition converge, and what does a key cost?',
     sizes:
-      'two processes without a plane; 1,000,000 keys of 100 bytes of JSON at both; during a partition half of the divergent keys are overwritten at each side',
+      'two processes without a plane; 1,000,000 keys of 14 bytes with 109 bytes of JSON at both; during a partition half of the divergent keys are overwritten at each side',
     async run(b) {
       const cluster = await startCluster(b, { plane: 'none', instances: 2 });
       const [one, other] = cluster.members;

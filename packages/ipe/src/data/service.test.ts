@@ -1,3 +1,6 @@
+import { IpeError } from '@ipe/core';
+import { dataFamilies } from '@ipe/core/replica';
+import { openMemoryKv } from '@ipe/core/store';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Caller } from '../api/method.ts';
 import { DataNode, type Json, TestSession } from '../testkit/data-node.ts';
@@ -221,6 +224,31 @@ describe('the store', () => {
     expect(node.service.missing()).toEqual([]);
     expect((await call('put', { key: 'approvals.a', value: 4 })).version).toBe(2);
     expect(node.engine.replica.source).not.toBe(before);
+  });
+
+  test('that fails in the middle of a large batch fails the entries that it did not take, and those alone', async () => {
+    let writes = 0;
+    const kv = new Proxy(openMemoryKv({ families: dataFamilies }), {
+      get: (target, name) => {
+        if (name === 'write' && ++writes === 2)
+          return async () => {
+            throw new IpeError('unavailable', 'no room');
+          };
+        const member = Reflect.get(target, name);
+        return typeof member === 'function' ? member.bind(target) : member;
+      },
+    });
+    const failing = await DataNode.open({ openKv: async () => kv });
+    const entries = Array.from({ length: 2_000 }, (_, i) => ({ key: `approvals.k${i}`, value: i }));
+    const { results } = await failing.call('batch-put', { entries });
+    expect(results.map(({ error }: Json) => error?.data.reason)).toEqual([
+      ...Array(1_000).fill(undefined),
+      ...Array(1_000).fill('unavailable'),
+    ]);
+    expect((await failing.call('get', { key: 'approvals.k999' })).value).toBe(999);
+    expect(await failing.call('get', { key: 'approvals.k1000' })).toBeNull();
+    expect((await failing.refused('batch-put', { entries })).reason).toBe('unavailable');
+    await failing.close();
   });
 
   describe('that runs out of room while it syncs', () => {

@@ -120,13 +120,20 @@ async function batchPut(
   const chunks: (typeof writes)[] = [];
   for (let at = 0; at < writes.length; at += chunkEntries) chunks.push(writes.slice(at, at + chunkEntries));
   let last: WriteDone | undefined;
+  let failed = 0;
   await Promise.all(
     chunks.map(async (chunk) => {
+      const fail = (error: unknown) => {
+        if (!(error instanceof IpeError)) throw error;
+        // The first chunks may stand: only where none does is the call itself refused.
+        if (++failed === chunks.length) throw error;
+        for (const { index, write } of chunk) results[index] = { key: write.key, error: errorBody(error) };
+      };
       const answers = await submit(
         engine,
         chunk.map(({ write }) => write),
-      );
-      answers.forEach((answer, i) => {
+      ).catch(fail);
+      answers?.forEach((answer, i) => {
         if (answer.ok) last = answer;
         const { index } = chunk[i]!;
         results[index] = answer.ok ? putResult(answer) : { key: answer.key, error: errorBody(refusal(answer, engine)) };

@@ -322,7 +322,10 @@ export interface ScrubReport {
   /** Facts, and records of the log, that were looked at. */
   readonly rows: number;
   readonly records: number;
-  /** Damaged facts and log records that wait for a peer to mend them from; some facts by key. */
+  /**
+   * Damaged facts and log records that wait for a peer to mend them from; some facts by key. Among them are facts whose
+   * text is not JSON any more, which only a new write cures.
+   */
   readonly damaged: number;
   readonly damaged_keys: readonly string[];
   readonly damaged_records: number;

@@ -1,5 +1,4 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { isIpeError } from '@ipe/core';
 import { type Cell, decodeCell, decodeRecord, liveKey, logKey, namespaceOf } from '@ipe/core/replica';
 import type { Engine } from './engine.ts';
 
@@ -20,8 +19,8 @@ export interface WalkOptions {
 }
 
 /**
- * Walks all rows of a namespace as of one moment, in whatever order the store keeps them, checking that each decodes,
- * value and all. Takes it slowly: a slice at a time, no more rows a second than allowed.
+ * Walks all rows of a namespace as of one moment, in whatever order the store keeps them, checking that each decodes.
+ * Takes it slowly: a slice at a time, no more rows a second than allowed.
  * @throws IpeError `corrupt` where the store itself can read no further, `unavailable` when it is closed; the signal's
  *   reason when it aborts
  */
@@ -40,19 +39,21 @@ export async function walkFacts(
   try {
     for (const [key, cell] of uncommitted) if (namespaceOf(key) === namespace) visitor.cell?.(key, cell);
     const strategy = replica.strategyOf(namespace);
+    const decode = (row: Uint8Array, damaged: (error: unknown) => void) => {
+      try {
+        return decodeCell(row, replica.sources, strategy);
+      } catch (error) {
+        damaged(error);
+        return undefined;
+      }
+    };
     const onDamaged = (error: unknown) => visitor.damaged(undefined, error);
     const range = { gte: liveKey(`${namespace}.`), lt: liveKey(`${namespace}/`), order: 'store' as const, onDamaged };
     for await (const [row, value] of snapshot.entries('live', range)) {
       const key = Buffer.from(row.buffer, row.byteOffset, row.byteLength).toString('utf8');
       if (!uncommitted.has(key)) {
-        try {
-          const cell = decodeCell(value, replica.sources, strategy);
-          // Parses it: text that is not JSON any more is damage too.
-          void cell.value;
-          visitor.cell?.(key, cell);
-        } catch (error) {
-          visitor.damaged(key, error);
-        }
+        const cell = decode(value, (error) => visitor.damaged(key, error));
+        if (cell !== undefined) visitor.cell?.(key, cell);
       }
       options.onRow?.();
       await pace.row();
@@ -104,10 +105,6 @@ function recordName(row: Uint8Array): RecordName {
     sourceId: `${bytes.toString('hex', end + 1, end + 9)}:${bytes.toString('hex', end + 9, end + 15)}`,
     seq: bytes.readUIntBE(end + 15, 6),
   };
-}
-
-export function isCorrupt(error: unknown): boolean {
-  return isIpeError(error) && error.reason === 'corrupt';
 }
 
 /** Rows between two looks at the clock. */

@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { IpeError } from '@ipe/core';
-import type { Digests, DigestWalk } from '@ipe/core/replica';
+import type { Cell, Digests, DigestWalk } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import type { Damage } from './damage.ts';
@@ -24,7 +24,7 @@ export interface ScrubReport {
   readonly rows: number;
   /** Log records looked at. */
   readonly records: number;
-  /** Damaged facts that wait for a peer. */
+  /** Damaged facts that wait for a peer, and facts whose text is not JSON any more, which only a new write cures. */
   readonly damaged: number;
   /** Some of them by name. */
   readonly damaged_keys: readonly string[];
@@ -50,6 +50,8 @@ export class Scrubber {
   mended = 0;
   readonly #options: ScrubberOptions;
   readonly #closing = new AbortController();
+  /** Facts of the walks since the last pass began whose rows are sound, and whose text is not JSON. */
+  readonly #unreadable = new Set<string>();
   readonly #recordListeners = new Set<() => void>();
   /** By namespace: the keys whose rows the last walk could not count, damaged as they were. */
   readonly #uncounted = new Map<string, ReadonlySet<string>>();
@@ -96,11 +98,8 @@ export class Scrubber {
       state: this.#state,
       rows: this.#rows,
       records: this.#records,
-      damaged: damage.count,
-      damaged_keys: damage
-        .list()
-        .flatMap(({ key }) => key ?? [])
-        .slice(0, keysNamedMax),
+      damaged: damage.count + this.#unreadable.size,
+      damaged_keys: [...damage.list().flatMap(({ key }) => key ?? []), ...this.#unreadable].slice(0, keysNamedMax),
       damaged_records: this.records.size,
       mended: this.mended,
       ...(this.#failure !== undefined && { error: this.#failure }),
@@ -160,6 +159,7 @@ export class Scrubber {
   async #everything(): Promise<void> {
     this.#state = 'running';
     this.#rows = this.#records = 0;
+    this.#unreadable.clear();
     this.#failure = undefined;
     for (const { name } of this.#options.engine.namespaces()) await this.#walk(name);
     await walkLog(
@@ -181,7 +181,10 @@ export class Scrubber {
         engine,
         namespace,
         {
-          cell: (key, cell) => walk?.add(key, cell),
+          cell: (key, cell) => {
+            walk?.add(key, cell);
+            if (!isReadable(cell)) this.#unreadable.add(key);
+          },
           damaged: (key, error) => {
             const damage = { namespace, key, failure: failureOf(error) };
             met.push(damage);
@@ -258,6 +261,16 @@ export function scrubMethods(scrubber: Scrubber): Handlers {
       return scrubber.report();
     },
   };
+}
+
+/** Whether the value parses: rows carry text, and nothing else looks into it before a reader does. */
+function isReadable(cell: Cell): boolean {
+  try {
+    void cell.value;
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 const recordId = ({ namespace, sourceId, seq }: RecordName) => `${namespace}/${sourceId}/${seq}`;

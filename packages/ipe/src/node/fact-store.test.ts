@@ -75,3 +75,16 @@ test('a node in clear says that there is nothing to rekey', async () => {
   await start('');
   await expect(call('control', 'rekey')).rejects.toMatchObject({ reason: 'invalid_request' });
 });
+
+test('an operator has everything stored looked at, and is told what is damaged', async () => {
+  await start('');
+  await call('data', 'batch-put', {
+    entries: [
+      { key: 'users.a', value: 1 },
+      { key: 'users.b', value: 2 },
+    ],
+  });
+  expect(await call('control', 'scrub', { wait: 60 })).toMatchObject({ state: 'done', damaged: 0, damaged_keys: [] });
+  expect((await call('control', 'scrub', { start: false })).rows).toBeGreaterThanOrEqual(2);
+  expect((await call('control', 'status')).data.scrub).toMatchObject({ state: 'done', damaged_records: 0 });
+});

@@ -171,21 +171,6 @@ export function utf8Length(text: string): number {
   return length;
 }
 
-/** A new array with the UTF-8 of a well-formed text. */
-export function utf8Bytes(text: string): Uint8Array {
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) {
-    const code = text.charCodeAt(i);
-    if (code >= 0x80) {
-      const writer = new ByteWriter(text.length * 3);
-      writer.utf8(text);
-      return writer.take();
-    }
-    bytes[i] = code;
-  }
-  return bytes;
-}
-
 /** Reads what `ByteWriter` wrote. Every method throws `IpeError` `corrupt` on anything that is not canonical. */
 export class ByteReader {
   readonly #bytes: Uint8Array;

@@ -230,7 +230,10 @@ export class Pipeline {
     const doubtful = this.#doubtful;
     this.#doubtful = [];
     const { states, namespaces, answers, emit } = this.#parts;
-    if (recovered === undefined) return states.unveil();
+    if (recovered === undefined) {
+      states.unveil();
+      return;
+    }
     states.clear();
     for (const batch of doubtful) {
       if (batch.records.length > 0 && batch.lastCommit <= recovered.lastCommit) this.#take(batch);

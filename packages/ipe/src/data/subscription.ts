@@ -119,7 +119,7 @@ export class Subscription {
 
   /** Tells an idle follower how far it is, so that it need not read all of that again after a reconnect. */
   async bookmark(): Promise<void> {
-    const { log, engine, session, id, pattern } = this.#options;
+    const { log, engine } = this.#options;
     const isBehind = this.#position < log.head || (engine.isClustered && this.#hasTold);
     if (!this.#isIdle || this.#isEnded || !isBehind) return;
     this.#position = log.head;

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { type Broker, freePort, missingBroker, startNats, startRedis } from '../src/testkit/brokers.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { Cleanups } from './support/scratch.ts';
@@ -26,9 +26,15 @@ async function startCluster(
         : ['--join', first.address, '--join-token', (await first.node.control.call('member-invite', {})).token];
     const node = await startProcess(await cleanups.folder(), { args, environment });
     cleanups.add(() => node.kill());
+    await untilLoaded(node);
     members.push({ node, address, environment });
   }
   return members;
+}
+
+/** Resolves once a node that joined has loaded all facts: until then it is neither read nor written. */
+async function untilLoaded({ data }: NodeProcess): Promise<void> {
+  await vi.waitFor(() => data.get('users.any'), { timeout: 20_000, interval: 50 });
 }
 
 /** Resolves once a key reads as asked at a node, told by its own subscription. */

@@ -28,6 +28,7 @@ import { DamageList } from './damage.ts';
 import { Driver, errorOf } from './driver.ts';
 import { Housekeeper } from './housekeeper.ts';
 import { recoverStore } from './recover.ts';
+import { submitTaken } from './taken.ts';
 
 /** Settings of a namespace. */
 export interface NamespaceSettings {
@@ -45,8 +46,8 @@ export interface ReplicationView {
   stalenessMs(namespace: string): number;
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
   notHeld(namespace: string): string | undefined;
-  /** Why new writes of clients are refused, where they are. */
-  refusesWrites(): Failure | undefined;
+  /** Why new writes of clients to a namespace are refused, where they are. */
+  refusesWrites(namespace: string): Failure | undefined;
 }
 
 /** What `openEngine` needs. Everything that acts on the world is handed in. */
@@ -195,14 +196,17 @@ export class Engine {
     return cells;
   }
 
-  /** Submits writes. Resolves once they are durable, or refused. */
+  /**
+   * Submits writes. Resolves once they are durable, or refused: each write that stands alone by itself where peers are
+   * the reason, the request whole where nothing of it is left.
+   */
   submit(request: WriteRequest): Promise<WriteOutcome> {
     if (this.#closed !== undefined) throw new IpeError('unavailable', 'the node is shutting down');
-    const failure = this.#attached.view?.refusesWrites();
-    // IPE's own facts go on: members and tokens must not depend on a clock.
-    if (failure !== undefined && request.writes.some(({ namespace }) => !isReserved(namespace)))
-      return Promise.resolve({ ok: false, failure });
-    return this.#driver.submit(request);
+    const { view } = this.#attached;
+    if (view === undefined) return this.#driver.submit(request);
+    // IPE's own facts go on: members and tokens must depend neither on a clock nor on what has been loaded.
+    const refuses = (namespace: string) => (isReserved(namespace) ? undefined : view.refusesWrites(namespace));
+    return submitTaken(request, refuses, (taken) => this.#driver.submit(taken));
   }
 
   /**

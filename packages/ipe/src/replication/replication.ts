@@ -206,11 +206,14 @@ export class Replication {
 
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
   notHeld(namespace: string): string | undefined {
-    if (!this.#holdings.isOfInterest(namespace)) {
-      return `this instance does not hold namespace \`${namespace}\`: it is not among \`subscribe_topics\``;
+    switch (this.#holdings.lackOf(namespace)) {
+      case 'not-held':
+        return `this instance does not hold namespace \`${namespace}\`: it is not among \`subscribe_topics\``;
+      case 'loading':
+        return `namespace \`${namespace}\` is still being loaded from the other members`;
+      default:
+        return undefined;
     }
-    if (this.#holdings.isWhole(namespace)) return undefined;
-    return `namespace \`${namespace}\` is still being loaded from the other members`;
   }
 
   /** What of a member's records this instance, or another that has reported, holds: what its eviction must accept. */
@@ -223,8 +226,26 @@ export class Replication {
     return this.#antiEntropy.exchange.skew.aheadMs(this.#options.now());
   }
 
-  /** Why new writes are refused here, where they are: under `clock_skew = "strict"` the clock must be right. */
-  refusesWrites(): Failure | undefined {
+  /**
+   * Why new writes of clients to a namespace are refused here, where they are: it must be held whole, and under
+   * `clock_skew = "strict"` the clock must be right.
+   */
+  refusesWrites(namespace: string): Failure | undefined {
+    return this.#refusesUnseen(namespace) ?? this.#refusesByClock();
+  }
+
+  /** A write that has not seen what others deleted and forgot would bring it back, or part the members for good. */
+  #refusesUnseen(namespace: string): Failure | undefined {
+    const why = this.notHeld(namespace);
+    if (why === undefined) return undefined;
+    const advice =
+      this.#holdings.lackOf(namespace) === 'loading'
+        ? 'try again once it is, or write to another instance'
+        : 'write to an instance that does';
+    return { reason: 'unavailable', message: `${why}; ${advice}`, details: { namespace }, state: 'unchanged' };
+  }
+
+  #refusesByClock(): Failure | undefined {
     const aheadMs = this.#options.isStrict === true ? this.clockAheadMs() : undefined;
     if (aheadMs === undefined || Math.abs(aheadMs) <= skewMaxMs) return undefined;
     return {

@@ -17,6 +17,9 @@ export interface HoldingsOptions {
   readonly recovered: readonly Pick<NamespaceReport, 'name' | 'heads'>[];
 }
 
+/** What keeps an instance from speaking for a namespace. */
+export type Lack = 'not-held' | 'loading';
+
 /**
  * What one instance holds and may tell others: durable heads, which namespaces are whole, and whether all are. Reports
  * are bounded by what is durable, since a crash may take back what is not.
@@ -61,6 +64,16 @@ export class Holdings {
 
   isWhole(namespace: string): boolean {
     return this.#isSettled || this.#whole.has(namespace);
+  }
+
+  /**
+   * Why this instance cannot speak for a namespace, where it cannot: it is outside the interest, or some of it is still
+   * missing. Then it is not read, since what looks absent may be there; and not written, since a write that has not seen
+   * a deletion that all others have forgotten would stand where it lost.
+   */
+  lackOf(namespace: string): Lack | undefined {
+    if (!this.isOfInterest(namespace)) return 'not-held';
+    return this.isWhole(namespace) ? undefined : 'loading';
   }
 
   /** Namespaces that may not be read yet. */

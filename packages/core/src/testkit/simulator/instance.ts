@@ -232,9 +232,9 @@ export class Instance implements Receiver {
     this.#exchange({ type: isUp ? 'linked' : 'unlinked', peer: originOf(peer.member) });
   }
 
-  /** Hands writes in as the door of a node does: none where the namespace cannot be read. */
+  /** Hands writes in as a node's engine does: none to a namespace that this instance cannot speak for. */
   submit(request: WriteRequest, reply: (outcome: WriteOutcome) => void): void {
-    if (!this.holdings.isWhole(request.writes[0]!.namespace)) return;
+    if (this.holdings.lackOf(request.writes[0]!.namespace) !== undefined) return;
     this.#options.mutation.parts(request).forEach((part, i) => {
       const hand = () => this.#store.ask((id) => ({ type: 'submit', id, request: part }), reply);
       if (i === 0) hand();
@@ -250,8 +250,8 @@ export class Instance implements Receiver {
   read(key: string): Cell | 'damaged' | undefined {
     const namespace = key.slice(0, key.indexOf('.'));
     const { mutation } = this.#options;
-    if (!this.holdings.isOfInterest(namespace)) return undefined;
-    if (!this.holdings.isWhole(namespace) && !mutation.readsWhileLoading) return undefined;
+    const lack = this.holdings.lackOf(namespace);
+    if (lack === 'not-held' || (lack === 'loading' && !mutation.readsWhileLoading)) return undefined;
     const cell = this.replica.peek(key) ?? this.replica.uncommitted().get(key);
     if (cell !== undefined) return cell;
     const row = this.disk.get('live', liveKey(key));

@@ -18,12 +18,14 @@ import {
   encodeNamespaceRow,
   heldRowKey,
   namespaceRowKey,
+  offeredAsRowKey,
   offeredRowKey,
   type RememberedAnswer,
   requestRowKey,
   vectorRowKey,
 } from './metadata.ts';
 import { type Namespace, type NamespaceStats, Tally } from './namespaces.ts';
+import type { MadeOffer } from './offer.ts';
 import type { LogRecord, Operation } from './record.ts';
 import { encodeRecord } from './record-codec.ts';
 import { commitTag, formatToken } from './token.ts';
@@ -107,7 +109,7 @@ export class Batch {
   readonly held: LogRecord[] = [];
   readonly released: LogRecord[] = [];
   /** Records of this instance's earlier sources that are offered again with this batch. */
-  readonly offered: LogRecord[] = [];
+  readonly offered: MadeOffer[] = [];
   /** Rows that leave the log with the batch, and how far it is trimmed then. */
   readonly trimmedRows: KvOperation<DataFamily>[] = [];
   trimmedCommit: number | undefined;
@@ -230,8 +232,10 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     put('metadata', heldRowKey(namespace, source, seq), encodeHeld(ms, encodeRecord(record)));
   }
   for (const { namespace, source, seq } of batch.released) remove('metadata', heldRowKey(namespace, source, seq));
-  for (const { namespace, source, seq } of batch.offered)
-    put('metadata', offeredRowKey(namespace, source, out), encodeHead(seq, out));
+  for (const { record, as } of batch.offered) {
+    put('metadata', offeredRowKey(record.namespace, record.source, out), encodeHead(record.seq, out));
+    if (as !== undefined) put('metadata', offeredAsRowKey(as.namespace, as.source, out), encodeHead(as.seq, out));
+  }
   for (const requestKey of batch.forgottenAnswers) remove('metadata', requestRowKey(requestKey, out));
   for (const [requestKey, answer] of batch.answers)
     put('metadata', requestRowKey(requestKey, out), encodeAnswer(answer(), out));

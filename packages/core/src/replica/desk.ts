@@ -2,7 +2,7 @@ import { admit, isRefused } from './admission.ts';
 import type { Answers } from './answers.ts';
 import { BatchRecord, operationBytes } from './batch.ts';
 import { absentCell, Cell, stateBytes } from './cell.ts';
-import { compareDots, type Dot, type Source } from './dot.ts';
+import { compareDots, type Dot, placesMax, type Source } from './dot.ts';
 import type { Change, ReplicaEffect, StateEntry } from './events.ts';
 import { headOf, moveHead } from './fold.ts';
 import { afterHlc, compareHlc, type Hlc, type HybridClock } from './hlc.ts';
@@ -10,10 +10,11 @@ import { purged } from './housekeeping.ts';
 import { isCausal, join, stateOf } from './join.ts';
 import { namespaceOf } from './key.ts';
 import { Namespace, type Namespaces } from './namespaces.ts';
-import { type Offered, type OfferProgress, offer } from './offer.ts';
+import { type Offered, type Offering, type OfferProgress, offer } from './offer.ts';
+import { type ParkedWrite, parkedId, parkedKey, parkedNamespace, parkedWrite } from './parked.ts';
 import type { Pipeline } from './pipeline.ts';
 import { type Quarantine, quarantineAheadMs } from './quarantine.ts';
-import type { AddOperation, LogRecord, Operation } from './record.ts';
+import type { LogRecord, Operation } from './record.ts';
 import { recordBytesMax } from './record-codec.ts';
 import { latestOf, liveDots } from './resolve.ts';
 import { type Context, type Head, type KeyState, stateKindOf, strategyText } from './state.ts';
@@ -387,33 +388,61 @@ export class Desk {
     pipeline.answerWith(batch, id, failure === undefined ? { ok: true, results } : { ok: false, failure });
   }
 
-  /** Writes again what still holds of a record of an earlier source of this instance. */
-  offer(old: LogRecord, purgedMs: number, before: ReadonlyMap<AddOperation, AddOperation>): readonly Offered[] {
+  /**
+   * Writes again what still holds of a record of an earlier source of this instance, and parks what an operator must
+   * judge: both in the batch that tells how far the offering has come, so that no crash parts them.
+   * @returns undefined where it cannot be offered as things are, which the offering tells; nothing changed then
+   */
+  offer(old: LogRecord, offering: Offering, nowMs: number): readonly Offered[] | undefined {
     const { states, namespaces, pipeline, offered, offersSource } = this.#parts;
-    const namespace = namespaces.open(old.namespace);
-    if (!(namespace instanceof Namespace) || misfit(old, namespace) !== undefined) return [];
+    if (offering.failure !== undefined) return undefined;
     if (offered.isKnown(old)) return [];
+    const namespace = namespaces.open(old.namespace);
+    offering.failure = namespace instanceof Namespace ? this.#unofferable(old, namespace) : namespace;
+    if (!(namespace instanceof Namespace) || offering.failure !== undefined) return undefined;
     const batch = pipeline.gathering;
     batch.sealRecord(old.namespace);
     const source = offersSource();
     const record = new BatchRecord(old.namespace, source, (namespace.admitted.get(source) ?? 0) + 1, old);
+    const seen = offered.seenIn(old.namespace);
     const verdicts = old.operations.map((operation, idx) => {
       const cell = states.latest(operation.key);
       const verdict = offer(old, idx, {
         state: cell.state,
         source,
         floor: namespace.floor,
-        purgedMs: Math.max(purgedMs, namespace.purgedMs),
-        before: operation.op === 'add' ? before.get(operation) : undefined,
+        purgedMs: Math.max(offering.purgedMs, namespace.purgedMs),
+        seen,
+        before: operation.op === 'add' ? offering.before.get(operation) : undefined,
       });
       if (verdict.operation !== undefined) this.#apply(namespace, record, verdict.operation, cell);
       return verdict;
     });
-    if (record.operations.length > 0) batch.records.push(record);
-    offered.admit(old);
-    batch.offered.push(old);
+    const as = record.operations.length > 0 ? record : undefined;
+    if (as !== undefined) batch.records.push(as);
+    for (const [idx, { parked }] of verdicts.entries())
+      if (parked !== undefined) this.#park(parkedWrite(old, idx, parked), nowMs);
+    offered.admit({ record: old, as });
+    batch.offered.push({ record: old, as });
     batch.operationCount++;
     return verdicts;
+  }
+
+  /** Why a record cannot be offered, if it cannot. */
+  #unofferable(old: LogRecord, namespace: Namespace): Failure | undefined {
+    const { states, namespaces } = this.#parts;
+    const keys = old.operations.flatMap(({ key }, idx) => [key, parkedKey(parkedId(old, idx))]);
+    const damage = keys.map((key) => states.damageOf(key)).find((each) => each !== undefined);
+    return misfit(old, namespace) ?? namespaces.get(parkedNamespace)?.problem ?? damage;
+  }
+
+  /** Parks a write. One that was parked before is left: an operator may have decided already. */
+  #park(write: ParkedWrite, nowMs: number): void {
+    const key = parkedKey(write.id);
+    if (this.#parts.states.latest(key).state !== undefined) return;
+    const namespace = this.#parts.namespaces.open(parkedNamespace) as Namespace;
+    const put = { op: 'put', namespace: parkedNamespace, key, json: JSON.stringify(write) } as const;
+    this.#one(put, namespace, this.#openRecord(namespace, undefined, 1, writeBytes(put), nowMs), nowMs);
   }
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
@@ -499,9 +528,6 @@ export class Desk {
     states.put(pipeline.gathering, namespace, key, before, after, undefined);
   }
 }
-
-/** Operations of a record have smaller places than this. */
-const placesMax = 0xffff;
 
 /** Everything that was applied in a namespace before a record, as a context; nothing where nothing was ever purged. */
 function seenBy(namespace: Namespace, record: BatchRecord, quarantine: Quarantine): Context {

@@ -85,6 +85,9 @@ export function compareSources(a: Source, b: Source): number {
   return a === b ? 0 : a.id < b.id ? -1 : 1;
 }
 
+/** Operations of a record have smaller places than this. */
+export const placesMax = 0xffff;
+
 /** Order of dots within a namespace, for canonical lists; says nothing about time. */
 export function compareDots(a: Dot, b: Dot): number {
   return compareSources(a.source, b.source) || a.seq - b.seq || a.idx - b.idx;

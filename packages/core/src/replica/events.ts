@@ -80,11 +80,16 @@ export type ReplicaEvent =
   | { readonly type: 'reject'; readonly id: number; readonly record: LogRecord }
   /**
    * Records of this instance's earlier sources, in order, that nobody else has: what still holds of them is written again,
-   * under a new source. Known ones are passed over. Each is answered by one `offered` once it is committed.
+   * under a new source, and what cannot be told is parked under `_sys.parked`, in one batch with how far the offering has
+   * come. Known ones are passed over. Each is told by one `offered`, and all are answered by one `reply` once they are
+   * committed, or with why one of them could not be offered; those before it are.
    */
   | {
       readonly type: 'offer';
+      readonly id: number;
       readonly records: readonly LogRecord[];
+      /** Records of the same sources that everyone has: of counters they tell what is counted already. */
+      readonly counted: readonly LogRecord[];
       /** Latest time of what was purged from the namespaces, as far as other members have told. */
       readonly purgedMs: number;
     }
@@ -150,7 +155,7 @@ export type ReplicaEffect =
       readonly after: number;
       readonly before: number;
     }
-  /** What became of a record that was offered again; `verdicts` one an operation, none where it was known. */
+  /** What became of a record that was offered again, durably; `verdicts` one an operation, none where it was known. */
   | { readonly type: 'offered'; readonly record: LogRecord; readonly verdicts: readonly Offered[] }
   /** A record's time lies too far ahead: it counts as held, and is applied later. */
   | { readonly type: 'held'; readonly record: LogRecord; readonly aheadMs: number }

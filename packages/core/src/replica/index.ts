@@ -87,6 +87,7 @@ export {
 export { decodeHeld, heldRowKey } from './metadata.ts';
 export { namespacesMax } from './namespaces.ts';
 export type { Offered, OfferVerdict } from './offer.ts';
+export { type ParkedWrite, parkedKey, parkedPrefix } from './parked.ts';
 export { type HeldRecord, type HeldRun, quarantineAheadMs } from './quarantine.ts';
 export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';

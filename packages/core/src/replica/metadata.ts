@@ -12,6 +12,7 @@ import type { HeldRecord } from './quarantine.ts';
  * | `h` | hybrid time, floor of the readers' clock |
  * | `n`, namespace | strategy, purge floor (version, milliseconds), entries, tombstones, bytes, commit at which states last came in |
  * | `o`, namespace, 0, source (14) | seq up to which records of a source of before are offered again |
+ * | `p`, namespace, 0, source (14) | seq up to which the source was written for those offers |
  * | `q`, request key | answer remembered for a retry |
  * | `u`, namespace, 0, source (14), seq (6) | hybrid milliseconds, record that is held back until then |
  * | `v`, namespace, 0, source (14) | seq up to which every record of the source is applied |
@@ -21,6 +22,7 @@ export const metadataKinds = {
   clock: 0x68,
   namespace: 0x6e,
   offered: 0x6f,
+  offeredAs: 0x70,
   request: 0x71,
   held: 0x75,
   vector: 0x76,
@@ -83,19 +85,15 @@ export function requestRowKey(requestKey: string, out: ByteWriter): Uint8Array {
 }
 
 export function vectorRowKey(namespace: string, source: Source, out: ByteWriter): Uint8Array {
-  out.u8(metadataKinds.vector);
-  out.utf8(namespace);
-  out.u8(0);
-  out.source(source);
-  return out.take();
+  return sourceKeyOf(metadataKinds.vector, namespace, source, out);
 }
 
 export function offeredRowKey(namespace: string, source: Source, out: ByteWriter): Uint8Array {
-  out.u8(metadataKinds.offered);
-  out.utf8(namespace);
-  out.u8(0);
-  out.source(source);
-  return out.take();
+  return sourceKeyOf(metadataKinds.offered, namespace, source, out);
+}
+
+export function offeredAsRowKey(namespace: string, source: Source, out: ByteWriter): Uint8Array {
+  return sourceKeyOf(metadataKinds.offeredAs, namespace, source, out);
 }
 
 export function heldRowKey(namespace: string, source: Source, seq: number): Uint8Array {
@@ -123,6 +121,14 @@ export function decodeHeld(row: Uint8Array, sources: Sources): Uint8Array {
   const record = input.framed();
   input.end();
   return record;
+}
+
+function sourceKeyOf(kind: number, namespace: string, source: Source, out: ByteWriter): Uint8Array {
+  out.u8(kind);
+  out.utf8(namespace);
+  out.u8(0);
+  out.source(source);
+  return out.take();
 }
 
 function keyOf(kind: number, text: string, out: ByteWriter): Uint8Array {
@@ -170,8 +176,12 @@ export type MetadataRow =
   | { readonly kind: 'namespace'; readonly namespace: string; readonly row: NamespaceRow }
   | { readonly kind: 'request'; readonly requestKey: string; readonly row: RememberedAnswer }
   | { readonly kind: 'held'; readonly record: HeldRecord }
-  | { readonly kind: 'offered'; readonly namespace: string; readonly source: Source; readonly seq: number }
-  | { readonly kind: 'vector'; readonly namespace: string; readonly source: Source; readonly seq: number };
+  | {
+      readonly kind: 'offered' | 'offered-as' | 'vector';
+      readonly namespace: string;
+      readonly source: Source;
+      readonly seq: number;
+    };
 
 /** @throws IpeError `corrupt` */
 export function decodeMetadata(key: Uint8Array, value: Uint8Array, sources: Sources): MetadataRow {
@@ -219,17 +229,19 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
       input.framed();
       return { kind: 'held', record };
     }
-    case metadataKinds.offered: {
-      const namespace = name.utf8(name.remaining - 15);
-      name.u8();
-      return { kind: 'offered', namespace, source: name.source(), seq: input.uint() };
-    }
-    case metadataKinds.vector: {
-      const namespace = name.utf8(name.remaining - 15);
-      name.u8();
-      return { kind: 'vector', namespace, source: name.source(), seq: input.uint() };
-    }
+    case metadataKinds.offered:
+      return { kind: 'offered', ...readHead(name, input) };
+    case metadataKinds.offeredAs:
+      return { kind: 'offered-as', ...readHead(name, input) };
+    case metadataKinds.vector:
+      return { kind: 'vector', ...readHead(name, input) };
     default:
       throw malformed('an unknown metadata row');
   }
+}
+
+function readHead(name: ByteReader, input: ByteReader) {
+  const namespace = name.utf8(name.remaining - 15);
+  name.u8();
+  return { namespace, source: name.source(), seq: input.uint() };
 }

@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { InstantReplica } from '../testkit/replica.ts';
+import { Crash, InstantReplica } from '../testkit/replica.ts';
 import type { Offered } from './offer.ts';
+import { type ParkedWrite, parkedPrefix } from './parked.ts';
 import { decodeRecord } from './record-codec.ts';
 import type { Strategy } from './state.ts';
 import type { Write } from './write.ts';
@@ -26,7 +27,7 @@ function randomFrom(seed: number): () => number {
 
 const open = (i: number, seed: number) =>
   new InstantReplica(
-    { origin: `${i}`.padStart(16, 'a'), strategyOf: (name) => strategies[name]! },
+    { origin: `${i}`.padStart(16, 'a'), strategyOf: (name) => strategies[name] ?? { kind: 'lww' } },
     randomFrom(seed),
     startMs,
   );
@@ -55,6 +56,15 @@ class Return {
     return decodeRecord(bytes, this.old.replica.sources).source === this.old.replica.source;
   }
 
+  /** Something later than all that was written is deleted and forgotten. */
+  purgeSomething(): void {
+    this.stayed.nowMs += 1_000;
+    put(this.stayed, 'plain.other', '1');
+    remove(this.stayed, 'plain.other');
+    this.stayed.nowMs += 1_000;
+    this.stayed.step({ type: 'purge', keys: ['plain.other'] });
+  }
+
   comeBack(): void {
     for (const namespace of namespaces) {
       const { sources } = this.back.replica;
@@ -72,13 +82,29 @@ class Return {
     }
   }
 
-  offer(): void {
-    const records = this.unheard().map((bytes) => decodeRecord(bytes, this.back.replica.sources));
+  /** Offers what nobody else has, so many records at a time, and tells the others. */
+  offer(recordsAtOnce = Number.POSITIVE_INFINITY): void {
+    const decode = (bytes: Uint8Array) => decodeRecord(bytes, this.back.replica.sources);
+    const counted = this.old.log.slice(0, this.#accepted).filter((bytes) => this.#isOwn(bytes));
+    const left = this.unheard().map(decode);
     const purgedMs = Math.max(...namespaces.map((name) => this.stayed.replica.purgedMsOf(name)));
     this.back.told.length = 0;
-    this.back.step({ type: 'offer', records, purgedMs });
+    while (left.length > 0) {
+      const records = left.splice(0, recordsAtOnce);
+      const answer = this.back.ask((id) => ({ type: 'offer', id, records, counted: counted.map(decode), purgedMs }));
+      if (!answer.ok) throw new Error(answer.failure.message);
+    }
     for (const effect of this.back.told) if (effect.type === 'offered') this.parked.push(...effect.verdicts);
     this.stayed.receive(...this.back.log);
+  }
+
+  /** What an operator is shown at an instance, in order of keys. */
+  parkedAt(at: InstantReplica): ParkedWrite[] {
+    const keys = at.keys().filter((key) => key.startsWith(parkedPrefix));
+    return keys.flatMap((key) => {
+      const json = at.seen(key);
+      return json === undefined ? [] : [JSON.parse(json) as ParkedWrite];
+    });
   }
 }
 
@@ -157,8 +183,183 @@ describe('writes that a returning member alone had', () => {
       member.offer();
       expect(member.parked.map(({ verdict }) => verdict)).toEqual(['parked', 'applied']);
       expect(member.parked[0]!.parked).toMatchObject({ key });
-      for (const each of [member.back, member.stayed]) expect(each.seen(key)).toBeUndefined();
+      for (const each of [member.back, member.stayed]) {
+        expect(each.seen(key)).toBeUndefined();
+        expect(member.parkedAt(each)).toMatchObject([{ key, writtenMs: startMs }]);
+      }
     }
+  });
+
+  test('are parked as they were made: values with their expiry, bytes, members', () => {
+    const member = new Return();
+    member.leave();
+    const plain = { op: 'put', namespace: 'plain' } as const;
+    member.old.write({ ...plain, key: 'plain.a', json: '{"x":"\\""}', ttlMs: 60_000 });
+    member.old.write({ ...plain, key: 'plain.b', bytes: Uint8Array.of(0, 255, 7) });
+    member.old.write({ op: 'set-add', namespace: 'sets', key: 'sets.c', members: ['"m"', '{"n":1}'] });
+    member.purgeSomething();
+    member.comeBack();
+    member.offer();
+    const id = (name: string) => `${name}:${member.old.replica.source.id}:1:0`;
+    const writtenMs = startMs;
+    expect(member.parkedAt(member.stayed)).toEqual([
+      { id: id('plain'), key: 'plain.a', op: 'put', writtenMs, expiresMs: startMs + 60_000, json: '{"x":"\\""}' },
+      {
+        id: `plain:${member.old.replica.source.id}:2:0`,
+        key: 'plain.b',
+        op: 'put',
+        writtenMs,
+        expiresMs: 0,
+        base64: 'AP8H',
+      },
+      { id: id('sets'), key: 'sets.c', op: 'set-add', writtenMs, expiresMs: 0, members: ['"m"', '{"n":1}'] },
+    ]);
+  });
+
+  test('of counters are parked as what each added, without what is counted already', () => {
+    const member = new Return();
+    const add = (amount: number) =>
+      member.old.write({ op: 'add', namespace: 'counted', key: 'counted.k0', amount, windowMs: 600_000 });
+    add(10);
+    add(-2);
+    member.leave();
+    for (const amount of [3, -4, 5]) add(amount);
+    // The window ends, and the others forget the counter.
+    member.stayed.nowMs += 1_200_000;
+    member.stayed.step({ type: 'purge', keys: ['counted.k0'] });
+    expect(member.stayed.cell('counted.k0').state).toBeUndefined();
+    member.comeBack();
+    member.offer();
+    expect(member.parkedAt(member.stayed).map(({ amount, windowMs }) => [amount, windowMs])).toEqual([
+      [3, 600_000],
+      [-4, 600_000],
+      [5, 600_000],
+    ]);
+  });
+
+  test('are not offered, nor those behind them, while their namespace has another strategy; nothing is lost', () => {
+    const member = new Return();
+    member.leave();
+    put(member.old, 'plain.k0', '1');
+    const records = () => member.unheard().map((bytes) => decodeRecord(bytes, member.back.replica.sources));
+    const offered = (at: InstantReplica) =>
+      at.ask((id) => ({ type: 'offer', id, records: records(), counted: [], purgedMs: 0 }));
+    const misfit = new InstantReplica(
+      { origin: member.back.replica.origin, strategyOf: () => ({ kind: 'counter' }) },
+      randomFrom(13),
+      startMs,
+    );
+    expect(offered(misfit)).toMatchObject({ ok: false, failure: { reason: 'unavailable' } });
+    expect(misfit.told).toEqual([]);
+    expect(misfit.rows('metadata')).toEqual([]);
+    expect(offered(member.back)).toEqual({ ok: true, results: [] });
+    expect(member.back.seen('plain.k0')).toBe('1');
+  });
+
+  test('an operator’s decision about a parked write stands, also where everything is offered anew', () => {
+    const member = new Return();
+    member.leave();
+    put(member.old, 'plain.k0', '1');
+    member.purgeSomething();
+    member.comeBack();
+    member.offer();
+    const [write] = member.parkedAt(member.stayed);
+    const discard = { op: 'delete', namespace: '_sys', key: parkedPrefix + write!.id } as const;
+    member.stayed.write(discard);
+    const told = member.stayed.log.length;
+    // Another empty store: how far the offering had come is forgotten.
+    member.back = open(1, 15);
+    member.comeBack();
+    member.back.receive(...member.stayed.log.slice(told - 1));
+    member.offer();
+    expect(member.parkedAt(member.back)).toEqual([]);
+  });
+
+  test('keep their order where offering was interrupted between them: what was removed stays removed', () => {
+    const member = new Return();
+    member.leave();
+    const set = { namespace: 'sets', key: 'sets.k0' };
+    member.old.write({ op: 'set-add', ...set, members: ['"m"', '"n"'] });
+    member.old.write({ op: 'set-remove', ...set, members: ['"m"'] });
+    member.old.write({ op: 'delete', namespace: 'revoked', key: 'revoked.k0' });
+    put(member.old, 'revoked.k0', '"after"');
+    member.comeBack();
+    for (let batches = 1; batches < 4; batches++) {
+      member.back.batchesUntilCrash = 1;
+      expect(() => member.offer(1)).toThrow(Crash);
+      member.back.restart();
+    }
+    member.offer(1);
+    for (const each of [member.back, member.stayed]) {
+      expect(each.seen('sets.k0')).toBe('["n"]');
+      expect(each.seen('revoked.k0')).toBe('"after"');
+    }
+  });
+
+  test('are applied or parked once, wherever between two batches the returning member crashes', () => {
+    const action = fc.record({
+      who: fc.constantFrom('stayed', 'old', 'purge'),
+      namespace: fc.constantFrom(...namespaces),
+      choice: fc.nat(5),
+      value: fc.nat(3),
+      stepMs: fc.nat(2_000),
+    });
+    let crashes = 0;
+    let parked = 0;
+    const scenario = (before: readonly Action[], after: readonly Action[]) => {
+      const member = new Return();
+      for (const each of before) act(member, each);
+      member.leave();
+      for (const each of after) act(member, each);
+      member.comeBack();
+      return member;
+    };
+    type Action = typeof action extends fc.Arbitrary<infer T> ? T : never;
+    const act = (member: Return, { who, namespace, choice, value, stepMs }: Action) => {
+      for (const each of [member.stayed, member.old]) each.nowMs += stepMs;
+      const write = writeOf(namespace, choice, value);
+      if (who === 'old') member.old.write(write);
+      else member.stayed.write(write);
+      if (who !== 'purge') return;
+      member.stayed.write({ op: 'delete', namespace, key: write.key });
+      member.stayed.nowMs++;
+      member.stayed.step({ type: 'purge', keys: [write.key] });
+    };
+    const shown = (member: Return) =>
+      [member.back, member.stayed].map((at) => ({
+        values: namespaces.flatMap((name) => [at.seen(`${name}.k0`), at.seen(`${name}.k1`)]),
+        parked: member.parkedAt(at),
+      }));
+    fc.assert(
+      fc.property(
+        fc.array(action, { maxLength: 8 }),
+        fc.array(action, { minLength: 4, maxLength: 16 }),
+        fc.integer({ min: 1, max: 3 }),
+        (before, after, recordsAtOnce) => {
+          const undisturbed = scenario(before, after);
+          undisturbed.offer(recordsAtOnce);
+          const expected = shown(undisturbed);
+          parked += expected[0]!.parked.length;
+          for (let batches = 0; ; batches++) {
+            const member = scenario(before, after);
+            member.back.batchesUntilCrash = batches;
+            try {
+              member.offer(recordsAtOnce);
+              break;
+            } catch (error) {
+              if (!(error instanceof Crash)) throw error;
+            }
+            crashes++;
+            member.back.restart();
+            member.offer(recordsAtOnce);
+            expect(shown(member)).toEqual(expected);
+          }
+        },
+      ),
+      { seed: 31, numRuns: 30 },
+    );
+    expect(crashes).toBeGreaterThan(100);
+    expect(parked).toBeGreaterThan(20);
   });
 
   test('of counters are what was added beyond what is counted already, and counted once', () => {
@@ -173,6 +374,19 @@ describe('writes that a returning member alone had', () => {
     member.back.restart();
     member.offer();
     for (const each of [member.back, member.stayed]) expect(each.seen('counted.k0')).toBe('117');
+  });
+
+  test('of counters are counted once, also where the others had more than the returning member was told', () => {
+    const member = new Return();
+    member.leave();
+    const add = (amount: number) => member.old.write({ op: 'add', namespace: 'counted', key: 'counted.k0', amount });
+    add(8);
+    add(2);
+    member.stayed.receive(...member.old.log);
+    add(2);
+    member.comeBack();
+    member.offer();
+    for (const each of [member.back, member.stayed]) expect(each.seen('counted.k0')).toBe('12');
   });
 
   test('end the same for everybody, and as if they had been heard in time unless superseded or parked', () => {

@@ -1,9 +1,10 @@
-import type { Dot, Source } from './dot.ts';
+import { compareDots, type Dot, placesMax, type Source } from './dot.ts';
 import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
 import type { AddOperation, LogRecord, MembersOperation, Operation } from './record.ts';
 import { latestOf, versionOf } from './resolve.ts';
 import type { Context, Counter, KeyState, Members } from './state.ts';
+import type { Failure } from './write.ts';
 
 /**
  * What becomes of a write that a returning member alone had (design 0013, return):
@@ -18,8 +19,18 @@ export interface Offered {
   readonly verdict: OfferVerdict;
   /** What takes part, where something does. */
   readonly operation?: Operation;
-  /** What is parked, where something is. */
+  /** What is parked, where something is. Of an operation that adds: what it added, not its source's total. */
   readonly parked?: Operation;
+}
+
+/** What the records of one offering have in common. */
+export interface Offering {
+  /** Latest time of what other members have purged from the namespaces. */
+  readonly purgedMs: number;
+  /** What `totalsBefore` tells of the records. */
+  readonly before: ReadonlyMap<AddOperation, AddOperation>;
+  /** Why a record could not be offered. Those behind it are not either: progress is told by the last one offered. */
+  failure: Failure | undefined;
 }
 
 /** Where an operation is offered. */
@@ -31,7 +42,9 @@ export interface OfferSite {
   /** Highest version purged from the namespace, and the latest time of what was. */
   readonly floor: number;
   readonly purgedMs: number;
-  /** Of a counter: the total of the same source in the operation before, where that is offered too. */
+  /** What was offered before: `OfferProgress.seenIn`. */
+  readonly seen: Context;
+  /** Of a counter: the total of the same source in the operation before, which is offered too or that everyone has. */
   readonly before: { readonly plus: number; readonly minus: number } | undefined;
 }
 
@@ -49,7 +62,7 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       if (state?.kind === 'siblings' && covers(state.context, dot)) return { verdict: 'superseded' };
       if (state?.kind === 'version' && compareHlc(latestOf(state), record) >= 0) return { verdict: 'superseded' };
       if (operation.op === 'put' && isDoubtful(record, site)) return { verdict: 'parked', parked: operation };
-      const context = operation.context && withDot(operation.context, dot);
+      const context = operation.context && withDot(operation.context, dot, site);
       return { verdict: 'applied', operation: { ...operation, version: versionAt(operation, site), context } };
     }
     case 'add':
@@ -69,22 +82,28 @@ const isDoubtful = (record: LogRecord, { state, purgedMs }: OfferSite) => state 
 const versionAt = ({ version }: Operation, { state, floor }: OfferSite) =>
   Math.max(version, 1 + (state === undefined ? floor : versionOf(state)));
 
-const withDot = (context: Context, dot: Dot): Context => joinContexts(context, [dot]);
+/** What the writer had seen, itself included, and what was offered of that. */
+const withDot = (context: Context, dot: Dot, { seen }: OfferSite): Context =>
+  joinContexts(joinContexts(context, [dot]), seen);
 
 /** A counter's operation carries its source's total: what of it nobody has is the rest beyond what is counted already. */
 function offerAdd(record: LogRecord, operation: AddOperation, site: OfferSite): Offered {
   const state = site.state as Counter | undefined;
-  if (isDoubtful(record, site)) return { verdict: 'parked', parked: operation };
   const order =
     state === undefined ? 1 : compareResets(operation.reset, state.reset) || compareWindows(operation, state);
   if (order < 0) return { verdict: 'superseded' };
   const totalOf = (source: Source) =>
     order === 0 ? state?.totals.find((total) => total.source === source) : undefined;
-  const counted = site.before ?? totalOf(record.source);
+  // What everyone was taken to have may have grown since it was told: then the state counts more than was told.
+  const counted = totalOf(record.source);
+  const beyond = (sign: 'plus' | 'minus') =>
+    Math.max(0, operation[sign] - Math.max(site.before?.[sign] ?? 0, counted?.[sign] ?? 0));
+  const added = { plus: beyond('plus'), minus: beyond('minus') };
+  if (added.plus === 0 && added.minus === 0) return { verdict: 'superseded' };
+  if (isDoubtful(record, site)) return { verdict: 'parked', parked: { ...operation, ...added } };
   const mine = totalOf(site.source);
-  const plus = (mine?.plus ?? 0) + Math.max(0, operation.plus - (counted?.plus ?? 0));
-  const minus = (mine?.minus ?? 0) + Math.max(0, operation.minus - (counted?.minus ?? 0));
-  if (plus === (mine?.plus ?? 0) && minus === (mine?.minus ?? 0)) return { verdict: 'superseded' };
+  const plus = (mine?.plus ?? 0) + added.plus;
+  const minus = (mine?.minus ?? 0) + added.minus;
   return { verdict: 'applied', operation: { ...operation, plus, minus, version: versionAt(operation, site) } };
 }
 
@@ -99,7 +118,7 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
   const parked = fresh.filter(isParked);
   const changes = fresh
     .filter((change) => !isParked(change))
-    .map((change) => ({ ...change, context: withDot(change.context, dot) }));
+    .map((change) => ({ ...change, context: withDot(change.context, dot, site) }));
   return {
     verdict: changes.length > 0 ? 'applied' : parked.length > 0 ? 'parked' : 'superseded',
     ...(changes.length > 0 && { operation: { ...operation, changes, version: versionAt(operation, site) } }),
@@ -107,8 +126,11 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
   };
 }
 
-/** By record and operation, the total in the operation before of the same counter: what `OfferSite.before` wants. */
-export function totalsBefore(records: readonly LogRecord[]): Map<AddOperation, AddOperation> {
+/**
+ * By operation, the one before it of the same source and counter: what `OfferSite.before` wants.
+ * @param records each source's in order
+ */
+export function totalsBefore(records: Iterable<LogRecord>): Map<AddOperation, AddOperation> {
   const last = new Map<string, AddOperation>();
   const before = new Map<AddOperation, AddOperation>();
   for (const { source, operations } of records) {
@@ -127,25 +149,52 @@ export function totalsBefore(records: readonly LogRecord[]): Map<AddOperation, A
   return before;
 }
 
-/** How far earlier sources of this instance are offered again: by namespace and source, the last record. */
-export class OfferProgress {
-  #committed = new Map<string, Map<Source, number>>();
-  #admitted = new Map<string, Map<Source, number>>();
+/** By namespace and source, the last record. */
+type Heads = ReadonlyMap<string, ReadonlyMap<Source, number>>;
 
-  constructor(committed: ReadonlyMap<string, ReadonlyMap<Source, number>>) {
-    this.adopt(committed);
+/** How far the records of earlier sources of this instance are offered again, as a store tells it. */
+export interface OffersMade {
+  /** Of the earlier sources: offered up to here. */
+  readonly offered: Heads;
+  /** Of the sources under which they were offered: written up to here. */
+  readonly offeredAs: Heads;
+}
+
+/** A record that was offered, and what was written of it, if anything. */
+export interface MadeOffer {
+  readonly record: LogRecord;
+  readonly as: LogRecord | undefined;
+}
+
+/** How far earlier sources of this instance are offered again. */
+export class OfferProgress {
+  #committed: MutableOffers;
+  #admitted: MutableOffers;
+
+  constructor(committed: OffersMade) {
+    this.#committed = copyOf(committed);
+    this.#admitted = copyOf(committed);
   }
 
   isKnown({ namespace, source, seq }: LogRecord): boolean {
-    return seq <= (this.#admitted.get(namespace)?.get(source) ?? 0);
+    return seq <= (this.#admitted.offered.get(namespace)?.get(source) ?? 0);
   }
 
-  admit(record: LogRecord): void {
-    note(this.#admitted, record);
+  /**
+   * All that was offered in a namespace so far. Who wrote the record that is offered next had seen it, under its old
+   * dots; offers that were interrupted went on under another source, so their dots do not tell it by themselves.
+   */
+  seenIn(namespace: string): Context {
+    const dots = [...(this.#admitted.offeredAs.get(namespace) ?? [])];
+    return dots.map(([source, seq]) => ({ source, seq, idx: placesMax })).sort(compareDots);
   }
 
-  commit(record: LogRecord): void {
-    note(this.#committed, record);
+  admit(offer: MadeOffer): void {
+    note(this.#admitted, offer);
+  }
+
+  commit(offer: MadeOffer): void {
+    note(this.#committed, offer);
   }
 
   /** Forgets what was admitted and not committed. */
@@ -154,16 +203,30 @@ export class OfferProgress {
   }
 
   /** Takes in what a store holds. */
-  adopt(committed: ReadonlyMap<string, ReadonlyMap<Source, number>>): void {
+  adopt(committed: OffersMade): void {
     this.#committed = copyOf(committed);
     this.rollBack();
   }
 }
 
-function note(progress: Map<string, Map<Source, number>>, { namespace, source, seq }: LogRecord): void {
-  const seqs = progress.get(namespace) ?? new Map<Source, number>();
-  progress.set(namespace, seqs.set(source, seq));
+interface MutableOffers extends OffersMade {
+  readonly offered: Map<string, Map<Source, number>>;
+  readonly offeredAs: Map<string, Map<Source, number>>;
 }
 
-const copyOf = (progress: ReadonlyMap<string, ReadonlyMap<Source, number>>) =>
-  new Map([...progress].map(([namespace, seqs]) => [namespace, new Map(seqs)]));
+function note({ offered, offeredAs }: MutableOffers, { record, as }: MadeOffer): void {
+  noteHead(offered, record);
+  if (as !== undefined) noteHead(offeredAs, as);
+}
+
+function noteHead(heads: Map<string, Map<Source, number>>, { namespace, source, seq }: LogRecord): void {
+  const seqs = heads.get(namespace) ?? new Map<Source, number>();
+  heads.set(namespace, seqs.set(source, seq));
+}
+
+const copyOf = ({ offered, offeredAs }: OffersMade): MutableOffers => ({
+  offered: copyOfHeads(offered),
+  offeredAs: copyOfHeads(offeredAs),
+});
+
+const copyOfHeads = (heads: Heads) => new Map([...heads].map(([namespace, seqs]) => [namespace, new Map(seqs)]));

@@ -166,13 +166,13 @@ export class Pipeline {
     for (const [namespace, seqs] of batch.advanced)
       for (const [source, seq] of seqs) moveHead(namespace.heads, source, seq);
     for (const { namespace, source, seq } of batch.released) this.#parts.quarantine.release(namespace, source, seq);
-    for (const record of batch.offered) this.#parts.offered.commit(record);
+    for (const offer of batch.offered) this.#parts.offered.commit(offer);
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
     this.#appliedCommit = batch.lastCommit;
     this.#logBytes = batch.logBytes;
     this.#committedTrim = batch.trimmedCommit ?? this.#committedTrim;
-    for (const { id, outcome } of batch.waiting) emit({ type: 'reply', id, outcome });
     for (const effect of batch.telling) emit(effect);
+    for (const { id, outcome } of batch.waiting) emit({ type: 'reply', id, outcome });
     if (batch.cells.size > 0 || batch.records.length > 0)
       emit({
         type: 'applied',
@@ -242,7 +242,7 @@ export class Pipeline {
         emit({ type: 'applied', commits: [], cells: new Map(), joined: [...batch.joined].map(({ name }) => name) });
     }
     this.#parts.quarantine.adopt(recovered.held);
-    this.#parts.offered.adopt(recovered.offered);
+    this.#parts.offered.adopt(recovered);
     for (const [name, { row, heads }] of recovered.namespaces) namespaces.adopt(name, row, heads);
     for (const [requestKey, answer] of recovered.answers) answers.restore(requestKey, answer);
     this.#appliedCommit = recovered.lastCommit;

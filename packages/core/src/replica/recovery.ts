@@ -1,10 +1,11 @@
 import type { Source, Sources } from './dot.ts';
 import { type Hlc, zeroHlc } from './hlc.ts';
 import { decodeMetadata, type NamespaceRow, type RememberedAnswer } from './metadata.ts';
+import type { OffersMade } from './offer.ts';
 import type { HeldRecord } from './quarantine.ts';
 
 /** What a store remembered: where a replica goes on. */
-export interface Recovered {
+export interface Recovered extends OffersMade {
   readonly hlc: Hlc;
   readonly readFloorMs: number;
   readonly lastCommit: number;
@@ -17,8 +18,6 @@ export interface Recovered {
   readonly answers: ReadonlyMap<string, RememberedAnswer>;
   /** Records that are held back for their time. */
   readonly held: readonly HeldRecord[];
-  /** By namespace and source of before: the record up to which this instance has offered its own again. */
-  readonly offered: ReadonlyMap<string, ReadonlyMap<Source, number>>;
 }
 
 /**
@@ -35,6 +34,7 @@ export function readMetadata(
   const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number> }>();
   const held: HeldRecord[] = [];
   const offered = new Map<string, Map<Source, number>>();
+  const offeredAs = new Map<string, Map<Source, number>>();
   const answers = new Map<string, RememberedAnswer>();
   const of = (name: string) => {
     let namespace = namespaces.get(name);
@@ -48,12 +48,24 @@ export function readMetadata(
     else if (entry.kind === 'namespace') of(entry.namespace).row = entry.row;
     else if (entry.kind === 'request') answers.set(entry.requestKey, entry.row);
     else if (entry.kind === 'held') held.push(entry.record);
-    else if (entry.kind === 'offered') {
-      const seqs = offered.get(entry.namespace) ?? new Map<Source, number>();
-      offered.set(entry.namespace, seqs.set(entry.source, entry.seq));
+    else if (entry.kind === 'offered' || entry.kind === 'offered-as') {
+      const heads = entry.kind === 'offered' ? offered : offeredAs;
+      const seqs = heads.get(entry.namespace) ?? new Map<Source, number>();
+      heads.set(entry.namespace, seqs.set(entry.source, entry.seq));
     } else of(entry.namespace).heads.set(entry.source, entry.seq);
   }
   const byTime = new Map([...answers].sort(([, a], [, b]) => a.untilMs - b.untilMs));
   const { last: lastCommit, trimmed: trimmedCommit, logBytes } = commit;
-  return { hlc, readFloorMs, lastCommit, trimmedCommit, logBytes, namespaces, answers: byTime, held, offered };
+  return {
+    hlc,
+    readFloorMs,
+    lastCommit,
+    trimmedCommit,
+    logBytes,
+    namespaces,
+    answers: byTime,
+    held,
+    offered,
+    offeredAs,
+  };
 }

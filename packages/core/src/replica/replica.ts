@@ -7,15 +7,16 @@ import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
-import { OfferProgress, totalsBefore } from './offer.ts';
+import { type Offering, OfferProgress, totalsBefore } from './offer.ts';
+import { parkedId, parkedKey } from './parked.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import { type HeldRun, Quarantine } from './quarantine.ts';
-import type { AddOperation, LogRecord } from './record.ts';
+import type { LogRecord } from './record.ts';
 import type { Recovered } from './recovery.ts';
 import type { Head, Strategy } from './state.ts';
 import { States } from './states.ts';
 import { commitTag, formatToken, parseToken, type Token } from './token.ts';
-import type { Failure, WriteRequest } from './write.ts';
+import type { Failure, WriteOutcome, WriteRequest } from './write.ts';
 
 /** Settings of a replica. All are required: defaults are the configuration's. */
 export interface ReplicaOptions extends PipelineOptions {
@@ -76,12 +77,8 @@ type Arrival =
       readonly records: readonly LogRecord[];
     }
   | { readonly kind: 'release'; readonly record: LogRecord; readonly isForced: boolean }
-  | {
-      readonly kind: 'offer';
-      readonly record: LogRecord;
-      readonly purgedMs: number;
-      readonly before: ReadonlyMap<AddOperation, AddOperation>;
-    }
+  | { readonly kind: 'offer'; readonly record: LogRecord; readonly offering: Offering }
+  | { readonly kind: 'offering-end'; readonly id: number; readonly offering: Offering }
   | { readonly kind: 'released'; readonly id: number }
   | { readonly kind: 'reject'; readonly id: number; readonly record: LogRecord }
   | { readonly kind: 'purge'; readonly key: string };
@@ -135,7 +132,7 @@ export class Replica {
     this.#options = options;
     this.#clock = new HybridClock(recovered.hlc);
     this.#quarantine = new Quarantine(recovered.held);
-    this.#offered = new OfferProgress(recovered.offered);
+    this.#offered = new OfferProgress(recovered);
     this.#readFloorMs = this.#storedReadFloorMs = recovered.readFloorMs;
     this.#states = new States(options.cacheBytesMax);
     this.#namespaces = new Namespaces(options.strategyOf);
@@ -358,14 +355,17 @@ export class Replica {
         break;
       case 'offer':
         if (this.#fence === undefined) {
-          const { records, purgedMs } = event;
-          const before = totalsBefore(records);
+          const { id, records, counted, purgedMs } = event;
+          const offering: Offering = { purgedMs, before: totalsBefore([...counted, ...records]), failure: undefined };
           if (this.#offersSource === undefined) this.#offersSource = this.#drawSource(nowMs, rng);
           this.#arrive(
-            records.map((record) => ({ kind: 'offer', record, purgedMs, before })),
+            [
+              ...records.map((record) => ({ kind: 'offer', record, offering }) as const),
+              { kind: 'offering-end', id, offering },
+            ],
             nowMs,
           );
-        }
+        } else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
         break;
       case 'states':
       case 'advance':
@@ -481,9 +481,13 @@ export class Replica {
       else if (arrival.kind === 'release') this.#desk.release(arrival.record, arrival.isForced, nowMs);
       else if (arrival.kind === 'released') this.#pipeline.answerAfterAll(arrival.id, { ok: true, results: [] });
       else if (arrival.kind === 'offer') {
-        const { record, purgedMs, before } = arrival;
-        const verdicts = this.#desk.offer(record, purgedMs, before);
-        this.#pipeline.tellAfterAll({ type: 'offered', record, verdicts });
+        const { record, offering } = arrival;
+        const verdicts = this.#desk.offer(record, offering, nowMs);
+        if (verdicts !== undefined) this.#pipeline.tellAfterAll({ type: 'offered', record, verdicts });
+      } else if (arrival.kind === 'offering-end') {
+        const { failure } = arrival.offering;
+        const outcome: WriteOutcome = failure === undefined ? { ok: true, results: [] } : { ok: false, failure };
+        this.#pipeline.answerAfterAll(arrival.id, outcome);
       } else if (arrival.kind === 'reject') this.#desk.reject(arrival.id, arrival.record, nowMs);
       else this.#desk.purge(arrival.key, nowMs);
     }
@@ -495,13 +499,7 @@ export class Replica {
 
   #isReady(arrival: Arrival): boolean {
     if (arrival.kind === 'purge') return this.#states.isAtHand(arrival.key, false);
-    if (arrival.kind === 'advance' || arrival.kind === 'hold' || arrival.kind === 'released') return true;
-    const targets =
-      arrival.kind === 'submit'
-        ? arrival.request.writes
-        : arrival.kind === 'states'
-          ? arrival.entries
-          : arrival.record.operations;
+    const targets = targetsOf(arrival);
     let isReady = true;
     const hold = targets.length > 1;
     for (const { key } of targets) if (!this.#states.isAtHand(key, hold)) isReady = false;
@@ -595,5 +593,25 @@ export class Replica {
     gathering.forgottenAnswers.push(...this.#answers.expire(nowMs, answersForgottenPerTick));
     // Expiry that was seen must stay seen after a restart, even if the wall clock steps back meanwhile.
     if (this.readMs(nowMs) >= this.#storedReadFloorMs + readFloorSlackMs) gathering.mustCommit = true;
+  }
+}
+
+/** What names the keys that an arrival is judged by. */
+function targetsOf(arrival: Exclude<Arrival, { readonly kind: 'purge' }>): readonly { readonly key: string }[] {
+  switch (arrival.kind) {
+    case 'submit':
+      return arrival.request.writes;
+    case 'states':
+      return arrival.entries;
+    case 'record':
+    case 'release':
+    case 'reject':
+      return arrival.record.operations;
+    case 'offer': {
+      const { record } = arrival;
+      return record.operations.flatMap(({ key }, idx) => [{ key }, { key: parkedKey(parkedId(record, idx)) }]);
+    }
+    default:
+      return [];
   }
 }

@@ -1,3 +1,4 @@
+import { decodeUtf8 } from '../replica/codec.ts';
 import {
   Cell,
   type DataFamily,
@@ -20,6 +21,9 @@ import {
 } from '../replica/index.ts';
 import type { KvOperation } from '../store/index.ts';
 
+/** The process ended, as a test asked for. */
+export class Crash extends Error {}
+
 type Row = readonly [key: Uint8Array, value: Uint8Array];
 
 /**
@@ -33,6 +37,8 @@ export class InstantReplica {
   readonly log: Uint8Array[] = [];
   /** What the outside is told: `held`, `due`, `offered`, `gap`, `refused`. */
   readonly told: ReplicaEffect[] = [];
+  /** How many more batches are written before the process ends, with `Crash`; `restart` goes on from the rows. */
+  batchesUntilCrash = Number.POSITIVE_INFINITY;
   readonly #options: ReplicaOptions;
   readonly #rng: () => number;
   readonly #rows = new Map<DataFamily, Map<string, Row>>();
@@ -60,6 +66,7 @@ export class InstantReplica {
 
   /** Stops and starts on the same rows. */
   restart(): void {
+    this.batchesUntilCrash = Number.POSITIVE_INFINITY;
     this.replica = this.#open();
   }
 
@@ -99,6 +106,11 @@ export class InstantReplica {
     return this.cell(key).seenAt(this.replica.readMs(this.nowMs))?.json;
   }
 
+  /** Keys that have a row, dead ones included, in order. */
+  keys(): string[] {
+    return this.rows('live').map(([key]) => decodeUtf8(key));
+  }
+
   rows(family: DataFamily): readonly Row[] {
     const rows = [...this.#family(family)].sort(([a], [b]) => (a < b ? -1 : 1));
     return rows.map(([, row]) => row);
@@ -128,6 +140,7 @@ export class InstantReplica {
         return;
       }
       case 'commit':
+        if (this.batchesUntilCrash-- === 0) throw new Crash('the process ends before this batch is written');
         this.#write(effect.operations);
         this.step({ type: 'committed', batch: effect.batch });
         this.step({ type: 'durable', commit: effect.lastCommit });

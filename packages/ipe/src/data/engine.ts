@@ -323,12 +323,21 @@ export class Engine {
   }
 
   /**
-   * Writes again what still holds of records that this instance wrote before it was evicted, and nobody else has. What
-   * became of each is told by `onNotice` (`offered`), in order, once it is durable.
+   * Writes again what still holds of records that this instance wrote before it was evicted, and nobody else has; what
+   * may concern something deleted meanwhile is parked under `_sys.parked`. Resolves once all of it is durable; what became
+   * of each record is told by `onNotice` (`offered`) until then. Records that were offered before are passed over.
+   * @param counted records of the same sources that everyone has: of counters they tell what is counted already
    * @param purgedMs latest time of what was purged, as far as other members have told
+   * @throws IpeError as a write does, or because a record cannot be offered as things are; some may be offered then, and
+   *   the rest when this is repeated
    */
-  offer(records: readonly LogRecord[], purgedMs: number): void {
-    if (this.#closed === undefined) this.#driver.step({ type: 'offer', records, purgedMs });
+  async offer(
+    records: readonly LogRecord[],
+    options: { readonly counted: readonly LogRecord[]; readonly purgedMs: number },
+  ): Promise<void> {
+    if (this.#closed !== undefined) throw new IpeError('unavailable', 'the node is shutting down');
+    const outcome = await this.#driver.ask((id) => ({ type: 'offer', id, records, ...options }));
+    if (!outcome.ok) throw errorOf(outcome.failure);
   }
 
   /** Least time that deletions are remembered. */

@@ -1,11 +1,10 @@
-import { dataFamilies } from '@ipe/core/replica';
+import { dataFamilies, type ParkedWrite, parkedKey } from '@ipe/core/replica';
 import { openMemoryKv } from '@ipe/core/store';
 import { afterEach, expect, test } from 'vitest';
 import type { CallContext } from '../api/method.ts';
 import { type Engine, openEngine, settingsFrom } from '../data/index.ts';
 import { alarmsOf } from './alarms.ts';
 import { conflictHandlers } from './conflicts.ts';
-import { type ParkedWrite, parkedKey } from './parked.ts';
 
 let engine: Engine | undefined;
 afterEach(async () => {

@@ -1,10 +1,9 @@
 import { IpeError } from '@ipe/core';
-import { type LogRecord, namespaceOf, type Write } from '@ipe/core/replica';
+import { type LogRecord, namespaceOf, type ParkedWrite, parkedKey, parkedPrefix, type Write } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { type Engine, readPattern, scan, supersededWrites } from '../data/index.ts';
 import { idOf, type QuarantineKeeper } from '../replication/quarantine.ts';
-import { type ParkedWrite, parkedKey, parkedPrefix } from './parked.ts';
 
 const limitDefault = 100;
 const limitMax = 1_000;

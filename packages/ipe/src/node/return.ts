@@ -5,16 +5,15 @@ import {
   acceptedUpTo,
   decodeRecord,
   isFolded,
-  type LogRecord,
   logKey,
   type OfferVerdict,
+  type Operation,
   type Source,
 } from '@ipe/core/replica';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
 import { readMembers } from '../cluster/membership.ts';
 import type { Engine } from '../data/index.ts';
 import { openFactEngine } from './fact-engine.ts';
-import { parkedKey, parkedOf } from './parked.ts';
 import type { PartsContext } from './start.ts';
 
 /** What a returning instance brings along, kept in a file until all of it is offered again. */
@@ -23,6 +22,8 @@ interface Brought {
   readonly closed: Accepted;
   /** Records in base64, in order of namespace, source and number. */
   readonly records: readonly string[];
+  /** Records before them, which count: the last of each source that added to a counter that `records` add to. */
+  readonly counted: readonly string[];
 }
 
 const fileName = 'return.json';
@@ -62,6 +63,7 @@ async function setAside(context: PartsContext, accepted: Accepted): Promise<Brou
   const { config, layout, identity, log } = context;
   const closed: Record<string, Record<string, number>> = {};
   const records: string[] = [];
+  const counted: string[] = [];
   const options = { config, layout, origin: identity.origin, holder: identity.id, log, isClustered: true };
   const { engine } = await openFactEngine(options);
   try {
@@ -72,6 +74,13 @@ async function setAside(context: PartsContext, accepted: Accepted): Promise<Brou
         (closed[name] ??= {})[source.id] = last;
         const found = await readRecords(engine, name, source, last, head);
         records.push(...found);
+        const totals = await readTotals(engine, found, last);
+        counted.push(...totals.records);
+        if (totals.unknown.length > 0)
+          log.error(
+            { namespace: name, source: source.id, counters: totals.unknown },
+            'the log no longer tells how much of these counters counts already: what is parked of them shows all that was added since the start',
+          );
         if (found.length < head - last)
           log.error(
             { namespace: name, source: source.id, missing: head - last - found.length },
@@ -82,7 +91,7 @@ async function setAside(context: PartsContext, accepted: Accepted): Promise<Brou
   } finally {
     await engine.close();
   }
-  return { closed, records };
+  return { closed, records, counted };
 }
 
 async function readRecords(
@@ -98,6 +107,34 @@ async function readRecords(
     for await (const [, row] of engine.kv.entries('log', range)) records.push(Buffer.from(row).toString('base64'));
   return records;
 }
+
+/**
+ * The records up to `last` that tell what the source of `records` had counted before them.
+ * @param records of one source, in base64
+ * @returns with `unknown`, the counters of which the log no longer tells it
+ */
+async function readTotals(
+  engine: Engine,
+  records: readonly string[],
+  last: number,
+): Promise<{ records: string[]; unknown: string[] }> {
+  const { sources } = engine.replica;
+  const decoded = records.map((text) => decodeRecord(Buffer.from(text, 'base64'), sources));
+  const wanted = new Set(decoded.flatMap(({ operations }) => operations.filter(isAdd).map(({ key }) => key)));
+  const found: string[] = [];
+  let seq = last;
+  for (; wanted.size > 0 && seq > 0; seq--) {
+    const row = await engine.kv.get('log', logKey(decoded[0]!.namespace, decoded[0]!.source, seq));
+    if (row === undefined) break;
+    const keys = decodeRecord(row, sources)
+      .operations.filter(isAdd)
+      .map(({ key }) => key);
+    if (keys.filter((key) => wanted.delete(key)).length > 0) found.push(Buffer.from(row).toString('base64'));
+  }
+  return { records: found.reverse(), unknown: seq > 0 ? [...wanted] : [] };
+}
+
+const isAdd = ({ op }: Operation) => op === 'add';
 
 export interface OfferOptions {
   readonly root: string;
@@ -135,48 +172,32 @@ async function run({ root, dataFolder, engine, replication, log }: OfferOptions,
     await new Promise((resolve) => setTimeout(resolve, lookMs).unref());
   }
   const { sources } = engine.replica;
-  const records = brought.records.map((text) => decodeRecord(Buffer.from(text, 'base64'), sources));
+  const decode = (texts: readonly string[]) => texts.map((text) => decodeRecord(Buffer.from(text, 'base64'), sources));
+  const [records, counted] = [decode(brought.records), decode(brought.counted)];
   const counts: Record<OfferVerdict, number> = { applied: 0, superseded: 0, parked: 0 };
-  for (const namespace of new Set(records.map((record) => record.namespace))) {
-    const own = records.filter((record) => record.namespace === namespace);
-    for (const [verdict, count] of Object.entries(await offerAll(engine, own, replication.purgedMs(namespace))))
-      counts[verdict as OfferVerdict] += count;
-    if (signal.aborted) return;
-  }
-  await rm(path, { force: true });
-  await rm(dataFolder + movedSuffix, { recursive: true, force: true });
-  log.info(counts, 'what this instance alone had written was offered again');
-}
-
-/** Offers records of one namespace, and parks what must be. Resolves once all is durable. */
-async function offerAll(
-  engine: Engine,
-  records: readonly LogRecord[],
-  purgedMs: number,
-): Promise<Record<OfferVerdict, number>> {
-  const counts = { applied: 0, superseded: 0, parked: 0 };
-  const parking: Promise<void>[] = [];
-  const parked = parkedOf(records);
-  let left = records.length;
-  await new Promise<void>((resolve) => {
-    const stop = engine.onNotice((notice) => {
-      if (notice.type !== 'offered' || !records.includes(notice.record)) return;
-      for (const [idx, { verdict, parked: operation }] of notice.verdicts.entries()) {
-        counts[verdict]++;
-        if (operation !== undefined) parking.push(park(engine, parked(notice.record, idx, operation)));
-      }
-      if (--left > 0) return;
-      stop();
-      resolve();
-    });
-    engine.offer(records, purgedMs);
+  const offered = new Set(records);
+  const stop = engine.onNotice((notice) => {
+    if (notice.type === 'offered' && offered.has(notice.record))
+      for (const { verdict } of notice.verdicts) counts[verdict]++;
   });
-  await Promise.all(parking);
-  return counts;
-}
-
-async function park(engine: Engine, write: ReturnType<ReturnType<typeof parkedOf>>): Promise<void> {
-  await engine.put(parkedKey(write.id), write);
+  let failure: unknown;
+  try {
+    for (const namespace of new Set(records.map((record) => record.namespace))) {
+      if (signal.aborted) return;
+      const own = records.filter((record) => record.namespace === namespace);
+      await engine.offer(own, { counted, purgedMs: replication.purgedMs(namespace) }).catch((error) => {
+        failure ??= error;
+      });
+    }
+  } finally {
+    stop();
+  }
+  if (failure !== undefined) throw failure;
+  // Acknowledged may mean written only; what is forgotten next is the other copy.
+  await engine.kv.sync();
+  await rm(dataFolder + movedSuffix, { recursive: true, force: true });
+  await rm(path, { force: true });
+  log.info(counts, 'what this instance alone had written was offered again');
 }
 
 async function readBrought(path: string): Promise<Brought | undefined> {

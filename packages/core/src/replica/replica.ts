@@ -1,6 +1,6 @@
 import { Answers } from './answers.ts';
 import { absentCell, type Cell, decodeCell } from './cell.ts';
-import { Desk } from './desk.ts';
+import { Desk } from './desk/index.ts';
 import type { Dot, Source, Sources } from './dot.ts';
 import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry } from './events.ts';
 import { epochAt, foldable, headOf } from './fold.ts';
@@ -471,24 +471,24 @@ export class Replica {
       this.#queueHead++;
       if (arrival.kind === 'submit') {
         this.#queueBytes -= arrival.request.sizeBytes;
-        this.#desk.request(arrival.id, arrival.request, nowMs);
-      } else if (arrival.kind === 'record') this.#desk.record(arrival.record, nowMs);
+        this.#desk.local.request(arrival.id, arrival.request, nowMs);
+      } else if (arrival.kind === 'record') this.#desk.foreign.record(arrival.record, nowMs);
       else if (arrival.kind === 'states')
-        this.#desk.states(arrival.id, arrival.namespace, arrival.entries, arrival.rewrite === true, nowMs);
+        this.#desk.foreign.states(arrival.id, arrival.namespace, arrival.entries, arrival.rewrite === true, nowMs);
       else if (arrival.kind === 'advance')
-        this.#desk.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
-      else if (arrival.kind === 'hold') this.#desk.hold(arrival.id, arrival.namespace, arrival.records, nowMs);
-      else if (arrival.kind === 'release') this.#desk.release(arrival.record, arrival.isForced, nowMs);
+        this.#desk.foreign.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
+      else if (arrival.kind === 'hold') this.#desk.held.holdAll(arrival.id, arrival.namespace, arrival.records, nowMs);
+      else if (arrival.kind === 'release') this.#desk.held.release(arrival.record, arrival.isForced, nowMs);
       else if (arrival.kind === 'released') this.#pipeline.answerAfterAll(arrival.id, { ok: true, results: [] });
       else if (arrival.kind === 'offer') {
         const { record, offering } = arrival;
-        const verdicts = this.#desk.offer(record, offering, nowMs);
+        const verdicts = this.#desk.offers.offer(record, offering, nowMs);
         if (verdicts !== undefined) this.#pipeline.tellAfterAll({ type: 'offered', record, verdicts });
       } else if (arrival.kind === 'offering-end') {
         const { failure } = arrival.offering;
         const outcome: WriteOutcome = failure === undefined ? { ok: true, results: [] } : { ok: false, failure };
         this.#pipeline.answerAfterAll(arrival.id, outcome);
-      } else if (arrival.kind === 'reject') this.#desk.reject(arrival.id, arrival.record, nowMs);
+      } else if (arrival.kind === 'reject') this.#desk.held.reject(arrival.id, arrival.record, nowMs);
       else this.#desk.purge(arrival.key, nowMs);
     }
     if (this.#queueHead < this.#queue.length) return;

@@ -1,0 +1,131 @@
+import { BatchRecord, operationBytes } from '../batch.ts';
+import { absentCell, Cell, stateBytes } from '../cell.ts';
+import type { Source } from '../dot.ts';
+import type { StateEntry } from '../events.ts';
+import { headOf, moveHead } from '../fold.ts';
+import { join } from '../join.ts';
+import { namespaceOf } from '../key.ts';
+import { Namespace } from '../namespaces.ts';
+import type { LogRecord } from '../record.ts';
+import { latestOf } from '../resolve.ts';
+import { type Head, stateKindOf, strategyText } from '../state.ts';
+import type { HeldRecords } from './held-records.ts';
+import { joinRecord } from './joined.ts';
+import { misfit } from './misfit.ts';
+import type { DeskParts } from './parts.ts';
+
+/** What other members wrote, as their records or as the states of their keys. */
+export class ForeignRecords {
+  readonly #parts: DeskParts;
+  readonly #held: HeldRecords;
+
+  constructor(parts: DeskParts, held: HeldRecords) {
+    this.#parts = parts;
+    this.#held = held;
+  }
+
+  /** Joins a record of another source. Known ones are ignored; what is missing before it is reported. */
+  record(received: LogRecord, nowMs: number): void {
+    const { states, namespaces, clock, pipeline, emit } = this.#parts;
+    const namespace = namespaces.open(received.namespace);
+    if (!(namespace instanceof Namespace)) {
+      emit({ type: 'refused', record: received, failure: namespace });
+      return;
+    }
+    const { source, seq, operations } = received;
+    const head = headOf(namespace.admitted, source);
+    if (seq <= head) return;
+    if (seq > head + 1) {
+      emit({ type: 'gap', namespace: namespace.name, source, after: head, before: seq });
+      return;
+    }
+    const failure =
+      misfit(received, namespace) ?? operations.map(({ key }) => states.damageOf(key)).find((damage) => damage);
+    if (failure !== undefined) {
+      emit({ type: 'refused', record: received, failure });
+      return;
+    }
+    const batch = pipeline.gathering;
+    batch.sealRecord(namespace.name);
+    const record = new BatchRecord(namespace.name, source, seq, received);
+    if (this.#held.isHeldBack(received, nowMs)) {
+      for (const operation of operations) {
+        record.operations.push(operation);
+        const cell = states.latest(operation.key);
+        record.changes.push({ key: operation.key, effect: 'none', cell, superseded: undefined });
+        record.sizeBytes += operationBytes(operation);
+      }
+      this.#held.hold(received, nowMs);
+    } else {
+      clock.witness(received, nowMs);
+      for (const change of joinRecord(this.#parts, namespace, received, nowMs)) {
+        record.operations.push(change.operation);
+        record.changes.push(change);
+        record.sizeBytes += operationBytes(change.operation);
+      }
+    }
+    batch.operationCount += operations.length + 1;
+    batch.sizeBytes += record.sizeBytes;
+    namespace.admitted.set(source, seq);
+    batch.records.push(record);
+  }
+
+  /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
+  states(id: number, name: string, entries: readonly StateEntry[], rewrite: boolean, nowMs: number): void {
+    const { states, namespaces, clock, pipeline } = this.#parts;
+    const namespace = namespaces.open(name);
+    if (!(namespace instanceof Namespace)) {
+      pipeline.answerWith(0, id, { ok: false, failure: namespace });
+      return;
+    }
+    const kind = stateKindOf(namespace.strategy);
+    const stranger = entries.find(
+      ({ key, state }) => (state !== undefined && state.kind !== kind) || namespaceOf(key) !== name,
+    );
+    if (stranger !== undefined) {
+      const message = `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(namespace.strategy)}\``;
+      pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
+      return;
+    }
+    const batch = pipeline.gathering;
+    for (const { key, state: theirs } of entries) {
+      const isDamaged = states.damageOf(key) !== undefined;
+      const before = isDamaged ? absentCell(namespace.strategy) : states.latest(key);
+      const state = theirs === undefined ? before.state : join(before.state, theirs);
+      if (state === before.state && !(isDamaged || rewrite)) continue;
+      states.mend(key);
+      batch.joined.add(namespace);
+      batch.operationCount++;
+      if (theirs !== undefined) clock.witness(latestOf(theirs), nowMs);
+      if (state !== undefined) batch.sizeBytes += stateBytes(state);
+      const revision = before.revision + Number(state !== before.state);
+      states.put(batch, namespace, key, before, new Cell(state, revision, namespace.strategy), undefined);
+    }
+    // Also where nothing was new: what is pending may hold what these states hold.
+    const pending = Math.max(0, ...entries.map(({ key }) => states.pending(key)?.batch ?? 0));
+    pipeline.answerWith(pending, id, { ok: true, results: [] });
+  }
+
+  /** Moves the vector to where the states that came in reach. */
+  advance(id: number, name: string, heads: readonly Head[], floor: number): void {
+    const { namespaces, pipeline } = this.#parts;
+    const namespace = namespaces.open(name);
+    if (!(namespace instanceof Namespace)) {
+      pipeline.answerWith(0, id, { ok: false, failure: namespace });
+      return;
+    }
+    const batch = pipeline.gathering;
+    batch.sealRecord(name);
+    const advanced = batch.advanced.get(namespace) ?? new Map<Source, number>();
+    for (const { source, seq } of heads) {
+      const folded = moveHead(namespace.admitted, source, seq);
+      if (folded === undefined) continue;
+      advanced.set(source, seq);
+      for (const each of folded) batch.folded.push({ namespace, source: each });
+    }
+    batch.advanced.set(namespace, advanced);
+    namespace.floor = Math.max(namespace.floor, floor);
+    batch.operationCount++;
+    pipeline.answerWith(batch.number, id, { ok: true, results: [] });
+  }
+}

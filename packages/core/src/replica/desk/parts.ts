@@ -1,0 +1,29 @@
+import type { Answers } from '../answers.ts';
+import type { Dot, Source } from '../dot.ts';
+import type { ReplicaEffect } from '../events.ts';
+import type { HybridClock } from '../hlc.ts';
+import type { Namespaces } from '../namespaces.ts';
+import type { OfferProgress } from '../offer.ts';
+import type { Pipeline } from '../pipeline.ts';
+import type { Quarantine } from '../quarantine.ts';
+import type { States } from '../states.ts';
+
+/** What admission works on; owned by the replica. */
+export interface DeskParts {
+  readonly origin: string;
+  readonly states: States;
+  readonly namespaces: Namespaces;
+  readonly answers: Answers;
+  readonly clock: HybridClock;
+  readonly quarantine: Quarantine;
+  readonly pipeline: Pipeline;
+  readonly source: () => Source;
+  /** Under which writes of earlier sources are offered again. */
+  readonly offersSource: () => Source;
+  readonly offered: OfferProgress;
+  readonly readMs: (nowMs: number) => number;
+  readonly tombstoneGraceMs: number;
+  /** Whether every member of the cluster is known to hold a write. */
+  readonly isStable: (namespace: string, dot: Dot) => boolean;
+  readonly emit: (effect: ReplicaEffect) => void;
+}

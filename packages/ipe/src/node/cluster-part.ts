@@ -101,7 +101,14 @@ export async function openClusterPart(
   });
   engine.attach(replication);
   membership.isCutFinal = ({ issuedAtMs }) => replication.haveAllReportedSince(issuedAtMs);
-  const stopOffers = offerAgain({ root: layout.root, dataFolder: layout.data, engine, replication, log });
+  const stopOffers = offerAgain({
+    root: layout.root,
+    dataFolder: layout.data,
+    engine,
+    replication,
+    log,
+    now: () => Date.now(),
+  });
   onClose('offers', stopOffers);
   const stopWatching = directory.onChange(({ origin, state, evictedBy }) => {
     if (origin !== identity.origin || state !== 'evicted') return;

@@ -24,6 +24,8 @@ interface Brought {
   readonly records: readonly string[];
   /** Records before them, which count: the last of each source that added to a counter that `records` add to. */
   readonly counted: readonly string[];
+  /** Records that belong to them and that the old log has let go of. */
+  readonly missing: number;
 }
 
 const fileName = 'return.json';
@@ -64,6 +66,7 @@ async function setAside(context: PartsContext, accepted: Accepted): Promise<Brou
   const closed: Record<string, Record<string, number>> = {};
   const records: string[] = [];
   const counted: string[] = [];
+  let missing = 0;
   const options = { config, layout, origin: identity.origin, holder: identity.id, log, isClustered: true };
   const { engine } = await openFactEngine(options);
   try {
@@ -81,6 +84,7 @@ async function setAside(context: PartsContext, accepted: Accepted): Promise<Brou
             { namespace: name, source: source.id, counters: totals.unknown },
             'the log no longer tells how much of these counters counts already: what is parked of them shows all that was added since the start',
           );
+        missing += head - last - found.length;
         if (found.length < head - last)
           log.error(
             { namespace: name, source: source.id, missing: head - last - found.length },
@@ -91,7 +95,7 @@ async function setAside(context: PartsContext, accepted: Accepted): Promise<Brou
   } finally {
     await engine.close();
   }
-  return { closed, records, counted };
+  return { closed, records, counted, missing };
 }
 
 async function readRecords(
@@ -141,16 +145,18 @@ export interface OfferOptions {
   readonly dataFolder: string;
   readonly engine: Engine;
   readonly replication: { readonly isSettled: boolean; purgedMs(namespace: string): number };
-  readonly log: Pick<PartsContext['log'], 'info' | 'error'>;
+  readonly log: Pick<PartsContext['log'], 'info' | 'warn' | 'error'>;
+  /** Time for peers to tell what they have purged, once all their facts are here. Default: 3000. */
+  readonly settledForMs?: number;
+  readonly now: () => number;
 }
 
-/** Time for peers to tell what they have purged, once all their facts are here. */
-const settledForMs = 3_000;
 const lookMs = 200;
 
 /**
  * Offers again what a returned instance alone had written, once it holds what the others do; what may concern something
- * that was deleted meanwhile is parked under `_sys.parked`. Forgets the old store afterwards.
+ * that was deleted meanwhile is parked under `_sys.parked`. Forgets the old store afterwards; one of which the log
+ * did not tell everything is kept, under another name.
  * @returns how to stop
  */
 export function offerAgain(options: OfferOptions): () => void {
@@ -163,7 +169,8 @@ export function offerAgain(options: OfferOptions): () => void {
   return () => closing.abort();
 }
 
-async function run({ root, dataFolder, engine, replication, log }: OfferOptions, signal: AbortSignal): Promise<void> {
+async function run(options: OfferOptions, signal: AbortSignal): Promise<void> {
+  const { root, dataFolder, engine, replication, log, settledForMs = 3_000, now } = options;
   const path = join(root, fileName);
   const brought = await readBrought(path);
   if (brought === undefined) return;
@@ -195,7 +202,13 @@ async function run({ root, dataFolder, engine, replication, log }: OfferOptions,
   if (failure !== undefined) throw failure;
   // Acknowledged may mean written only; what is forgotten next is the other copy.
   await engine.kv.sync();
-  await rm(dataFolder + movedSuffix, { recursive: true, force: true });
+  const moved = dataFolder + movedSuffix;
+  if (brought.missing > 0 && (await exists(moved))) {
+    const kept = `${moved}-${now()}`;
+    await rename(moved, kept);
+    log.warn({ records: brought.missing, folder: kept }, 'the old store is kept: it alone has what some records wrote');
+  }
+  await rm(moved, { recursive: true, force: true });
   await rm(path, { force: true });
   log.info(counts, 'what this instance alone had written was offered again');
 }

@@ -29,8 +29,18 @@ export function define(command: Command, cli: Cli): void {
         for (const [name, value] of Object.entries(rest)) {
           if (isPlain(value) || isEmpty(value)) continue;
           cli.out.line(`\n${cli.out.color.bold(label(name))}`);
-          if (Array.isArray(value)) printRows(cli, value);
-          else cli.out.pairs(flatten(value).map(([key, each]) => [`  ${key}`, each] as const));
+          if (isTable(value)) {
+            printRows(cli, value);
+            continue;
+          }
+          const parts = Object.entries(value as object);
+          const pairs = parts.filter(([, part]) => !isTable(part));
+          cli.out.pairs(flatten(Object.fromEntries(pairs)).map(([key, each]) => [`  ${key}`, each] as const));
+          for (const [part, rows] of parts) {
+            if (!isTable(rows)) continue;
+            cli.out.line(`\n  ${label(part)}`);
+            printRows(cli, rows);
+          }
         }
       });
     });
@@ -47,9 +57,14 @@ function isEmpty(value: unknown): boolean {
   return typeof value === 'object' && value !== null && Object.keys(value).length === 0;
 }
 
+/** Whether a value is a list of things with fields, which are read best in columns. */
+function isTable(value: unknown): value is readonly object[] {
+  return Array.isArray(value) && value.length > 0 && value.every((each) => typeof each === 'object' && each !== null);
+}
+
 /** Rows of like things as a table of their plain fields. */
-function printRows(cli: Cli, rows: readonly unknown[]): void {
-  const columns = [...new Set(rows.flatMap((row) => Object.keys(row as object)))];
+function printRows(cli: Cli, rows: readonly object[]): void {
+  const columns = [...new Set(rows.flatMap((row) => Object.keys(row)))];
   const used = columns.filter((column) =>
     rows.some((row) => !['object', 'undefined'].includes(typeof (row as Record<string, unknown>)[column])),
   );

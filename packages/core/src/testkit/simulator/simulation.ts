@@ -173,9 +173,15 @@ class Simulation {
     this.#lost();
   }
 
-  /** Whether some other disk holds everything. */
-  #isElsewhere(instance: Instance): boolean {
-    return this.#instances.some((other) => other.member !== instance.member && other.disk.notes.isSettled);
+  /** Whether some other disk holds everything that this instance takes part in. */
+  #isElsewhere({ member }: Instance): boolean {
+    const interestOf = (at: number) => this.#plan.members[at]!.interest;
+    const own = interestOf(member);
+    return this.#instances.some(({ member: other, disk }) => {
+      const theirs = interestOf(other);
+      const isAll = theirs === 'all' || (own !== 'all' && own.every((name) => theirs.includes(name)));
+      return other !== member && isAll && disk.notes.isSettled;
+    });
   }
 
   /** What was written before a crash and not acknowledged may be there all the same. */

@@ -41,6 +41,11 @@ export type ReplicaEvent =
       readonly entries: readonly StateEntry[];
       /** The rows are written even where nothing is new: what is on disk is damaged. */
       readonly rewrite?: boolean;
+      /**
+       * What the giver had applied: writes here that these heads cover and its states do not show were overwritten there,
+       * and go. Absent: nothing is known of what the giver forgot.
+       */
+      readonly covered?: readonly Head[] | undefined;
     }
   /**
    * Everything up to these heads has come in as states: the vector may say so. `floor` is the giver's purge floor.
@@ -110,7 +115,7 @@ export type ReplicaEvent =
   /** Time has passed: sent when an `alarm` is due, and about each second. */
   | { readonly type: 'tick' };
 
-/** A key's state as another member holds it. Undefined: it has none, which takes the place of a damaged row only. */
+/** A key's state as another member holds it. Undefined: it has none, which takes the place of a damaged row. */
 export interface StateEntry {
   readonly key: string;
   readonly state: KeyState | undefined;

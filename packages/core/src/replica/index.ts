@@ -22,6 +22,7 @@ export {
   type SnapshotPage,
   type SnapshotRow,
   type Standing,
+  type Stretch,
 } from './delivery/index.ts';
 export {
   answerDigest,

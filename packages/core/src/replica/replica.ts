@@ -62,6 +62,7 @@ type Arrival =
       readonly namespace: string;
       readonly entries: readonly StateEntry[];
       readonly rewrite?: boolean;
+      readonly covered?: readonly Head[] | undefined;
     }
   | {
       readonly kind: 'advance';
@@ -473,8 +474,7 @@ export class Replica {
         this.#queueBytes -= arrival.request.sizeBytes;
         this.#desk.local.request(arrival.id, arrival.request, nowMs);
       } else if (arrival.kind === 'record') this.#desk.foreign.record(arrival.record, nowMs);
-      else if (arrival.kind === 'states')
-        this.#desk.foreign.states(arrival.id, arrival.namespace, arrival.entries, arrival.rewrite === true, nowMs);
+      else if (arrival.kind === 'states') this.#desk.foreign.states(arrival, nowMs);
       else if (arrival.kind === 'advance')
         this.#desk.foreign.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
       else if (arrival.kind === 'hold') this.#desk.held.holdAll(arrival.id, arrival.namespace, arrival.records, nowMs);

@@ -76,8 +76,8 @@ export class Driver {
   }
 
   /** Joins states of another member in. Resolves once they are durable, or refused. */
-  joinStates(namespace: string, entries: readonly StateEntry[], rewrite: boolean): Promise<WriteOutcome> {
-    return this.ask((id) => ({ type: 'states', id, namespace, entries, rewrite }));
+  joinStates(namespace: string, entries: readonly StateEntry[], rewrite: boolean, covered?: readonly Head[]) {
+    return this.ask((id) => ({ type: 'states', id, namespace, entries, rewrite, covered }));
   }
 
   /** Moves the vector to where joined states reach. Resolves once that is durable, or refused. */

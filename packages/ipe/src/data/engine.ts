@@ -280,10 +280,16 @@ export class Engine {
   /**
    * Joins states of another member in, durably.
    * @param rewrite writes rows even where nothing is new, because what is on disk is damaged
+   * @param covered what the other member had applied: what it does not show of that goes here too
    * @throws IpeError as a write does; some may be in then, which repeating does not harm
    */
-  async joinStates(namespace: string, entries: readonly StateEntry[], rewrite = false): Promise<void> {
-    const outcome = await this.#driver.joinStates(namespace, entries, rewrite);
+  async joinStates(
+    namespace: string,
+    entries: readonly StateEntry[],
+    rewrite = false,
+    covered?: readonly Head[],
+  ): Promise<void> {
+    const outcome = await this.#driver.joinStates(namespace, entries, rewrite, covered);
     if (!outcome.ok) throw errorOf(outcome.failure);
   }
 

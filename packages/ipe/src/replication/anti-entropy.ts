@@ -14,6 +14,8 @@ import {
   type Leases,
   liveKey,
   PageGatherer,
+  type StateEntry,
+  type Stretch,
   type VectorReport,
 } from '@ipe/core/replica';
 import type { PeerLink } from '../cluster/link.ts';
@@ -76,6 +78,7 @@ export class AntiEntropy {
       sources: engine.replica.sources,
       strategyOf: (namespace) => engine.replica.strategyOf(namespace),
       holds: (namespace, source, seq) => holdings.holds(namespace, source, seq),
+      isWhole: (namespace) => holdings.isWhole(namespace),
       stepTimeoutMs: transferTimeoutMs,
     });
     peers.handle(reportName, async (body, { fingerprint }) => this.#answerReport(body, fingerprint));
@@ -264,11 +267,28 @@ export class AntiEntropy {
     }
   }
 
-  async #join({ pull, namespace, entries, held }: FetchEffect & { type: 'join' }): Promise<FetchEvent> {
+  async #join({ pull, namespace, entries, held, stretch }: FetchEffect & { type: 'join' }): Promise<FetchEvent> {
     const { engine } = this.#options;
-    if (held.length > 0) await engine.hold(namespace, held);
-    await engine.joinStates(namespace, entries);
+    // With nothing to hold back it still waits until what came in before is in the store, where keys are looked for.
+    if (held.length > 0 || stretch !== undefined) await engine.hold(namespace, held);
+    if (stretch === undefined) await engine.joinStates(namespace, entries);
+    else {
+      const absent = await this.#absentIn(namespace, stretch, new Set(entries.map(({ key }) => key)));
+      await engine.joinStates(namespace, [...entries, ...absent], false, stretch.heads);
+    }
     return { type: 'stored', pull };
+  }
+
+  /** Keys here of which a giver that tells of all in a stretch holds nothing. */
+  async #absentIn(namespace: string, { after, upTo }: Stretch, told: ReadonlySet<string>): Promise<StateEntry[]> {
+    const absent: StateEntry[] = [];
+    const range = { ...rangeBehind(namespace, after), order: 'store' as const };
+    for await (const [bytes] of this.#options.engine.kv.entries('live', range)) {
+      const key = Buffer.from(bytes).toString('utf8');
+      if (upTo !== undefined && Buffer.compare(bytes, liveKey(upTo)) > 0) break;
+      if (!told.has(key)) absent.push({ key, state: undefined });
+    }
+    return absent;
   }
 
   async #answerLog(body: Uint8Array): Promise<Uint8Array> {
@@ -295,9 +315,7 @@ export class AntiEntropy {
     const held = after === undefined ? await quarantine.heldAfter(namespace, heldAfter) : noneHeld;
     const page = new PageGatherer(heads, floor, sliceBytes, held.records);
     if (held.upTo !== undefined) return encodePage(page.pageOfHeld(held.upTo));
-    const from = after === undefined ? { gte: liveKey(`${namespace}.`) } : { gt: liveKey(after) };
-    // `/` is the byte after `.`: the end of everything in the namespace.
-    const range = { ...from, lt: liveKey(`${namespace}/`), order: 'store' as const };
+    const range = { ...rangeBehind(namespace, after), order: 'store' as const };
     for await (const [key, row] of engine.kv.entries('live', range)) {
       if (!page.take(Buffer.from(key).toString('utf8'), row)) break;
     }
@@ -329,6 +347,12 @@ export class AntiEntropy {
 }
 
 const noneHeld: HeldSlice = { records: [], upTo: undefined };
+
+/** Rows of a namespace behind a key. `/` is the byte after `.`: the end of everything in it. */
+function rangeBehind(namespace: string, after: string | undefined) {
+  const from = after === undefined ? { gte: liveKey(`${namespace}.`) } : { gt: liveKey(after) };
+  return { ...from, lt: liveKey(`${namespace}/`) };
+}
 
 const isPlace = (value: unknown): value is string | undefined => value === undefined || typeof value === 'string';
 

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import type { MessagePlane, PlaneDelivery, PlaneInterest, PlaneMessage, PlaneSubscription } from '@ipe/core/plane';
-import { dataFamilies, type Interest } from '@ipe/core/replica';
+import { dataFamilies, decodeRecord, type Interest } from '@ipe/core/replica';
 import { openMemoryKv } from '@ipe/core/store';
 import { afterEach, describe, expect, test } from 'vitest';
 import { KeyRing } from '../cluster/key-ring.ts';
@@ -40,23 +40,10 @@ const rng = () => {
   return seed / 2_147_483_647;
 };
 
-async function startMember(
-  mesh: Mesh,
-  index: number,
-  options: {
-    exchange?: MemoryExchange;
-    openPlane?: () => MessagePlane;
-    memory?: ReplicationMemory;
-    logBytesMax?: number;
-    intervalMs?: number;
-    now?: () => number;
-    isStrict?: boolean;
-    interest?: Interest;
-  } = {},
-): Promise<Member> {
-  const engine = await openEngine({
+function openMemoryEngine(origin: string, options: { logBytesMax?: number; now?: () => number } = {}): Promise<Engine> {
+  return openEngine({
     kv: openMemoryKv({ families: dataFamilies }),
-    origin: mesh.identities[index]!.origin,
+    origin,
     durability: 'fsync',
     settingsOf: settings,
     batchWritesMax: 1_000,
@@ -68,6 +55,26 @@ async function startMember(
     rng,
     housekeepingIntervalMs: 0,
   });
+}
+
+async function startMember(
+  mesh: Mesh,
+  index: number,
+  options: {
+    /** What happens at the instance before it hears of others. */
+    alone?: (engine: Engine) => Promise<unknown>;
+    exchange?: MemoryExchange;
+    openPlane?: () => MessagePlane;
+    memory?: ReplicationMemory;
+    logBytesMax?: number;
+    intervalMs?: number;
+    now?: () => number;
+    isStrict?: boolean;
+    interest?: Interest;
+  } = {},
+): Promise<Member> {
+  const engine = await openMemoryEngine(mesh.identities[index]!.origin, options);
+  await options.alone?.(engine);
   const ring = await KeyRing.open(mesh.keysFolder, mesh.keys);
   const replication = await Replication.start({
     engine,
@@ -143,7 +150,7 @@ async function cluster(
 }
 
 /** Resolves when an instance's readers see what is asked for: at its next commits, or at once. */
-async function until(member: Member, isSo: () => Promise<boolean>): Promise<void> {
+async function until(member: Pick<Member, 'engine'>, isSo: () => Promise<boolean>): Promise<void> {
   for (;;) {
     const changed = new Promise<void>((resolve) => {
       const stop = member.engine.onApplied(() => {
@@ -169,12 +176,12 @@ async function untilHeld({ engine }: Member, count: number): Promise<void> {
   }
 }
 
-async function valueAt({ engine }: Member, key: string): Promise<unknown> {
+async function valueAt({ engine }: Pick<Member, 'engine'>, key: string): Promise<unknown> {
   const cell = await engine.get(key);
   return cell.seenAt(engine.readMs()) === undefined ? undefined : cell.value;
 }
 
-const untilValue = (member: Member, key: string, value: unknown) =>
+const untilValue = (member: Pick<Member, 'engine'>, key: string, value: unknown) =>
   until(member, async () => JSON.stringify(await valueAt(member, key)) === JSON.stringify(value));
 
 describe('replication', () => {
@@ -309,6 +316,36 @@ describe('replication', () => {
     expect(await valueAt(second, 'users.u3')).toBeUndefined();
     expect(await valueAt(second, 'users.mine')).toBe('kept');
     await untilValue(first, 'users.mine', 'kept');
+  });
+
+  test('a member that met an old write again while it joined forgets it with those that have deleted it', async () => {
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const stranger = await openMemoryEngine('00000000000000ee');
+    cleanups.push(() => stranger.close());
+    for (const name of ['a', 'gone', 'z']) await stranger.put(`users.${name}`, 'old');
+    const takeOld = async (engine: Engine) => {
+      for await (const [, row] of stranger.kv.entries('log'))
+        engine.takeRecords('stranger', [decodeRecord(row, engine.replica.sources)]);
+      await untilValue({ engine }, 'users.z', 'old');
+    };
+    const first = await startMember(mesh, 0, {
+      logBytesMax: 1,
+      alone: async (engine) => {
+        await takeOld(engine);
+        for (const name of ['gone', 'z']) await engine.delete(`users.${name}`);
+        await engine.put('users.last', 'here');
+        for (let i = 0; i < 5; i++) await engine.housekeep();
+      },
+    });
+    expect(first.engine.replica.purgedMsOf('users')).toBeGreaterThan(0);
+    const second = await startMember(mesh, 1, { memory: {}, alone: takeOld });
+    await untilValue(second, 'users.last', 'here');
+    await untilValue(second, 'users.gone', undefined);
+    const names = ['a', 'gone', 'z', 'last'];
+    const values = await Promise.all(names.map((name) => valueAt(second, `users.${name}`)));
+    expect(values).toEqual(['old', undefined, undefined, 'here']);
+    expect(second.replication.status().joinedStates).toBeGreaterThan(0);
   });
 
   test('a concurrent revocation wins over a grant at every instance', async () => {

@@ -162,7 +162,7 @@ export class Replication {
       onUnknownKey: () => this.#keyExchange?.want(),
       isOfInterest: isWanted,
       take: (from, records, bytes) => {
-        engine.takeRecords(from, records);
+        engine.takeRecords(from, this.#antiEntropy.fetches.unawaited(records));
         this.#backlog.taken(bytes, records.at(-1)!);
       },
       onAnnounced: () => this.#antiEntropy.hurry(),

@@ -75,6 +75,7 @@ describe('fetches', () => {
     return new Fetches({
       sources,
       strategyOf: () => ({ kind: 'lww' }),
+      isWhole: () => true,
       holds: (_, { id }, seq) => (held.get(id) ?? 0) >= seq,
       stepTimeoutMs: 1_000,
     });
@@ -139,8 +140,14 @@ describe('a bootstrap', () => {
     return gatherer.page();
   };
   const bootstrap = { type: 'bootstrap', peer: 'p', namespace: 'n' } as const;
-  const make = () =>
-    new Fetches({ sources, strategyOf: () => ({ kind: 'lww' }), holds: () => false, stepTimeoutMs: 1_000 });
+  const make = (isWhole = true) =>
+    new Fetches({
+      sources,
+      strategyOf: () => ({ kind: 'lww' }),
+      holds: () => false,
+      isWhole: () => isWhole,
+      stepTimeoutMs: 1_000,
+    });
 
   test('joins page by page, and moves the vector to the heads of the first page only behind the last', () => {
     const fetches = make();
@@ -163,6 +170,65 @@ describe('a bootstrap', () => {
     expect(fetches.step({ ...bootstrap, pull: 2 }, 4)).toMatchObject([{ type: 'ask-snapshot', after: 'n.k1' }]);
     fetches.step({ type: 'page', pull: 2, page: page(['n.k2'], 9, true) }, 5);
     expect(fetches.step({ type: 'stored', pull: 2 }, 6)).toMatchObject([{ heads: [{ source, seq: 5 }] }]);
+  });
+
+  test('of a namespace that is not whole says which keys each page tells all of, as of the first page', () => {
+    const fetches = make(false);
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    const first = fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    const heads = [{ source, seq: 5 }];
+    expect(first).toMatchObject([{ type: 'join', stretch: { after: undefined, upTo: 'n.k1', heads } }]);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    // A last page without rows still tells that nothing follows.
+    const last = fetches.step({ type: 'page', pull: 1, page: page([], 8, true) }, 3);
+    expect(last).toMatchObject([{ type: 'join', entries: [], stretch: { after: 'n.k1', upTo: undefined, heads } }]);
+    expect(fetches.step({ type: 'stored', pull: 1 }, 4)).toMatchObject([{ type: 'advance', heads }]);
+    const whole = make();
+    whole.step({ ...bootstrap, pull: 1 }, 0);
+    const joined = whole.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, true) }, 1);
+    expect(joined).toMatchObject([{ type: 'join', stretch: undefined }]);
+  });
+
+  test('does not take what the giver holds back for forgotten', () => {
+    const fetches = make(false);
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    const held = [encodeRecord(record(4))];
+    const ofHeld: SnapshotPage = { ...page([], 5, true), held, heldUpTo: 'place', isLast: false };
+    expect(fetches.step({ type: 'page', pull: 1, page: ofHeld }, 1)).toMatchObject([{ stretch: undefined }]);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    const rows = fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, true) }, 3);
+    expect(rows).toMatchObject([{ type: 'join', stretch: { heads: [{ source, seq: 3 }] } }]);
+    expect(fetches.step({ type: 'stored', pull: 1 }, 4)).toMatchObject([{ heads: [{ source, seq: 5 }] }]);
+  });
+
+  test('of a namespace that is not whole keeps out what its states stand for, until the vector has moved', () => {
+    const fetches = make(false);
+    const records = [record(4), record(5), record(6)];
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    expect(fetches.unawaited(records)).toEqual(records);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    expect(fetches.unawaited(records)).toEqual([records[2]]);
+    expect(fetches.unawaited([{ ...record(4), namespace: 'm' }])).toHaveLength(1);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    fetches.step({ type: 'failed', pull: 1 }, 3);
+    expect(fetches.unawaited(records)).toEqual([records[2]]);
+    fetches.step({ ...bootstrap, pull: 2 }, 4);
+    fetches.step({ type: 'page', pull: 2, page: page([], 9, true) }, 5);
+    fetches.step({ type: 'stored', pull: 2 }, 6);
+    fetches.step({ type: 'stored', pull: 2 }, 7);
+    expect(fetches.unawaited(records)).toEqual(records);
+  });
+
+  test('of a namespace that is not whole begins anew once records were pulled meanwhile', () => {
+    const fetches = make(false);
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    fetches.step({ type: 'failed', pull: 1 }, 3);
+    fetches.step({ ...bootstrap, type: 'pull', pull: 2, source, after: 0, upTo: 4 }, 4);
+    expect(fetches.unawaited([record(4)])).toHaveLength(1);
+    fetches.step({ type: 'failed', pull: 2 }, 5);
+    expect(fetches.step({ ...bootstrap, pull: 3 }, 6)).toMatchObject([{ type: 'ask-snapshot', after: undefined }]);
   });
 });
 

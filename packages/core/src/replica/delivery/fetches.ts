@@ -2,6 +2,7 @@ import { decodeCell } from '../cell.ts';
 import { malformed } from '../codec.ts';
 import type { Source, Sources } from '../dot.ts';
 import type { ExchangeEffect, PullOutcome } from '../exchange/index.ts';
+import { headOf } from '../fold.ts';
 import type { LogRecord } from '../record.ts';
 import { decodeRecord } from '../record-codec.ts';
 import type { Head, KeyState, Strategy } from '../state.ts';
@@ -49,13 +50,15 @@ export type FetchEffect =
     }
   /** Hand records to the replica. That they are durable is told by `moved`. */
   | { readonly type: 'take'; readonly peer: string; readonly records: readonly LogRecord[] }
-  /** Hold back the records and join the states in; answer with `stored` or `failed`. */
+  /** Hold back the records, then join the states in; answer with `stored` or `failed`. */
   | {
       readonly type: 'join';
       readonly pull: number;
       readonly namespace: string;
       readonly entries: readonly { readonly key: string; readonly state: KeyState }[];
       readonly held: readonly LogRecord[];
+      /** Set while the namespace is not whole here: what the giver does not show of it goes. */
+      readonly stretch: Stretch | undefined;
     }
   /** Move the vector; answer with `stored` or `failed`. */
   | {
@@ -68,11 +71,26 @@ export type FetchEffect =
   /** For the exchange. `error`: what a peer sent could not be read. */
   | { readonly type: 'pulled'; readonly pull: number; readonly outcome: PullOutcome; readonly error?: unknown };
 
+/**
+ * Keys behind `after` up to `upTo` (undefined: from the first, to the last) that are all told of: of those that are not
+ * among the entries the giver holds nothing. It had applied everything that `heads` cover, held-back records left out.
+ */
+export interface Stretch {
+  readonly after: string | undefined;
+  readonly upTo: string | undefined;
+  readonly heads: readonly Head[];
+}
+
 export interface FetchesOptions {
   readonly sources: Sources;
   readonly strategyOf: (namespace: string) => Strategy;
   /** Whether a record is durable here. */
   readonly holds: (namespace: string, source: Source, seq: number) => boolean;
+  /**
+   * Whether a namespace is held whole here. Members wait for those that hold it whole before they forget a deletion; of
+   * others they may have forgotten what those need to hear.
+   */
+  readonly isWhole: (namespace: string) => boolean;
   /** Time that each step of a fetch may take. */
   readonly stepTimeoutMs: number;
 }
@@ -106,6 +124,8 @@ interface BootstrapFetch {
 interface Place {
   /** Of the first page: later pages were read later, so they hold at least as much. */
   readonly heads: readonly Head[] | undefined;
+  /** By source, the record up to which the states show all, where the namespace was not whole at the first page. */
+  readonly shown: ReadonlyMap<Source, number> | undefined;
   readonly floor: number;
   /** Last key whose state is durable here, or is being joined. */
   readonly after: string | undefined;
@@ -114,12 +134,24 @@ interface Place {
   readonly isLast: boolean;
 }
 
-const beginning: Place = { heads: undefined, floor: 0, after: undefined, heldAfter: undefined, isLast: false };
+const beginning: Place = {
+  heads: undefined,
+  shown: undefined,
+  floor: 0,
+  after: undefined,
+  heldAfter: undefined,
+  isLast: false,
+};
 
 /**
  * Carries out what the exchange decided to fetch, as a deterministic state machine: records slice by slice, each durable
  * before the next is asked for; states page by page, joined and never replacing, the vector moved only behind the last.
  * A bootstrap that was interrupted goes on behind the last page that is durable.
+ *
+ * Where a namespace is not whole yet, records may have come in, from a log or a plane, of which the giver's states show
+ * nothing, because what overwrote them is forgotten: each page takes such writes away. One that came in behind a page
+ * would escape, so until the vector has moved records that the states stand for are not taken (`unawaited`), and a pull
+ * of any makes an interrupted bootstrap begin anew.
  */
 export class Fetches {
   readonly #options: FetchesOptions;
@@ -139,6 +171,8 @@ export class Fetches {
     switch (event.type) {
       case 'pull': {
         const { pull, peer, namespace, source, after, upTo } = event;
+        for (const [name, { shown }] of this.#places)
+          if (shown !== undefined && name.startsWith(`${namespace}/`)) this.#places.delete(name);
         this.#begin({ type: 'pull', pull, peer, namespace, source, upTo, stage: 'asking', after, dueMs: 0 }, nowMs);
         break;
       }
@@ -183,6 +217,25 @@ export class Fetches {
     const effects = this.#effects;
     this.#effects = [];
     return effects;
+  }
+
+  /** Those records that no bootstrap under way, or interrupted, brings as states. The others may not be applied now. */
+  unawaited(records: readonly LogRecord[]): readonly LogRecord[] {
+    const loading = [...this.#loading()];
+    if (loading.length === 0) return records;
+    return records.filter(
+      ({ namespace, source, seq }) =>
+        !loading.some((each) => each.namespace === namespace && headOf(each.shown, source) >= seq),
+    );
+  }
+
+  /** What bootstraps of namespaces that are not whole stand for, once their first page is here. */
+  *#loading(): Iterable<{ readonly namespace: string; readonly shown: ReadonlyMap<Source, number> }> {
+    for (const fetch of this.#underWay.values())
+      if (fetch.type === 'bootstrap' && fetch.place.shown !== undefined)
+        yield { namespace: fetch.namespace, shown: fetch.place.shown };
+    for (const [name, { shown }] of this.#places)
+      if (shown !== undefined) yield { namespace: name.slice(0, name.indexOf('/')), shown };
   }
 
   #begin(fetch: Fetch, nowMs: number): void {
@@ -231,10 +284,16 @@ export class Fetches {
 
   #page(fetch: BootstrapFetch, page: SnapshotPage, nowMs: number): void {
     const { heads, floor, rows, isLast } = page;
-    const { sources, strategyOf } = this.#options;
+    const { sources, strategyOf, isWhole } = this.#options;
     const { pull, namespace, place } = fetch;
+    const held = this.#reading(pull, () => page.held.map((record) => decodeRecord(record, sources)));
+    if (held === undefined) return;
+    const isFirst = place.heads === undefined;
+    const before =
+      isFirst && !isWhole(namespace) ? new Map(heads.map(({ source, seq }) => [source, seq])) : place.shown;
     fetch.place = {
       heads: place.heads ?? heads,
+      shown: before && withoutHeld(before, held),
       floor: Math.max(place.floor, floor),
       after: rows.at(-1)?.key ?? place.after,
       heldAfter: page.heldUpTo,
@@ -242,7 +301,8 @@ export class Fetches {
     };
     fetch.stage = 'joining';
     this.#extend(fetch, nowMs);
-    if (rows.length === 0 && page.held.length === 0) {
+    const stretch = stretchOf(page, place.after, fetch.place.shown);
+    if (rows.length === 0 && held.length === 0 && stretch === undefined) {
       // An empty page that is not the last would be asked for for ever.
       if (isLast) this.#stored(fetch, nowMs);
       else this.#end(pull, 'failed');
@@ -256,10 +316,9 @@ export class Fetches {
         return { key, state };
       }),
     );
-    const held = entries && this.#reading(pull, () => page.held.map((record) => decodeRecord(record, sources)));
-    if (entries === undefined || held === undefined) return;
+    if (entries === undefined) return;
     this.joinedStates += entries.length;
-    this.#effects.push({ type: 'join', pull, namespace, entries, held });
+    this.#effects.push({ type: 'join', pull, namespace, entries, held, stretch });
   }
 
   #stored(fetch: BootstrapFetch, nowMs: number): void {
@@ -294,4 +353,22 @@ export class Fetches {
       return undefined;
     }
   }
+}
+
+/** Vector of what is applied, where records are held back that the heads count too. */
+function withoutHeld(heads: ReadonlyMap<Source, number>, held: readonly LogRecord[]): ReadonlyMap<Source, number> {
+  const shown = new Map(heads);
+  for (const { source, seq } of held) shown.set(source, Math.min(shown.get(source) ?? 0, seq - 1));
+  return shown;
+}
+
+/** Which keys a page tells all of; none where it brings held-back records only, or nothing that it lacks may go. */
+function stretchOf(
+  { rows, isLast }: SnapshotPage,
+  after: string | undefined,
+  shown: ReadonlyMap<Source, number> | undefined,
+): Stretch | undefined {
+  if (shown === undefined || (rows.length === 0 && !isLast)) return undefined;
+  const heads = [...shown].map(([source, seq]) => ({ source, seq }));
+  return { after, upTo: isLast ? undefined : rows.at(-1)!.key, heads };
 }

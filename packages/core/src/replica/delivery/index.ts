@@ -1,4 +1,4 @@
-export { type FetchEffect, type FetchEvent, Fetches, type FetchesOptions } from './fetches.ts';
+export { type FetchEffect, type FetchEvent, Fetches, type FetchesOptions, type Stretch } from './fetches.ts';
 export { Holdings, type HoldingsOptions } from './holdings.ts';
 export { type Publication, PublishLine, PublishLines } from './publish-lines.ts';
 export { type Claim, Reception, type ReceptionOptions, type Standing } from './reception.ts';

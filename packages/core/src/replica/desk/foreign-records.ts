@@ -1,18 +1,22 @@
 import { BatchRecord, operationBytes } from '../batch.ts';
 import { absentCell, Cell, stateBytes } from '../cell.ts';
 import type { Source } from '../dot.ts';
-import type { StateEntry } from '../events.ts';
+import type { ReplicaEvent } from '../events.ts';
 import { headOf, moveHead } from '../fold.ts';
+import { withoutForgotten } from '../forgotten.ts';
 import { join } from '../join.ts';
 import { namespaceOf } from '../key.ts';
 import { Namespace } from '../namespaces.ts';
 import type { LogRecord } from '../record.ts';
 import { latestOf } from '../resolve.ts';
-import { type Head, stateKindOf, strategyText } from '../state.ts';
+import { type Head, type KeyState, stateKindOf, strategyText } from '../state.ts';
 import type { HeldRecords } from './held-records.ts';
 import { joinRecord } from './joined.ts';
 import { misfit } from './misfit.ts';
 import type { DeskParts } from './parts.ts';
+
+/** States as another member holds them, on their way in. */
+type StatesArrival = Omit<Extract<ReplicaEvent, { readonly type: 'states' }>, 'type'>;
 
 /** What other members wrote, as their records or as the states of their keys. */
 export class ForeignRecords {
@@ -71,7 +75,7 @@ export class ForeignRecords {
   }
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
-  states(id: number, name: string, entries: readonly StateEntry[], rewrite: boolean, nowMs: number): void {
+  states({ id, namespace: name, entries, rewrite = false, covered }: StatesArrival, nowMs: number): void {
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
@@ -88,10 +92,12 @@ export class ForeignRecords {
       return;
     }
     const batch = pipeline.gathering;
+    const heads = covered && new Map(covered.map(({ source, seq }) => [source, seq]));
     for (const { key, state: theirs } of entries) {
       const isDamaged = states.damageOf(key) !== undefined;
       const before = isDamaged ? absentCell(namespace.strategy) : states.latest(key);
-      const state = theirs === undefined ? before.state : join(before.state, theirs);
+      const kept = keptOf(namespace, before, theirs, heads);
+      const state = theirs === undefined ? kept : join(kept, theirs);
       if (state === before.state && !(isDamaged || rewrite)) continue;
       states.mend(key);
       batch.joined.add(namespace);
@@ -128,4 +134,20 @@ export class ForeignRecords {
     batch.operationCount++;
     pipeline.answerWith(batch.number, id, { ok: true, results: [] });
   }
+}
+
+/** What is left of a cell's state beside that of a member with these heads. Remembers that something is forgotten. */
+function keptOf(
+  namespace: Namespace,
+  { state, view }: Cell,
+  theirs: KeyState | undefined,
+  heads: ReadonlyMap<Source, number> | undefined,
+): KeyState | undefined {
+  if (state === undefined || heads === undefined) return state;
+  const kept = withoutForgotten(state, theirs, (dot) => headOf(heads, dot.source) >= dot.seq);
+  if (kept === undefined && theirs === undefined) {
+    namespace.purgedMs = Math.max(namespace.purgedMs, latestOf(state).ms);
+    namespace.floor = Math.max(namespace.floor, view?.version ?? 0);
+  }
+  return kept;
 }

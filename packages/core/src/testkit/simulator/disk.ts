@@ -11,6 +11,8 @@ export interface Notes {
   cursor: number | undefined;
   /** How many commits the store must hold at least. */
   mark: number;
+  /** For the simulation alone: namespaces whose states on this disk may run ahead of the vector. */
+  ahead: ReadonlySet<string>;
 }
 
 /** The disk of one instance: what is synced survives a crash, what is only written is lost from some batch on. */
@@ -19,7 +21,7 @@ export class Disk {
   isFull = false;
   /** Syncs return and keep nothing. */
   isLying = false;
-  notes: Notes = { isSettled: false, cursor: undefined, mark: 0 };
+  notes: Notes = { isSettled: false, cursor: undefined, mark: 0, ahead: new Set() };
   #families = new Map<DataFamily, Map<string, Row>>();
   /** Written and not synced, oldest first, with what each batch replaced. */
   #unsynced: { readonly family: DataFamily; readonly name: string; readonly before: Row | undefined }[][] = [];

@@ -26,7 +26,9 @@ import {
   SliceGatherer,
   type SnapshotPage,
   Sources,
+  type StateEntry,
   type Strategy,
+  type Stretch,
   type VectorReport,
   type WriteOutcome,
   type WriteRequest,
@@ -104,7 +106,7 @@ export class Instance implements Receiver {
   #reception!: Reception<Batch>;
   #store!: StoreDriver;
   /** When states last came into a namespace: until a later report is covered, they may run ahead of the vector. */
-  readonly #partial = new Map<string, number>();
+  #partial = new Map<string, number>();
   /** Reports as they were last read, by peer: they repeat for most of the time. */
   #reports = new Map<string, { readonly text: string; readonly report: VectorReport }>();
   #ownReport: string | undefined;
@@ -131,7 +133,7 @@ export class Instance implements Receiver {
     this.isUp = true;
     this.#publishing = new Set();
     this.#reports = new Map();
-    this.#partial.clear();
+    this.#partial = new Map([...this.disk.notes.ahead].map((namespace) => [namespace, this.wallMs]));
     this.#ownReport = undefined;
     const sources = new Sources();
     this.replica = new Replica(
@@ -163,6 +165,7 @@ export class Instance implements Receiver {
       sources,
       strategyOf,
       holds: (namespace, source, seq) => this.holdings.holds(namespace, source, seq),
+      isWhole: (namespace) => this.holdings.isWhole(namespace),
       stepTimeoutMs: 2 * askTimeoutMs,
     });
     this.#lines = new PublishLines(500);
@@ -270,7 +273,7 @@ export class Instance implements Receiver {
     if (claim !== 'open') return;
     const { mutation } = this.#options;
     const decoded = batch.records.map((bytes) => decodeRecord(bytes, this.replica.sources));
-    const records = this.#reception.accepted(batch.origin, decoded);
+    const records = this.#fetches.unawaited(this.#reception.accepted(batch.origin, decoded));
     this.step({ type: 'records', from: batch.origin, records: mutation.received(this, records) });
   }
 
@@ -305,10 +308,17 @@ export class Instance implements Receiver {
     for (const [namespace, joinedMs] of this.#partial) {
       if (this.wallMs - exchange.stalenessMs(namespace, this.wallMs) > joinedMs) this.#partial.delete(namespace);
     }
+    this.disk.notes.ahead = new Set(this.#partial.keys());
+  }
+
+  /** A crash does not take back that states came in: what is durable of them stays ahead of the vector. */
+  #ranAhead(namespace: string): void {
+    this.#partial.set(namespace, this.wallMs);
+    this.disk.notes.ahead = new Set(this.#partial.keys());
   }
 
   #applied(commits: readonly Commit[], joined: readonly string[]): void {
-    for (const namespace of joined) this.#partial.set(namespace, this.wallMs);
+    for (const namespace of joined) this.#ranAhead(namespace);
     this.holdings.applied(commits);
     this.#options.onApplied(this, commits);
   }
@@ -433,10 +443,7 @@ export class Instance implements Receiver {
         this.step({ type: 'records', from: effect.peer, records: mutation.received(this, effect.records) });
         return;
       case 'join': {
-        const { pull, namespace, entries } = effect;
-        this.#partial.set(namespace, this.wallMs);
-        mutation.joining(this, namespace);
-        this.#stored(pull, (id) => ({ type: 'states', id, namespace, entries }));
+        this.#join(effect);
         return;
       }
       case 'advance': {
@@ -453,6 +460,31 @@ export class Instance implements Receiver {
           this.#options.onProblem(`what a peer sent could not be read: ${effect.error}`);
         this.#exchange({ type: 'pulled', pull: effect.pull, outcome: effect.outcome });
     }
+  }
+
+  #join({ pull, namespace, entries, held, stretch }: Extract<FetchEffect, { readonly type: 'join' }>): void {
+    this.#ranAhead(namespace);
+    this.#options.mutation.joining(this, namespace);
+    // Keys are looked for on the disk once what came in before is there.
+    const event = (id: number): ReplicaEvent => ({ type: 'hold', id, namespace, records: held });
+    this.#store.ask(event, ({ ok }) => {
+      if (!ok) {
+        this.#fetch({ type: 'failed', pull });
+        return;
+      }
+      const absent = stretch === undefined ? [] : this.#absentIn(namespace, stretch, entries);
+      const covered = stretch?.heads;
+      this.#stored(pull, (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered }));
+    });
+  }
+
+  /** Keys here of which a giver that tells of all in a stretch holds nothing. */
+  #absentIn(namespace: string, { after = '', upTo }: Stretch, told: readonly StateEntry[]): StateEntry[] {
+    return this.disk
+      .rows('live', liveKey(`${namespace}.`))
+      .map(([bytes]) => String.fromCharCode(...bytes))
+      .filter((key) => key > after && (upTo === undefined || key <= upTo) && told.every((entry) => entry.key !== key))
+      .map((key) => ({ key, state: undefined }));
   }
 
   #stored(pull: number, event: (id: number) => ReplicaEvent, then: () => void = () => {}): void {
@@ -495,6 +527,8 @@ export class Instance implements Receiver {
       if (after !== undefined && key <= after) continue;
       if (!gatherer.take(key, row)) break;
     }
+    // What a page shows no crash may take back: nobody could tell its records from those that were never written.
+    this.disk.sync();
     const page = gatherer.page();
     return { ...page, heads: page.heads.map(({ source, seq }) => [source.id, seq]) };
   }

@@ -6,6 +6,7 @@ import type RocksDB from 'rocksdb-native';
 import { writeAtomically } from './batch.ts';
 import { explainOpenFailure, explainWriteFailure, holderFile, isWantOfRoom } from './errors.ts';
 import { loadRocksDb } from './load.ts';
+import { strangeRecordAt } from './manifest.ts';
 import { defaultTuning, type RocksTuning, storeOptions } from './options.ts';
 import { nativeBounds, RocksReader, RocksSnapshot } from './reads.ts';
 import { type FencedKv, RecoveringKv, type StoreFence } from './recovering.ts';
@@ -268,17 +269,26 @@ class RocksKv<Family extends string> implements FencedKv<Family> {
   }
 }
 
-/** A directory that lost the file everything hangs from would otherwise be taken for a new store, and emptied. */
+/**
+ * A directory that lost the file everything hangs from would otherwise be taken for a new store, and emptied; one whose
+ * manifest ends early would never open.
+ */
 async function assertWhole(directory: string): Promise<void> {
   const names = await readdir(directory);
-  if (names.includes('CURRENT')) return;
+  if (names.includes('CURRENT')) {
+    const strangeAt = await strangeRecordAt(directory);
+    if (strangeAt !== undefined) throw damaged(directory, `the manifest holds no record at byte ${strangeAt}`);
+    return;
+  }
   const left = names.find((name) => /^(MANIFEST-\d+|\d+\.(sst|log|blob))$/.test(name));
-  if (left === undefined) return;
-  throw new IpeError(
-    'corrupt',
-    `the store in \`${directory}\` is damaged: \`CURRENT\` is missing beside \`${left}\`; restore it from a backup, or move the directory away to start empty`,
-    { details: { directory } },
-  );
+  if (left !== undefined) throw damaged(directory, `\`CURRENT\` is missing beside \`${left}\``);
+}
+
+function damaged(directory: string, what: string): IpeError {
+  const help = 'restore it from a backup, or move the directory away to start empty';
+  return new IpeError('corrupt', `the store in \`${directory}\` is damaged: ${what}; ${help}`, {
+    details: { directory },
+  });
 }
 
 /** RocksDB keeps a thousand of its own logs; the last few are enough to look into an accident. */

@@ -1,4 +1,5 @@
 import { describeNamespace } from '../data/index.ts';
+import type { EvaluationService } from '../evaluation/index.ts';
 import { aloneHandlers } from './alone.ts';
 import { isClustered, openClusterPart } from './cluster-part.ts';
 import { conflictHandlers } from './conflicts.ts';
@@ -10,6 +11,7 @@ import { factTokenStore } from './fact-tokens.ts';
 import { openPolicySync, type PolicySyncPart, refuseLoneFollower } from './policy-sync-part.ts';
 import { prepareReturn } from './return.ts';
 import type { OpenParts } from './start.ts';
+import { describeCache, storedBytes } from './tiers.ts';
 
 /** The parts of a whole node: facts, policies, decisions over both. */
 export const openParts: OpenParts = async (context) => {
@@ -32,18 +34,24 @@ export const openParts: OpenParts = async (context) => {
   const controlExtra = { ...context.controlExtra, ...data.controlHandlers, ...conflicts, ...members };
   const decisions = await openDecisionLogPart(context);
   let policySync: PolicySyncPart | undefined;
+  let evaluation: EvaluationService | undefined;
   const control = await openControlPart({ ...context, controlExtra }, decisions.cited, async () => ({
     ...context.describe(),
     alarms: cluster?.alarms() ?? [],
     cluster: cluster?.describe() ?? null,
     policy_sync: policySync?.describe() ?? null,
+    planned_policies: evaluation && describeCache(evaluation.counters()),
+    disk: {
+      policies_bytes: await storedBytes(context.layout.policies),
+      data_bytes: await storedBytes(context.layout.data),
+    },
     data: {
       namespaces: data.engine.namespaces().map(describeNamespace),
       refuses_writes: data.engine.fence?.message ?? null,
       scrub: data.scrubber.report(),
     },
   }));
-  const evaluation = await openEvaluationPart(context, control.store, data.facts, decisions, () => []);
+  evaluation = await openEvaluationPart(context, control.store, data.facts, decisions, () => []);
   policySync = cluster && (await openPolicySync(context, cluster, control));
   await cluster?.connect();
   if (policySync === undefined) await control.mirrors.start();

@@ -65,6 +65,22 @@ test('a policy and an approval turn a deny into an allow, before and after a res
   });
 });
 
+test('status tells what each tier of the policies holds: planned, indexed, on disk', async () => {
+  await control('put-policy', { path: 'prod.deploy', source });
+  const before = (await control('status')).json.result.planned_policies;
+  expect(before).toMatchObject({ entries: 0, bytes: 0, max_bytes: 10 * 1024 * 1024, max_age: 300 });
+  await evaluate();
+  await evaluate();
+  const { planned_policies: planned, tree, policies, disk } = (await control('status')).json.result;
+  expect(planned).toMatchObject({ entries: 1, misses: before.misses + 1 });
+  expect(planned.hits).toBeGreaterThan(before.hits);
+  expect(planned.bytes).toBeGreaterThan(0);
+  expect(policies).toBe(1);
+  expect(tree.cache.max_bytes).toBeGreaterThan(0);
+  expect(disk.policies_bytes).toBeGreaterThan(0);
+  expect(disk.data_bytes).toBeGreaterThan(0);
+});
+
 test('tokens and revocations outlive a restart, and are made and revoked on a stopped directory too', async () => {
   const made = (await control('token-create', { kind: 'service', name: 'first' })).json.result;
   const gone = (await control('token-create', { kind: 'service', name: 'second' })).json.result;

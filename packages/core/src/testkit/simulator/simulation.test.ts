@@ -3,7 +3,7 @@ import { drawPlan, type Mutant, mutants, type Plan, type SimulationResult, shrin
 
 /** These are the same every day; `fresh` ones are not. */
 const fixedSeeds = Array.from({ length: 20 }, (_, i) => i + 1);
-const freshSeeds = 25;
+const freshSeeds = 10;
 /** Seeds within which every mutant must be noticed. */
 const mutantSeeds = 60;
 

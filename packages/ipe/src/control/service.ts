@@ -12,6 +12,7 @@ import { policySubscriptions } from './subscriptions.ts';
 import type { Transfers } from './transfers.ts';
 import type { Upkeep } from './upkeep.ts';
 import { type CitedRootsSince, upkeepMethods } from './upkeep-methods.ts';
+import { cacheJson } from './wire.ts';
 import { writeMethods } from './write-methods.ts';
 import { createPolicyWriter, type PolicyWriter } from './writer.ts';
 
@@ -80,15 +81,7 @@ export function createControlService(options: ControlServiceOptions): ControlSer
         directories: now.directories,
         refs: now.refs,
         tree: {
-          cache: {
-            entries: now.cache.entries,
-            bytes: now.cache.bytes,
-            max_bytes: now.cache.maxBytes,
-            max_age: now.cache.maxAgeMs / 1000,
-            hits: now.cache.hits,
-            misses: now.cache.misses,
-            evictions: now.cache.evictions,
-          },
+          cache: cacheJson(now.cache),
           leases: now.leases,
           queued: now.queued,
           index_rebuilt: now.indexRebuilt,

@@ -2,6 +2,7 @@ import type {
   ChangedPolicy,
   CommitInfo,
   DiffEntry,
+  LruCounters,
   NodeInfo,
   PolicyInfo,
   PolicyVersion,
@@ -13,6 +14,11 @@ import type {
 /** Milliseconds as the wire has times: Unix seconds, fractional where needed. */
 export function seconds(ms: number): number {
   return ms / 1000;
+}
+
+/** What a cache holds and how it fares: bytes, and an age in seconds. */
+export function cacheJson({ entries, bytes, maxBytes, maxAgeMs, hits, misses, evictions }: LruCounters) {
+  return { entries, bytes, max_bytes: maxBytes, max_age: seconds(maxAgeMs), hits, misses, evictions };
 }
 
 export function policyJson(policy: PolicyInfo) {

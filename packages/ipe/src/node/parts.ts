@@ -1,3 +1,4 @@
+import { cacheJson } from '../control/wire.ts';
 import { describeNamespace } from '../data/index.ts';
 import type { EvaluationService } from '../evaluation/index.ts';
 import { aloneHandlers } from './alone.ts';
@@ -11,7 +12,7 @@ import { factTokenStore } from './fact-tokens.ts';
 import { openPolicySync, type PolicySyncPart, refuseLoneFollower } from './policy-sync-part.ts';
 import { prepareReturn } from './return.ts';
 import type { OpenParts } from './start.ts';
-import { describeCache, storedBytes } from './tiers.ts';
+import { storedBytes } from './stored-bytes.ts';
 
 /** The parts of a whole node: facts, policies, decisions over both. */
 export const openParts: OpenParts = async (context) => {
@@ -40,7 +41,7 @@ export const openParts: OpenParts = async (context) => {
     alarms: cluster?.alarms() ?? [],
     cluster: cluster?.describe() ?? null,
     policy_sync: policySync?.describe() ?? null,
-    planned_policies: evaluation && describeCache(evaluation.counters()),
+    planned_policies: evaluation && cacheJson(evaluation.counters()),
     disk: {
       policies_bytes: await storedBytes(context.layout.policies),
       data_bytes: await storedBytes(context.layout.data),

@@ -14,7 +14,7 @@ export { Freshness } from './freshness.ts';
 export { versionsOf } from './history.ts';
 export { type KeyPattern, readPattern } from './pattern.ts';
 export { type Scanned, scan } from './scan.ts';
-export { Scrubber, type ScrubReport, scrubMethods } from './scrub.ts';
+export { Scrubber, scrubMethods } from './scrub.ts';
 export { createDataService, type DataService, type DataServiceOptions } from './service.ts';
 export { settingsFrom } from './settings.ts';
 export { describeNamespace } from './stats.ts';

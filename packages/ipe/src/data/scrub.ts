@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import type { ScrubReport } from '@ipe/client/protocol';
 import { IpeError } from '@ipe/core';
 import type { Cell, Digests, DigestWalk } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
@@ -15,24 +16,6 @@ export interface ScrubberOptions {
   /** Rows looked at a second, at most. */
   readonly rowsPerSecond: number;
   readonly log: Record<'error' | 'warn' | 'info', (details: object, message: string) => void>;
-}
-
-/** What the last pass met, or the one under way has met so far. */
-export interface ScrubReport {
-  readonly state: 'running' | 'done' | 'idle' | 'failed';
-  /** Facts looked at. */
-  readonly rows: number;
-  /** Log records looked at. */
-  readonly records: number;
-  /** Damaged facts that wait for a peer, and facts whose text is not JSON any more, which only a new write cures. */
-  readonly damaged: number;
-  /** Some of them by name. */
-  readonly damaged_keys: readonly string[];
-  /** Damaged log records that wait for a peer. */
-  readonly damaged_records: number;
-  /** Facts and records that were mended since the start. */
-  readonly mended: number;
-  readonly error?: string;
 }
 
 /** Damaged keys that a report names. */

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { RekeyReport } from '@ipe/client/protocol';
 import { IpeError } from '@ipe/core';
 import { type DataFamily, dataFamilies } from '@ipe/core/replica';
 import { type Kv, openMemoryKv } from '@ipe/core/store';
@@ -38,17 +39,6 @@ export async function openFactStore(
   const seal = { keyPath: resolve(places.root, keyPath), layouts: dataLayouts };
   const sealed = await openSealedStore(options, seal);
   return { kv: sealed, isDurable: true, handlers: rekeyHandlers(sealed, log) };
-}
-
-/** What `rekey` answers. */
-interface RekeyReport {
-  readonly state: 'running' | 'done' | 'idle' | 'failed';
-  /** Rows looked at by the run under way, or the last one. */
-  readonly rows: number;
-  readonly families_done: number;
-  readonly families: number;
-  readonly rewrapped: boolean;
-  readonly error?: string;
 }
 
 /**

@@ -23,7 +23,7 @@ import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import { readLog } from './log-reader.ts';
 import type { HeldSlice, QuarantineKeeper } from './quarantine.ts';
-import { decodePage, decodeSlice, encodePage, encodeSlice } from './transfer.ts';
+import { decodePage, decodeSlice, encodeLogRequest, encodePage, encodeSlice, logRequestName } from './transfer.ts';
 
 export interface AntiEntropyOptions {
   readonly engine: Engine;
@@ -45,7 +45,6 @@ export interface AntiEntropyOptions {
 }
 
 const reportName = 'facts.report';
-const logName = 'facts.log';
 const snapshotName = 'facts.snapshot';
 const tickMs = 100;
 const requestTimeoutMs = 5_000;
@@ -82,7 +81,7 @@ export class AntiEntropy {
       stepTimeoutMs: transferTimeoutMs,
     });
     peers.handle(reportName, async (body, { fingerprint }) => this.#answerReport(body, fingerprint));
-    peers.handle(logName, (body) => this.#answerLog(body));
+    peers.handle(logRequestName, (body) => this.#answerLog(body));
     peers.handle(snapshotName, (body) => this.#answerSnapshot(body));
     peers.on('up', (link) => this.#linked(link, 'linked'));
     peers.on('down', (link) => this.#linked(link, 'unlinked'));
@@ -230,8 +229,8 @@ export class AntiEntropy {
     after,
     upTo,
   }: FetchEffect & { type: 'ask-log' }): Promise<FetchEvent> {
-    const request = Buffer.from(JSON.stringify({ namespace, source: source.id, after, upTo }));
-    const answer = await this.#link(peer).request(logName, request, this.#signal(transferTimeoutMs));
+    const request = encodeLogRequest(namespace, source.id, after, upTo);
+    const answer = await this.#link(peer).request(logRequestName, request, this.#signal(transferTimeoutMs));
     return { type: 'slice', pull, slice: decodeSlice(answer) };
   }
 

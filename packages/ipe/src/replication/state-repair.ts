@@ -29,7 +29,7 @@ import type { PeerLink } from '../cluster/link.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Damage, Engine, Scrubber } from '../data/index.ts';
 import { decodeAnswer, decodeQuestion, encodeAnswer, encodeQuestion } from './digest-codec.ts';
-import { decodePage, decodeSlice, encodePage } from './transfer.ts';
+import { decodePage, decodeSlice, encodeLogRequest, encodePage, logRequestName } from './transfer.ts';
 
 export interface StateRepairOptions {
   readonly engine: Engine;
@@ -63,7 +63,6 @@ export interface StateRepairStatus {
 const digestName = 'facts.digest';
 const leavesName = 'facts.leaves';
 const statesName = 'facts.states';
-const logName = 'facts.log';
 const tickMs = 100;
 const mendIntervalMs = 2_000;
 const requestTimeoutMs = 30_000;
@@ -403,8 +402,8 @@ export class StateRepair {
   async #mendRecord(peer: string, name: { namespace: string; sourceId: string; seq: number }): Promise<void> {
     const { engine, scrubber } = this.#options;
     const { namespace, sourceId, seq } = name;
-    const request = jsonOf({ namespace, source: sourceId, after: seq - 1, upTo: seq });
-    const slice = decodeSlice(await this.#request(peer, logName, request));
+    const request = encodeLogRequest(namespace, sourceId, seq - 1, seq);
+    const slice = decodeSlice(await this.#request(peer, logRequestName, request));
     const bytes = slice.records[0];
     if (bytes === undefined) return;
     const record = decodeRecord(bytes, engine.replica.sources);

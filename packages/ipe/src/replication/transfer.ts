@@ -1,6 +1,14 @@
 import { IpeError } from '@ipe/core';
 import type { LogSlice, SnapshotPage, SnapshotRow, Sources } from '@ipe/core/replica';
 
+/** Name of the request for records of the log. */
+export const logRequestName = 'facts.log';
+
+/** Asks for records `after < seq <= upTo` of a source. */
+export function encodeLogRequest(namespace: string, sourceId: string, after: number, upTo: number): Uint8Array {
+  return Buffer.from(JSON.stringify({ namespace, source: sourceId, after, upTo }));
+}
+
 /** `u8 trimmed | u48 upTo | (u32 length | record)*`. */
 export function encodeSlice({ records, upTo, isTrimmed }: LogSlice): Uint8Array {
   const front = Buffer.alloc(7);

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { InstantReplica } from '../testkit/replica.ts';
+import { InstantReplica, randomFrom } from '../testkit/replica.ts';
 import { Sources } from './dot.ts';
 import { covers } from './exchange/index.ts';
 import { foldable, foldedBase, headOf, isFolded, moveHead, reaches } from './fold.ts';
@@ -15,15 +15,6 @@ const strategies: Readonly<Record<string, Strategy>> = {
   sets: { kind: 'set', resolver: 'remove-wins' },
 };
 const namespaces = Object.keys(strategies);
-
-/** A small linear congruential generator. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
-}
 
 /** Instances that hear each other's whole logs, and fold as the exchange decides, or never. */
 class Cluster {

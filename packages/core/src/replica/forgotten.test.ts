@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { InstantReplica } from '../testkit/replica.ts';
+import { InstantReplica, randomFrom } from '../testkit/replica.ts';
 import { decodeCell } from './cell.ts';
 import { recordsIn } from './fold.ts';
 import { decodeRecord } from './record-codec.ts';
@@ -17,15 +17,6 @@ const strategies: Readonly<Record<string, Strategy>> = {
 };
 const namespaces = Object.keys(strategies);
 const keysOf = (namespace: string) => [0, 1, 2].map((i) => `${namespace}.k${i}`);
-
-/** A small linear congruential generator. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
-}
 
 const open = (i: number) =>
   new InstantReplica(

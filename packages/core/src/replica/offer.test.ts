@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Crash, InstantReplica } from '../testkit/replica.ts';
+import { Crash, InstantReplica, randomFrom } from '../testkit/replica.ts';
 import type { Offered } from './offer.ts';
 import { type ParkedWrite, parkedPrefix } from './parked.ts';
 import { decodeRecord } from './record-codec.ts';
@@ -15,15 +15,6 @@ const strategies: Readonly<Record<string, Strategy>> = {
   sets: { kind: 'set', resolver: 'add-wins' },
 };
 const namespaces = Object.keys(strategies);
-
-/** A small linear congruential generator. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
-}
 
 const open = (i: number, seed: number) =>
   new InstantReplica(

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { InstantReplica } from '../testkit/replica.ts';
+import { InstantReplica, randomFrom } from '../testkit/replica.ts';
 import { Sources } from './dot.ts';
 import { Quarantine, quarantineAheadMs } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
@@ -18,15 +18,6 @@ const strategies: Readonly<Record<string, Strategy>> = {
   sets: { kind: 'set', resolver: 'add-wins' },
 };
 const namespaces = Object.keys(strategies);
-
-/** A small linear congruential generator. */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
-  };
-}
 
 function replicas(count: number): InstantReplica[] {
   return Array.from({ length: count }, (_, i) => {

@@ -21,6 +21,15 @@ import {
 } from '../replica/index.ts';
 import type { KvOperation } from '../store/index.ts';
 
+/** A small seeded generator (linear congruential): instances need epochs that differ, nothing more. */
+export function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state * 48_271) % 2_147_483_647;
+    return state / 2_147_483_647;
+  };
+}
+
 /** The process ended, as a test asked for. */
 export class Crash extends Error {}
 

@@ -1,41 +1,8 @@
-import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type Broker, freePort, missingBroker, startNats, startRedis } from '../src/testkit/brokers.ts';
-import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
+import { startProcess } from '../src/testkit/process.ts';
+import { type Started, startCluster } from './support/cluster.ts';
 import { Cleanups } from './support/scratch.ts';
-
-interface Started {
-  readonly node: NodeProcess;
-  readonly address: string;
-  readonly environment: Readonly<Record<string, string>>;
-}
-
-/** Starts a founder and joins the others to it, one after the other, as `ipe serve --join` does. */
-async function startCluster(
-  cleanups: Cleanups,
-  count: number,
-  extra: Readonly<Record<string, string>> = {},
-): Promise<Started[]> {
-  const members: Started[] = [];
-  for (let i = 0; i < count; i++) {
-    const address = `127.0.0.1:${await freePort()}`;
-    const environment = { IPE_CLUSTER__LISTEN: address, IPE_OBSERVABILITY__LOG_LEVEL: 'warn', ...extra };
-    const first = members[0];
-    const args =
-      first === undefined
-        ? []
-        : ['--join', first.address, '--join-token', (await first.node.control.call('member-invite', {})).token];
-    const node = await startProcess(await cleanups.folder(), { args, environment });
-    cleanups.add(() => node.kill());
-    await untilLoaded(node);
-    members.push({ node, address, environment });
-  }
-  return members;
-}
-
-/** Resolves once a node that joined has loaded all facts: until then it is neither read nor written. */
-async function untilLoaded({ data }: NodeProcess): Promise<void> {
-  await vi.waitFor(() => data.get('users.any'), { timeout: 20_000, interval: 50 });
-}
 
 /** Resolves once a key reads as asked at a node, told by its own subscription. */
 async function untilValue({ node }: Started, key: string, value: unknown): Promise<void> {

@@ -17,8 +17,7 @@ import { parseArgs } from 'node:util';
 import { assertTold, damageCheck, flippedBits, treeFixture } from '../packages/core/dist/testkit/index.js';
 import { policyFamilies as families } from '../packages/core/dist/tree/index.js';
 import { zlibCodec as codec, nodePrimitives as primitives } from '../packages/ipe/dist/repository/index.js';
-import { openMark } from '../packages/ipe/dist/stores/mark.js';
-import { markKv } from '../packages/ipe/dist/stores/marked.js';
+import { openMarkedKv } from '../packages/ipe/dist/stores/marked.js';
 import { openRocksKv } from '../packages/ipe/dist/stores/rocksdb/index.js';
 
 const { values: options, positionals } = parseArgs({
@@ -47,18 +46,14 @@ async function damageRows() {
 }
 
 /** The store as a node opens it: held to its mark. */
-async function openStore(directory) {
-  const inner = await openRocksKv({ directory: join(directory, 'store'), families });
-  try {
-    const mark = await openMark(join(directory, 'mark'), { onError: () => {} });
-    return await markKv({ inner, mark, family: 'metadata', name: 'policy store' }).catch(async (error) => {
-      await mark.close();
-      throw error;
-    });
-  } catch (error) {
-    await inner.close();
-    throw error;
-  }
+function openStore(directory) {
+  return openMarkedKv({
+    open: () => openRocksKv({ directory: join(directory, 'store'), families }),
+    markPath: join(directory, 'mark'),
+    family: 'metadata',
+    name: 'policy store',
+    onError: () => {},
+  });
 }
 
 async function damageFiles() {

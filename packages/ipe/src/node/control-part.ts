@@ -27,8 +27,7 @@ import { createDependentTests } from '../policies/dependent-tests.ts';
 import { createNodeCompiler } from '../policies/node-compiler.ts';
 import type { PolicyCompiler } from '../policies/types.ts';
 import { openPolicyRepository } from '../repository/index.ts';
-import { openMark } from '../stores/mark.ts';
-import { markKv } from '../stores/marked.ts';
+import { openMarkedKv } from '../stores/marked.ts';
 import { openRocksKv } from '../stores/rocksdb/index.ts';
 import type { Logger } from '../telemetry/logger.ts';
 import type { Metrics } from '../telemetry/metrics.ts';
@@ -162,18 +161,13 @@ function backupJobs(config: Config, root: string, store: PolicyStore, clock: () 
 
 /** The policy store on disk, held to the mark beside it: updates that a damaged log lost are reported, not passed over. */
 async function openPolicyFiles({ layout, log }: PartsContext, holder: string): Promise<Kv<PolicyFamily>> {
-  const inner = await openRocksKv({ directory: layout.policies, families: policyFamilies, holder });
-  try {
-    const onError = (error: unknown) => log.error({ err: error }, 'the mark of the policy store cannot be written');
-    const mark = await openMark(join(layout.keys, 'policies.mark'), { onError });
-    return await markKv({ inner, mark, family: 'metadata', name: 'policy store' }).catch(async (error) => {
-      await mark.close();
-      throw error;
-    });
-  } catch (error) {
-    await inner.close();
-    throw error;
-  }
+  return openMarkedKv({
+    open: () => openRocksKv({ directory: layout.policies, families: policyFamilies, holder }),
+    markPath: join(layout.keys, 'policies.mark'),
+    family: 'metadata',
+    name: 'policy store',
+    onError: (error) => log.error({ err: error }, 'the mark of the policy store cannot be written'),
+  });
 }
 
 /** What an alert wants to know of each mirror. */

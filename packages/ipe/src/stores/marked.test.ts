@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import type { Kv } from '@ipe/core/store';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { openMark } from './mark.ts';
-import { markKv } from './marked.ts';
+import { openMarkedKv } from './marked.ts';
 import { openRocksKv } from './rocksdb/index.ts';
 
 const families = ['rows', 'metadata'] as const;
@@ -14,16 +14,13 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-async function open(): Promise<Kv<(typeof families)[number]>> {
-  const inner = await openRocksKv({ directory: join(root, 'store'), families });
-  const mark = await openMark(join(root, 'mark'));
-  try {
-    return await markKv({ inner, mark, family: 'metadata', name: 'policy store' });
-  } catch (error) {
-    await inner.close();
-    await mark.close();
-    throw error;
-  }
+function open(): Promise<Kv<(typeof families)[number]>> {
+  return openMarkedKv({
+    open: () => openRocksKv({ directory: join(root, 'store'), families }),
+    markPath: join(root, 'mark'),
+    family: 'metadata',
+    name: 'policy store',
+  });
 }
 
 const put = (n: number) => [{ type: 'put', family: 'rows', key: Uint8Array.of(n), value: Uint8Array.of(n) } as const];

@@ -40,6 +40,8 @@ export {
   type DigestWalk,
   isLost,
   type LocalDigests,
+  type RepairedReplica,
+  Repairs,
   type RootAnswer,
 } from './digest/index.ts';
 export type { Dot, Source, Stamp } from './dot.ts';

@@ -10,19 +10,15 @@ import {
   type ComparisonStatus,
   type Cuts,
   comparisonDefaults,
-  covers,
   cutsAt,
   DigestComparison,
   Digests,
-  decodeCell,
   decodeRecord,
   type Heads,
-  isLost,
-  type KeyState,
   type LocalDigests,
   liveKey,
+  Repairs,
   type SnapshotPage,
-  type Source,
   strategyText,
 } from '@ipe/core/replica';
 import type { PeerLink } from '../cluster/link.ts';
@@ -85,8 +81,7 @@ export class StateRepair {
   readonly #underWay = new Set<Promise<void>>();
   readonly #stops: (() => void)[] = [];
   readonly #timers: NodeJS.Timeout[] = [];
-  /** By damaged key: what was committed here when it was met. Whoever holds all that holds what the row held. */
-  readonly #heldAtDamage = new Map<string, Heads>();
+  readonly #repairs: Repairs;
   #mending: Promise<void> | undefined;
   #fetchedBytes = 0;
 
@@ -100,6 +95,7 @@ export class StateRepair {
       sipHash128(key),
       engine.namespaces().map(({ name }) => name),
     );
+    this.#repairs = new Repairs(engine.replica, this.digests.items);
     this.#stops.push(
       engine.onApplied(({ cells, joined }) => {
         this.digests.changed(cells);
@@ -121,7 +117,7 @@ export class StateRepair {
     });
     this.relink();
     const met = ({ namespace, key }: Damage) => {
-      if (key !== undefined) this.#heldAtDamage.set(key, new Map(engine.replica.headsOf(namespace)));
+      if (key !== undefined) this.#repairs.met(namespace, key);
       this.#mend();
     };
     this.#stops.push(
@@ -170,7 +166,7 @@ export class StateRepair {
     return {
       digests: this.digests,
       cuts: () => this.#cuts(),
-      headsOf: (namespace) => this.#toldOf(namespace, engine.replica.headsOf(namespace)),
+      headsOf: (namespace) => this.#repairs.toldOf(namespace),
       strategyOf: (namespace) => strategyText(engine.replica.strategyOf(namespace)),
       isWhole,
     };
@@ -222,19 +218,15 @@ export class StateRepair {
   async #fetch(effect: Extract<ComparisonEffect, { type: 'fetch' }>): Promise<ComparisonEvent> {
     const { engine, log } = this.#options;
     const { id, peer, namespace, cuts, leaves } = effect;
-    const { items } = this.digests;
-    const strategy = engine.replica.strategyOf(namespace);
     let repaired = 0;
     for (let after: string | undefined, isLast = false; !isLast; ) {
       const body = await this.#request(peer, leavesName, jsonOf({ namespace, leaves, after }));
       const page = decodePage(body, engine.replica.sources);
-      const theirs = this.#statesOf(namespace, page);
+      const theirs = this.#repairs.statesOf(namespace, page);
       // Before the cells are read: what these heads cover, the cells must tell of.
-      const heads = this.#toldOf(namespace, engine.replica.headsOf(namespace));
+      const heads = this.#repairs.toldOf(namespace);
       const ours = await this.#cells([...theirs.keys()]);
-      const lost = [...ours]
-        .map(([key, cell]) => ({ key, cell, state: theirs.get(key)! }))
-        .filter(({ key, cell, state }) => isLost(key, cell, state, { strategy, heads, cuts, items }));
+      const lost = this.#repairs.lost(namespace, theirs, ours, { heads, cuts });
       if (lost.length > 0) {
         await engine.joinStates(namespace, lost);
         repaired += lost.length;
@@ -245,22 +237,6 @@ export class StateRepair {
       after = page.next;
     }
     return { type: 'fetched', id, repaired };
-  }
-
-  /** States of a page; rows that are damaged at the peer are left out. */
-  #statesOf(namespace: string, page: SnapshotPage): Map<string, KeyState> {
-    const { replica } = this.#options.engine;
-    const strategy = replica.strategyOf(namespace);
-    const states = new Map<string, KeyState>();
-    for (const { key, row } of page.rows) {
-      try {
-        const { state } = decodeCell(row, replica.sources, strategy);
-        if (state !== undefined) states.set(key, state);
-      } catch (error) {
-        if (!isIpeError(error)) throw error;
-      }
-    }
-    return states;
   }
 
   /** Committed cells. Those that are damaged here are left out: they are mended by name. */
@@ -335,17 +311,9 @@ export class StateRepair {
 
   #head(namespace: string): Omit<SnapshotPage, 'rows' | 'isLast' | 'next'> {
     const { engine, durableHeads } = this.#options;
-    const told = this.#toldOf(namespace, durableHeads(namespace));
+    const told = this.#repairs.toldOf(namespace, durableHeads(namespace));
     const heads = [...told].map(([source, seq]) => ({ source, seq }));
     return { heads, floor: engine.replica.floorOf(namespace), held: [], heldUpTo: undefined };
-  }
-
-  /** How far the states here tell of what the vector covers: up to the first record that is held back for its time. */
-  #toldOf(namespace: string, vector: Heads): Map<Source, number> {
-    const told = new Map(vector);
-    for (const { source, from } of this.#options.engine.replica.heldBack(namespace))
-      told.set(source, Math.min(from - 1, told.get(source) ?? 0));
-    return told;
   }
 
   #mend(): void {
@@ -382,18 +350,11 @@ export class StateRepair {
     if (keys.length === 0) return;
     const body = await this.#request(peer, statesName, jsonOf({ namespace, keys }));
     const page = decodePage(body, engine.replica.sources);
-    const heads = new Map(page.heads.map(({ source, seq }) => [source, seq]));
-    const states = this.#statesOf(namespace, page);
-    const isDamagedThere = (key: string) => !states.has(key) && page.rows.some((row) => row.key === key);
-    // A peer that lacks some of what was here may have an older state: it would read as if writes had never been.
-    const mendable = keys.filter(
-      (key) => covers(heads, this.#heldAtDamage.get(key) ?? new Map()) && !isDamagedThere(key),
-    );
-    if (mendable.length === 0) return;
-    // What the peer covers and does not have was deleted, or has expired, and was purged there.
-    const entries = mendable.map((key) => ({ key, state: states.get(key) }));
+    const entries = this.#repairs.mending(namespace, keys, page);
+    if (entries.length === 0) return;
     await engine.joinStates(namespace, entries, true);
-    for (const key of mendable) this.#heldAtDamage.delete(key);
+    this.#repairs.mended(entries);
+    const mendable = entries.map(({ key }) => key);
     scrubber.factsMended(mendable, peer);
     // A row that was counted while it was sound, and damaged later, would be counted twice.
     if (mendable.some((key) => !scrubber.isUncounted(namespace, key))) scrubber.recount(namespace);

@@ -16,3 +16,4 @@ export {
   type LocalDigests,
   type RootAnswer,
 } from './questions.ts';
+export { type RepairedReplica, Repairs } from './repair.ts';

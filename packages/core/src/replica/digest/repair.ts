@@ -1,0 +1,95 @@
+import { isIpeError } from '../../errors.ts';
+import { type Cell, decodeCell } from '../cell.ts';
+import type { SnapshotPage } from '../delivery/slice.ts';
+import type { Source } from '../dot.ts';
+import type { StateEntry } from '../events.ts';
+import { covers, type Heads } from '../exchange/vectors.ts';
+import type { Replica } from '../replica.ts';
+import type { KeyState } from '../state.ts';
+import type { Cuts } from './cuts.ts';
+import type { Items } from './items.ts';
+import { isLost } from './lost.ts';
+
+/** What repairs need to know of the replica that they are for. */
+export type RepairedReplica = Pick<Replica, 'sources' | 'strategyOf' | 'headsOf' | 'heldBack'>;
+
+/** Decides what of a peer's states is taken in the place of facts that were lost or damaged here. */
+export class Repairs {
+  readonly #replica: RepairedReplica;
+  readonly #items: Items;
+  /** By damaged key: what was committed here when it was met. Whoever holds all that holds what the row held. */
+  readonly #heldAtDamage = new Map<string, Heads>();
+
+  constructor(replica: RepairedReplica, items: Items) {
+    this.#replica = replica;
+    this.#items = items;
+  }
+
+  /** Notes that a row is damaged. */
+  met(namespace: string, key: string): void {
+    this.#heldAtDamage.set(key, new Map(this.#replica.headsOf(namespace)));
+  }
+
+  /** How far states here tell of what a vector covers (by default that of commits): up to the first record held back. */
+  toldOf(namespace: string, vector: Heads = this.#replica.headsOf(namespace)): Map<Source, number> {
+    const told = new Map(vector);
+    for (const { source, from } of this.#replica.heldBack(namespace))
+      told.set(source, Math.min(from - 1, told.get(source) ?? 0));
+    return told;
+  }
+
+  /** States of a page; rows that are damaged at the peer are left out. */
+  statesOf(namespace: string, page: Pick<SnapshotPage, 'rows'>): Map<string, KeyState> {
+    const strategy = this.#replica.strategyOf(namespace);
+    const states = new Map<string, KeyState>();
+    for (const { key, row } of page.rows) {
+      try {
+        const { state } = decodeCell(row, this.#replica.sources, strategy);
+        if (state !== undefined) states.set(key, state);
+      } catch (error) {
+        if (!isIpeError(error)) throw error;
+      }
+    }
+    return states;
+  }
+
+  /**
+   * What of a peer's states was lost here.
+   * @param ours committed cells; keys that are left out, because their rows are damaged, are mended by name
+   * @param heads `toldOf` as it was before the cells were read
+   */
+  lost(
+    namespace: string,
+    theirs: ReadonlyMap<string, KeyState>,
+    ours: ReadonlyMap<string, Cell>,
+    rules: { readonly heads: Heads; readonly cuts: Cuts },
+  ): StateEntry[] {
+    const strategy = this.#replica.strategyOf(namespace);
+    const lost: StateEntry[] = [];
+    for (const [key, cell] of ours) {
+      const state = theirs.get(key);
+      if (state !== undefined && isLost(key, cell, state, { ...rules, strategy, items: this.#items }))
+        lost.push({ key, state });
+    }
+    return lost;
+  }
+
+  /** What takes the place of damaged rows, of those that this answer of a peer can mend. */
+  mending(namespace: string, keys: readonly string[], page: Pick<SnapshotPage, 'heads' | 'rows'>): StateEntry[] {
+    const heads = new Map(page.heads.map(({ source, seq }) => [source, seq]));
+    const states = this.statesOf(namespace, page);
+    const isDamagedThere = (key: string) => !states.has(key) && page.rows.some((row) => row.key === key);
+    return (
+      keys
+        // A peer that lacks some of what was here may have an older state: it would read as if writes had never been.
+        .filter((key) => covers(heads, this.#heldAtDamage.get(key) ?? new Map()) && !isDamagedThere(key))
+        // What the peer covers and does not have was deleted, or has expired, and was purged there.
+        .map((key) => ({ key, state: states.get(key) }))
+    );
+  }
+
+  /** Sound rows are in the place of damaged ones. */
+  mended(entries: readonly StateEntry[]): void {
+    for (const { key } of entries) this.#heldAtDamage.delete(key);
+  }
+}

@@ -116,11 +116,15 @@ describe('fetches', () => {
     expect(unread).toMatchObject([{ type: 'pulled', pull: 3, outcome: 'failed', error: expect.anything() }]);
   });
 
-  test('say so when the log of the peer is too short', () => {
+  test('end as failed when the peer turns out to hold nothing of what it reported', () => {
     const fetches = start();
     fetches.step(pull, 0);
-    const trimmed = fetches.step({ type: 'slice', pull: 1, slice: slice(0, 0) }, 1);
-    expect(trimmed).toEqual([{ type: 'pulled', pull: 1, outcome: 'done' }]);
+    const nothing = fetches.step({ type: 'slice', pull: 1, slice: slice(0, 0) }, 1);
+    expect(nothing).toEqual([{ type: 'pulled', pull: 1, outcome: 'failed' }]);
+  });
+
+  test('say so when the log of the peer is too short', () => {
+    const fetches = start();
     fetches.step({ ...pull, pull: 2 }, 1);
     const empty = new SliceGatherer({ after: 0, upTo: 4 }, 10_000).slice();
     expect(fetches.step({ type: 'slice', pull: 2, slice: empty }, 2)).toEqual([

@@ -257,8 +257,10 @@ export class Fetches {
   }
 
   #slice(fetch: PullFetch, { records, upTo, isTrimmed }: LogSlice, nowMs: number): void {
+    // Nothing, and nothing trimmed: the peer has gone back behind its report. Had this pull succeeded, it would be put
+    // again in the same tick, and again, and take the place of those that bring something.
     if (isTrimmed || records.length === 0) {
-      this.#end(fetch.pull, isTrimmed ? 'trimmed' : 'done');
+      this.#end(fetch.pull, isTrimmed ? 'trimmed' : 'failed');
       return;
     }
     const { sources, holds } = this.#options;

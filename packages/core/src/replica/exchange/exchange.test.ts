@@ -236,6 +236,27 @@ describe('exchange', () => {
     expect(again.map(({ type }) => type)).toEqual(['pull']);
   });
 
+  test('a peer that was emptied counts by its new word: nothing is pulled from it, and it holds purges back', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const dot = { source: sourceOf(1), seq: 3, idx: 0 };
+    const heads = new Map([[dot.source, dot.seq]]);
+    const report = (isWhole: boolean): VectorReport => ({
+      origin: originOf(1),
+      interest: 'all',
+      isSettled: isWhole,
+      namespaces: new Map(isWhole ? [['n', { strategy, isWhole, heads }]] : []),
+    });
+    exchange.step({ type: 'members', origins: [originOf(1)] }, 0);
+    exchange.step({ type: 'linked', peer: originOf(1) }, 0);
+    exchange.step({ type: 'heads', namespace: 'n', vector: { strategy, isWhole: true, heads } }, 0);
+    exchange.step({ type: 'reported', report: report(true), isAnswer: true }, 1);
+    expect(exchange.isStable('n', dot)).toBe(true);
+    exchange.step({ type: 'reported', report: report(false), isAnswer: true }, 2);
+    expect(exchange.isStable('n', dot)).toBe(false);
+    const missing = { strategy, isWhole: true, heads: new Map() };
+    expect(exchange.step({ type: 'heads', namespace: 'n', vector: missing }, 3)).toEqual([]);
+  });
+
   test('a log that no longer reaches back is replaced by a bootstrap from the same peer', () => {
     const cluster = new Cluster(2);
     const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];

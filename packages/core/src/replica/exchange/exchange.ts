@@ -344,6 +344,10 @@ export class Exchange {
     peer.failed.clear();
     peer.interest = report.interest;
     peer.isSettled = report.isSettled;
+    // A peer that was emptied and joins again no longer names what it had. Its earlier word would be pulled for ever, and
+    // would let go what it is still to hear of.
+    for (const namespace of peer.namespaces.keys())
+      if (!report.namespaces.has(namespace)) peer.namespaces.delete(namespace);
     for (const [namespace, vector] of report.namespaces) {
       peer.namespaces.set(namespace, vector);
       this.#confirm(peer, namespace);

@@ -87,6 +87,15 @@ export {
   seqOfLogKey,
   versionsKey,
 } from './layout.ts';
+export {
+  type Aside,
+  acceptedOnReturn,
+  cutsOf,
+  evictedState,
+  type MemberState,
+  setAside,
+  supersedes,
+} from './membership/index.ts';
 export { decodeHeld, heldRowKey } from './metadata.ts';
 export { namespacesMax } from './namespaces.ts';
 export type { Offered, OfferVerdict } from './offer.ts';

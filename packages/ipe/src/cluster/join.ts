@@ -1,6 +1,6 @@
 import { connect } from 'node:tls';
 import { IpeError, isIpeError } from '@ipe/core';
-import type { Accepted } from '@ipe/core/replica';
+import { type Accepted, acceptedOnReturn } from '@ipe/core/replica';
 import { parseAddress } from './address.ts';
 import type { Identity, SigningKey } from './identity.ts';
 import { decodeJoinToken, type Invites } from './invites.ts';
@@ -71,12 +71,8 @@ export function admit(
   return signed;
 }
 
-/** What an eviction accepted stays so; sources that it did not know of are closed from their first record on. */
 function lastAcceptedOf(held: MemberRecord | undefined, { origin, closed = {} }: MemberCandidate) {
-  const lastAccepted: Record<string, Record<string, number>> = {};
-  for (const [namespace, seqs] of Object.entries(held?.lastAccepted ?? {})) lastAccepted[namespace] = { ...seqs };
-  for (const [namespace, seqs] of Object.entries(closed))
-    for (const id of Object.keys(seqs)) if (id.startsWith(`${origin}:`)) (lastAccepted[namespace] ??= {})[id] ??= 0;
+  const lastAccepted = acceptedOnReturn(held, origin, closed);
   return Object.keys(lastAccepted).length > 0 ? { lastAccepted } : {};
 }
 

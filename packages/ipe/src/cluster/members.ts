@@ -1,13 +1,10 @@
-import { canonicalJson } from '@ipe/core/bytes';
-import type { Accepted, Cut } from '@ipe/core/replica';
+import { type Accepted, type Cut, cutsOf, type MemberState, supersedes } from '@ipe/core/replica';
 import type { SigningKey } from './identity.ts';
 import { type Statement, signStatement, verifyStatement } from './statement.ts';
 
-/** What the cluster key vouches for about one instance. A record with a higher sequence replaces a lower one. */
-export interface MemberRecord {
+/** What the cluster key vouches for about one instance. */
+export interface MemberRecord extends MemberState {
   readonly v: 1;
-  /** Origin of the member's dots: 16 hexadecimal digits. */
-  readonly origin: string;
   readonly id: string;
   /** Of the certificate that its peer links present. */
   readonly fingerprint: string;
@@ -15,16 +12,7 @@ export interface MemberRecord {
   readonly signingKey: string;
   /** Where its peer listener answers, `host:port`; null for a member that only dials. */
   readonly address: string | null;
-  readonly state: 'active' | 'evicted';
-  readonly sequence: number;
   readonly issuedAtMs: number;
-  /**
-   * Of a member that was evicted once: the last records accepted of the sources under which it wrote until then. Kept
-   * when it returns.
-   */
-  readonly lastAccepted?: Accepted;
-  /** Of an evicted member: whether its lease ran out (it may return by itself), or an operator sent it away. */
-  readonly evictedBy?: 'lease' | 'operator';
 }
 
 export type SignedMember = Statement<MemberRecord>;
@@ -81,13 +69,7 @@ export class MemberDirectory {
 
   /** By origin, what counts of members that were evicted once. */
   cuts(): ReadonlyMap<string, Cut> {
-    const cuts = new Map<string, Cut>();
-    for (const { body } of this.#byOrigin.values()) {
-      const isClosed = body.state === 'evicted';
-      if (isClosed || body.lastAccepted !== undefined)
-        cuts.set(body.origin, { accepted: body.lastAccepted ?? {}, isClosed });
-    }
-    return cuts;
+    return cutsOf([...this.#byOrigin.values()].map(({ body }) => body));
   }
 
   /** All records with their signatures, to hand to a joiner or to store, in order of origin. */
@@ -100,13 +82,6 @@ export class MemberDirectory {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
   }
-}
-
-/** Of two records with one sequence (the cluster key was on two members), all keep the same. */
-function supersedes(record: MemberRecord, held: MemberRecord): boolean {
-  if (record.sequence !== held.sequence) return record.sequence > held.sequence;
-  if (record.state !== held.state) return record.state === 'evicted';
-  return canonicalJson(record) > canonicalJson(held);
 }
 
 function isMemberRecord(value: unknown): value is MemberRecord {

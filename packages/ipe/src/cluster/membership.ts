@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { IpeError, isIpeError } from '@ipe/core';
-import type { Accepted } from '@ipe/core/replica';
+import { type Accepted, evictedState } from '@ipe/core/replica';
 import { type Identity, readIfPresent, writePrivate } from './identity.ts';
 import { Invites } from './invites.ts';
 import { admit, joinCluster, joinHandler, joinRequest, type MemberCandidate } from './join.ts';
@@ -181,11 +181,7 @@ export class Membership {
     if (held.origin === this.#options.identity.origin) {
       throw new IpeError('invalid_params', 'an instance cannot evict itself: ask another member');
     }
-    // An earlier eviction's cut stays: what it closed is closed.
-    const lastAccepted = { ...accepted };
-    for (const [namespace, seqs] of Object.entries(held.lastAccepted ?? {}))
-      lastAccepted[namespace] = { ...lastAccepted[namespace], ...seqs };
-    const signed = this.#sign({ ...held, state: 'evicted', evictedBy, lastAccepted });
+    const signed = this.#sign(evictedState(held, accepted, evictedBy));
     // What is published from now on is not for it to read.
     this.ring.rotate(this.#clusterKey(), this.#options.now());
     return signed;
@@ -196,15 +192,11 @@ export class Membership {
    * @throws IpeError `forbidden` where the cluster key is not here
    */
   accept(evicted: MemberRecord, lastAccepted: Accepted): SignedMember {
-    return this.#sign({ ...evicted, lastAccepted });
+    return this.#sign({ ...evicted, lastAccepted, sequence: evicted.sequence + 1 });
   }
 
   #sign(record: MemberRecord): SignedMember {
-    const signed = signMember(this.#clusterKey(), {
-      ...record,
-      sequence: record.sequence + 1,
-      issuedAtMs: this.#options.now(),
-    });
+    const signed = signMember(this.#clusterKey(), { ...record, issuedAtMs: this.#options.now() });
     this.directory.put(signed);
     return signed;
   }

@@ -1,15 +1,6 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type Accepted,
-  acceptedUpTo,
-  decodeRecord,
-  isFolded,
-  logKey,
-  type OfferVerdict,
-  type Operation,
-  type Source,
-} from '@ipe/core/replica';
+import { type Accepted, type Aside, decodeRecord, type OfferVerdict, setAside } from '@ipe/core/replica';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
 import { readMembers } from '../cluster/membership.ts';
 import type { Engine } from '../data/index.ts';
@@ -48,7 +39,7 @@ export async function prepareReturn(context: PartsContext): Promise<Accepted | u
   const path = join(layout.root, fileName);
   let brought = await readBrought(path);
   if (brought === undefined) {
-    brought = await setAside(context, own.lastAccepted ?? {});
+    brought = await readAside(context, own.lastAccepted ?? {});
     await writePrivate(path, JSON.stringify(brought));
   }
   // In this order: a start in between finds the store gone, never a mark or a memory of one that is.
@@ -61,84 +52,38 @@ export async function prepareReturn(context: PartsContext): Promise<Accepted | u
 }
 
 /** Reads from the old store what this instance wrote beyond what the others accept. */
-async function setAside(context: PartsContext, accepted: Accepted): Promise<Brought> {
+async function readAside(context: PartsContext, accepted: Accepted): Promise<Brought> {
   const { config, layout, identity, log } = context;
-  const closed: Record<string, Record<string, number>> = {};
-  const records: string[] = [];
-  const counted: string[] = [];
-  let missing = 0;
   const options = { config, layout, origin: identity.origin, holder: identity.id, log, isClustered: true };
   const { engine } = await openFactEngine(options);
+  let aside: Aside;
   try {
-    for (const { name, heads } of engine.namespaces()) {
-      for (const [source, head] of [...heads].sort(([a], [b]) => a.epoch - b.epoch)) {
-        if (source.origin !== identity.origin || isFolded(head)) continue;
-        const last = acceptedUpTo({ accepted, isClosed: true }, name, source);
-        (closed[name] ??= {})[source.id] = last;
-        const found = await readRecords(engine, name, source, last, head);
-        records.push(...found);
-        const totals = await readTotals(engine, found, last);
-        counted.push(...totals.records);
-        if (totals.unknown.length > 0)
-          log.error(
-            { namespace: name, source: source.id, counters: totals.unknown },
-            'the log no longer tells how much of these counters counts already: what is parked of them shows all that was added since the start',
-          );
-        missing += head - last - found.length;
-        if (found.length < head - last)
-          log.error(
-            { namespace: name, source: source.id, missing: head - last - found.length },
-            'records that nobody else has are no longer in the log: what they wrote is in the old store alone',
-          );
-      }
-    }
+    const { sources } = engine.replica;
+    const reading = setAside({ origin: identity.origin, sources, namespaces: engine.namespaces(), accepted });
+    let step = reading.next();
+    while (!step.done) step = reading.next(await engine.kv.get('log', step.value));
+    aside = step.value;
   } finally {
     await engine.close();
   }
-  return { closed, records, counted, missing };
+  for (const { namespace, source, counters } of aside.unknown)
+    log.error(
+      { namespace, source: source.id, counters },
+      'the log no longer tells how much of these counters counts already: what is parked of them shows all that was added since the start',
+    );
+  for (const { namespace, source, records } of aside.missing)
+    log.error(
+      { namespace, source: source.id, missing: records },
+      'records that nobody else has are no longer in the log: what they wrote is in the old store alone',
+    );
+  const inBase64 = (rows: readonly Uint8Array[]) => rows.map((row) => Buffer.from(row).toString('base64'));
+  return {
+    closed: aside.closed,
+    records: inBase64(aside.records),
+    counted: inBase64(aside.counted),
+    missing: aside.missing.reduce((sum, { records }) => sum + records, 0),
+  };
 }
-
-async function readRecords(
-  engine: Engine,
-  namespace: string,
-  source: Source,
-  after: number,
-  upTo: number,
-): Promise<string[]> {
-  const records: string[] = [];
-  const range = { gte: logKey(namespace, source, after + 1), lte: logKey(namespace, source, upTo) };
-  if (upTo > after)
-    for await (const [, row] of engine.kv.entries('log', range)) records.push(Buffer.from(row).toString('base64'));
-  return records;
-}
-
-/**
- * The records up to `last` that tell what the source of `records` had counted before them.
- * @param records of one source, in base64
- * @returns with `unknown`, the counters of which the log no longer tells it
- */
-async function readTotals(
-  engine: Engine,
-  records: readonly string[],
-  last: number,
-): Promise<{ records: string[]; unknown: string[] }> {
-  const { sources } = engine.replica;
-  const decoded = records.map((text) => decodeRecord(Buffer.from(text, 'base64'), sources));
-  const wanted = new Set(decoded.flatMap(({ operations }) => operations.filter(isAdd).map(({ key }) => key)));
-  const found: string[] = [];
-  let seq = last;
-  for (; wanted.size > 0 && seq > 0; seq--) {
-    const row = await engine.kv.get('log', logKey(decoded[0]!.namespace, decoded[0]!.source, seq));
-    if (row === undefined) break;
-    const keys = decodeRecord(row, sources)
-      .operations.filter(isAdd)
-      .map(({ key }) => key);
-    if (keys.filter((key) => wanted.delete(key)).length > 0) found.push(Buffer.from(row).toString('base64'));
-  }
-  return { records: found.reverse(), unknown: seq > 0 ? [...wanted] : [] };
-}
-
-const isAdd = ({ op }: Operation) => op === 'add';
 
 export interface OfferOptions {
   readonly root: string;

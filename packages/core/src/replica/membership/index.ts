@@ -1,0 +1,2 @@
+export { acceptedOnReturn, cutsOf, evictedState, type MemberState, supersedes } from './member-state.ts';
+export { type Aside, type EvictedStore, setAside } from './set-aside.ts';

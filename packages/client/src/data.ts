@@ -95,16 +95,29 @@ export class DataPlane {
     pattern: string,
     options: Omit<QueryParams, 'pattern' | 'cursor'> & CallOptions = {},
   ): AsyncGenerator<Entry, void, void> {
-    const [call, params] = splitOptions(options);
     const damaged: DamagedRow[] = [];
-    let cursor: string | undefined;
-    do {
-      const page = await this.call('query', { pattern, ...params, ...(cursor === undefined ? {} : { cursor }) }, call);
+    for await (const page of this.pages(pattern, options)) {
       yield* page.entries;
       damaged.push(...(page.damaged ?? []));
+    }
+    if (damaged.length > 0) throw unreadable(damaged);
+  }
+
+  /**
+   * The pages of a query, for a caller that keeps its place: `cursor` of a page, given as option, goes on behind it. With
+   * `moment`, which `hold-moment` gives, they all show one state of the facts.
+   */
+  async *pages(
+    pattern: string,
+    options: Omit<QueryParams, 'pattern'> & CallOptions = {},
+  ): AsyncGenerator<QueryResult, void, void> {
+    const [call, { cursor: from, ...params }] = splitOptions(options);
+    let cursor = from;
+    do {
+      const page = await this.call('query', { pattern, ...params, ...(cursor === undefined ? {} : { cursor }) }, call);
+      yield page;
       cursor = page.cursor;
     } while (cursor !== undefined);
-    if (damaged.length > 0) throw unreadable(damaged);
   }
 
   /** Adds to a counter (a namespace with `conflict_strategy = "counter"`); resolves with its total in that window. */

@@ -80,6 +80,17 @@ export interface QueryParams {
   readonly filter?: string | { readonly [path: string]: Json };
   readonly limit?: number;
   readonly cursor?: string;
+  /** What `hold-moment` gave: the facts as they stood then. Absent: each page shows the moment in which it is read. */
+  readonly moment?: string;
+}
+
+/** A state of all facts that an instance holds for queries, until it is released or was not asked for a while. */
+export interface HeldMoment {
+  readonly moment: string;
+  /** The readers' clock then: what had expired by it is absent. */
+  readonly at: number;
+  /** How long after a query the next one may come. */
+  readonly idle_seconds: number;
 }
 
 export interface QueryResult {
@@ -143,6 +154,8 @@ export interface SubscribeParams {
 
 /** What an instance holds, in all and by namespace. */
 export interface DataStats {
+  /** The id of the instance that answers. */
+  readonly instance: string;
   readonly entries: number;
   readonly tombstones: number;
   readonly bytes: number;
@@ -170,6 +183,8 @@ export interface DataCalls {
     result: { results: readonly (PutResult | DeleteResult)[]; version: number };
   };
   query: { params: QueryParams; result: QueryResult };
+  'hold-moment': { params: Record<string, never>; result: HeldMoment };
+  'release-moment': { params: { moment: string }; result: Record<string, never> };
   history: { params: { key: string; limit?: number }; result: { versions: readonly EntryVersion[] } };
   add: { params: { key: string; amount: number; window?: number }; result: { key: string; value: number } };
   'set-add': { params: { key: string; members: readonly Json[] }; result: { key: string; value: readonly Json[] } };

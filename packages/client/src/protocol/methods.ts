@@ -88,6 +88,8 @@ export const methods = {
     delete: data('write'),
     transaction: data('write'),
     query: data('read'),
+    'hold-moment': data('read'),
+    'release-moment': data('read'),
     history: data('read'),
     add: data('write'),
     'set-add': data('write'),

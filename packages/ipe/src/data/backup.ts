@@ -1,10 +1,8 @@
-import { randomBytes } from 'node:crypto';
 import { IpeError, isIpeError } from '@ipe/core';
 import {
   ByteWriter,
   type Cell,
   checkKey,
-  type DataFamily,
   decodeCell,
   encodeCell,
   type Head,
@@ -14,10 +12,11 @@ import {
   namespaceOf,
   strategyText,
 } from '@ipe/core/replica';
-import type { KvSnapshot } from '@ipe/core/store';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import type { Engine } from './engine.ts';
+import { HeldViews } from './held-views.ts';
+import { type Moment, momentOf } from './moments.ts';
 
 const format = 1;
 const pieceRows = 5_000;
@@ -27,12 +26,9 @@ const idleMs = 300_000;
 const backupsMax = 4;
 
 /** A backup under way: one moment of the store, and what the store does not show of it. */
-interface View {
-  readonly snapshot: KvSnapshot<DataFamily>;
-  readonly uncommitted: ReadonlyMap<string, Cell>;
+interface View extends Moment {
   readonly header: string;
   readonly trailer: (entries: number) => string;
-  timer: NodeJS.Timeout;
 }
 
 /**
@@ -43,34 +39,16 @@ interface View {
  * does: it may be repeated or cut short, undoes nothing that is newer, and brings back nothing that was deleted here.
  */
 export function backupMethods(engine: Engine): Handlers {
-  const views = new Map<string, View>();
-
-  const release = (id: string): void => {
-    const view = views.get(id);
-    views.delete(id);
-    clearTimeout(view?.timer);
-    void view?.snapshot.close().catch(() => {});
-  };
-  const hold = (id: string) => setTimeout(() => release(id), idleMs).unref();
-
-  const begin = (): string => {
-    if (views.size >= backupsMax)
-      throw new IpeError('unavailable', `${backupsMax} backups are under way already; try again later`);
-    const id = randomBytes(9).toString('base64url');
-    // In one tick: the rows, the cells that are not committed yet, and the heads that go with them.
-    views.set(id, { ...viewOf(engine), timer: hold(id) });
-    return id;
-  };
+  const views = new HeldViews<View>({ what: 'backups', idleMs, most: backupsMax });
 
   return {
     'data-backup': async (params) => {
       const cursor = readParams(params, ['cursor']).optionalString('cursor', { maxBytes: 2048, empty: false });
-      const [id, entries, after] = cursor === undefined ? [begin(), 0, undefined] : readCursor(cursor);
+      const [id, entries, after] =
+        cursor === undefined ? [views.hold(() => viewOf(engine)), 0, undefined] : readCursor(cursor);
       const view = views.get(id);
       if (view === undefined)
         throw new IpeError('not_found', 'this backup is no longer held; begin again', { details: { field: 'cursor' } });
-      clearTimeout(view.timer);
-      view.timer = hold(id);
       const piece = await readPiece(engine, view, after);
       const count = entries + piece.rows.length;
       const lines = [...(after === undefined ? [view.header] : []), ...piece.rows];
@@ -85,8 +63,9 @@ export function backupMethods(engine: Engine): Handlers {
   };
 }
 
-function viewOf(engine: Engine): Omit<View, 'timer'> {
-  const snapshot = engine.kv.snapshot();
+/** In one tick: the rows, the cells that are not committed yet, and the heads that go with them. */
+function viewOf(engine: Engine): View {
+  const moment = momentOf(engine);
   const namespaces = Object.fromEntries(
     engine.namespaces().map(({ name, strategy, heads }) => [
       name,
@@ -99,12 +78,11 @@ function viewOf(engine: Engine): Omit<View, 'timer'> {
   );
   const strategies = Object.fromEntries(Object.entries(namespaces).map(([name, { strategy }]) => [name, strategy]));
   return {
-    snapshot,
-    uncommitted: engine.replica.uncommitted(),
+    ...moment,
     header: JSON.stringify({
       ipe_facts: format,
       instance: engine.replica.origin,
-      taken_at: engine.readMs() / 1000,
+      taken_at: moment.nowMs / 1000,
       strategies,
     }),
     trailer: (entries) => JSON.stringify({ end: true, entries, namespaces }),

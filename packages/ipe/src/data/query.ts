@@ -7,6 +7,7 @@ import type { Engine } from './engine.ts';
 import { type Entry, entryOf } from './entry.ts';
 import { readFilter, type ValueFilter } from './filter.ts';
 import type { Freshness } from './freshness.ts';
+import type { Moment, Moments } from './moments.ts';
 import { type KeyPattern, readPattern } from './pattern.ts';
 import { requireHeld } from './reads.ts';
 import { scan } from './scan.ts';
@@ -22,10 +23,10 @@ const lookAheadMax = 1_000;
 const damagedNamedMax = 100;
 
 /** The method `query`. */
-export function queryMethods(engine: Engine, freshness: Freshness): Handlers {
+export function queryMethods(engine: Engine, freshness: Freshness, moments: Moments): Handlers {
   return {
     query: async (params, { caller, signal }) => {
-      const fields = readParams(params, ['pattern', 'filter', 'limit', 'cursor', 'fresh_as_of']);
+      const fields = readParams(params, ['pattern', 'filter', 'limit', 'cursor', 'fresh_as_of', 'moment']);
       const pattern = readPattern(fields.string('pattern'));
       requireAccess(caller, pattern.namespace, 'read');
       requireHeld(engine, pattern.namespace);
@@ -34,7 +35,9 @@ export function queryMethods(engine: Engine, freshness: Freshness): Handlers {
       const from = readCursor(fields.optionalString('cursor'), pattern);
       const token = fields.optionalString('fresh_as_of');
       if (token !== undefined) await freshness.reached(token, signal);
-      return await page(engine, pattern, filter, limit, from);
+      const name = fields.optionalString('moment');
+      const moment = name === undefined ? undefined : moments.get(name);
+      return await page({ engine, pattern, filter, limit, from, moment });
     },
   };
 }
@@ -49,14 +52,18 @@ interface Page {
   readonly damaged?: readonly { readonly key?: string; readonly message: string }[];
 }
 
-async function page(
-  engine: Engine,
-  pattern: KeyPattern,
-  filter: ValueFilter | undefined,
-  limit: number,
-  { after, isDamaged }: Cursor,
-): Promise<Page> {
-  const nowMs = engine.readMs();
+interface PageRequest {
+  readonly engine: Engine;
+  readonly pattern: KeyPattern;
+  readonly filter: ValueFilter | undefined;
+  readonly limit: number;
+  readonly from: Cursor;
+  readonly moment: Moment | undefined;
+}
+
+async function page({ engine, pattern, filter, limit, from, moment }: PageRequest): Promise<Page> {
+  const { after, isDamaged } = from;
+  const nowMs = moment?.nowMs ?? engine.readMs();
   const entries: Entry[] = [];
   let last: string | undefined;
   let scanned = 0;
@@ -70,7 +77,7 @@ async function page(
     const cursor = writeCursor({ after: last!, isDamaged: isDamaged || damaged.length > 0 });
     return { entries, cursor, complete: false, ...told() };
   };
-  for await (const { key, cell } of scan(engine, pattern, { after, onDamaged })) {
+  for await (const { key, cell } of scan(engine, pattern, { after, onDamaged, moment })) {
     if (scanned >= scannedTo || bytes >= pageBytesMax) return more();
     scanned++;
     const entry = entryOf(key, cell, nowMs);

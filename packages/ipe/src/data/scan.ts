@@ -2,6 +2,7 @@ import { type Cell, decodeCell, type Sources, type Strategy } from '@ipe/core/re
 import type { Damage } from './damage.ts';
 import { errorOf, failureOf } from './driver.ts';
 import type { Engine } from './engine.ts';
+import { type Moment, momentOf } from './moments.ts';
 import type { KeyPattern } from './pattern.ts';
 
 /** A cell that a scan met. */
@@ -15,23 +16,23 @@ export interface ScanOptions {
   readonly after?: string | undefined;
   /** Told of each damaged row, which is then passed over. Absent: the scan ends with `corrupt`. */
   readonly onDamaged?: (damage: Damage) => void;
+  /** A moment that is held; absent: that of the call. */
+  readonly moment?: Moment | undefined;
 }
 
 /**
- * Committed cells whose keys match, in the order in which the store keeps them, as of the call. Cells of absent keys may
+ * Committed cells whose keys match, in the order in which the store keeps them, as of one moment. Cells of absent keys may
  * be among them.
  * @throws IpeError `corrupt` naming the key of a row that does not decode, or the store that cannot be read further
  */
 export async function* scan(
   engine: Engine,
   pattern: KeyPattern,
-  { after, onDamaged }: ScanOptions = {},
+  { after, onDamaged, moment }: ScanOptions = {},
 ): AsyncGenerator<Scanned> {
   const { replica } = engine;
   const { namespace } = pattern;
-  // In one tick: rows of writes under way may be in the store already, and readers take the cells from before.
-  const snapshot = engine.kv.snapshot();
-  const uncommitted = replica.uncommitted();
+  const { snapshot, uncommitted } = moment ?? momentOf(engine);
   const met = (key: string | undefined, error: unknown) => {
     const damage = { namespace, key, failure: failureOf(error) };
     engine.damage.met(damage);
@@ -59,7 +60,7 @@ export async function* scan(
       yield { key, cell };
     }
   } finally {
-    await snapshot.close();
+    if (moment === undefined) await snapshot.close();
   }
 }
 

@@ -10,14 +10,14 @@ export interface Gate {
   close(): Promise<void>;
 }
 
-/** Listens on a port of its own and passes everything on to `target`. */
-export async function openGate(target: string): Promise<Gate> {
+/** Listens on a port of its own, or on a unix socket, and passes everything on to `target`, which is of the same kind. */
+export async function openGate(target: string, socket?: string): Promise<Gate> {
   const [host, port] = target.split(':') as [string, string];
   let left = Number.POSITIVE_INFINITY;
   const sockets = new Set<Socket>();
   const held = new Set<Socket>();
   const server: Server = createServer((near) => {
-    const far = connect(Number(port), host);
+    const far = socket === undefined ? connect(Number(port), host) : connect(target);
     for (const socket of [near, far]) {
       sockets.add(socket);
       socket.on('error', () => {});
@@ -36,10 +36,11 @@ export async function openGate(target: string): Promise<Gate> {
       far.pause();
     });
   });
-  server.listen(0, '127.0.0.1');
+  if (socket === undefined) server.listen(0, '127.0.0.1');
+  else server.listen(socket);
   await once(server, 'listening');
   return {
-    address: `127.0.0.1:${(server.address() as { port: number }).port}`,
+    address: socket ?? `127.0.0.1:${(server.address() as { port: number }).port}`,
     holdAfter: (bytes) => {
       left = bytes;
     },

@@ -12,8 +12,8 @@ export default defineConfig({
     pool: 'forks',
     // Tests wait for disks and programs more than they compute, so a small machine still runs two files at once.
     maxWorkers: Math.max(2, availableParallelism() - 1),
-    testTimeout: 60_000,
-    hookTimeout: 60_000,
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
     server: { deps: { inline: [/^@ipe\//, /^ipe$/] } },
   },
 });

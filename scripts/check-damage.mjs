@@ -13,6 +13,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { assertTold, damageCheck, flippedBits, treeFixture } from '../packages/core/dist/testkit/index.js';
 import { policyFamilies as families } from '../packages/core/dist/tree/index.js';
@@ -25,7 +26,7 @@ const { values: options, positionals } = parseArgs({
   options: { from: { type: 'string', default: '0' }, minutes: { type: 'string', default: '8' } },
 });
 const scratch = mkdtempSync(join(tmpdir(), 'ipe-damage-'));
-const fixture = treeFixture({ primitives, codec });
+const fixture = treeFixture({ primitives, codec, breathe: () => setImmediate() });
 const from = Number(options.from);
 const endMs = Date.now() + Number(options.minutes) * 60_000;
 

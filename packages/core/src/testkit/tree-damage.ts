@@ -30,7 +30,7 @@ export interface DamageOutcome {
 /** A small store with all there is, which is damaged, asked everything, and made whole again. */
 export interface DamageCheck {
   readonly rows: readonly StoredRow[];
-  /** What the undamaged store answers, by question; `refused` for none of them. */
+  /** What the undamaged store answers, by question, at start and once its index is loaded; `refused` for none of them. */
   readonly truth: Readonly<Record<string, string>>;
   /**
    * Opens a store of such rows and asks it everything.
@@ -43,17 +43,17 @@ export interface DamageCheck {
 
 /** @param kv  empty, of the families of a policy store; the caller closes it */
 export async function damageCheck(fixture: TreeFixture, kv: Kv<PolicyFamily>): Promise<DamageCheck> {
-  const { apply, open, put } = fixture;
+  const { apply, open, openAtOnce, put } = fixture;
   const whole = await open(kv);
   await apply(whole, [put('a.b', `one ${'long '.repeat(120)}`, 'tests'), put('c', '1')]);
   await apply(whole, [put('a.b', 'two'), { path: 'c', delete: true }]);
   await whole.pin('kept', (await whole.log()).items[1]!.commit);
   const rows = await rowsOf(kv);
-  const truth = await answersOf(whole);
   await whole.close();
+  const truth = await answersOf(await openAtOnce(kv, { cacheBytes: 0 }));
   const ask = async (other: Kv<PolicyFamily>): Promise<Record<string, string>> => {
     try {
-      return await answersOf(await open(other, { cacheBytes: 0 }));
+      return await answersOf(await openAtOnce(other, { cacheBytes: 0 }));
     } catch (error) {
       if (!isIpeError(error) || !['corrupt', 'unavailable'].includes(error.reason)) throw error;
       return Object.fromEntries(Object.keys(truth).map((question) => [question, 'refused']));
@@ -67,7 +67,7 @@ export async function damageCheck(fixture: TreeFixture, kv: Kv<PolicyFamily>): P
       await setRows(kv, damaged);
       let store: PolicyStore;
       try {
-        store = await open(kv, { cacheBytes: 0 });
+        store = await openAtOnce(kv, { cacheBytes: 0 });
       } catch (error) {
         assertTrue(isIpeError(error) && ['corrupt', 'unavailable'].includes(error.reason), String(error));
         return { told: true, refused: true };
@@ -127,7 +127,10 @@ async function setRows(kv: Kv<PolicyFamily>, rows: readonly StoredRow[]): Promis
   if (operations.length > 0) await kv.write(operations);
 }
 
-/** What a store answers to every kind of question; an expected refusal answers `refused`. */
+/**
+ * What a store answers to every kind of question, all asked at once while its index is loaded, and again one by one
+ * afterwards; an expected refusal answers `refused`.
+ */
 async function answersOf(store: PolicyStore): Promise<Record<string, string>> {
   const questions: Record<string, () => Promise<unknown>> = {
     list: () => store.current().listPolicies(),
@@ -144,14 +147,19 @@ async function answersOf(store: PolicyStore): Promise<Record<string, string>> {
     diff: () => store.diff('kept', 'main', { patches: true }),
     proof: () => store.prove('a.b'),
   };
-  const found: Record<string, string> = {};
-  for (const [name, ask] of Object.entries(questions)) {
+  const answer = async (ask: () => Promise<unknown>): Promise<string> => {
     try {
-      found[name] = JSON.stringify(await ask());
+      return JSON.stringify(await ask());
     } catch (error) {
       if (!isIpeError(error) || error.reason !== 'corrupt') throw error;
-      found[name] = 'refused';
+      return 'refused';
     }
-  }
+  };
+  const atStart = Object.entries(questions).map(
+    async ([name, ask]) => [`${name} at start`, await answer(ask)] as const,
+  );
+  const found: Record<string, string> = Object.fromEntries(await Promise.all(atStart));
+  found['ready'] = await answer(() => store.ready());
+  for (const [name, ask] of Object.entries(questions)) found[name] = await answer(ask);
   return found;
 }

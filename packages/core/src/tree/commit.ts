@@ -46,7 +46,8 @@ export async function makeCommit(
   const object = state.objects.prepare('commit', body);
   const before = await state.statesAt(head.commit, comparison);
   const commit = decodeCommit(state.primitives, body);
-  const { record, versions } = await state.records.describe(object.id, commit, head.generation + 1, comparison, before);
+  const generation = (await state.generationOf(head)) + 1;
+  const { record, versions } = await state.records.describe(object.id, commit, generation, comparison, before);
   return { id: object.id, record, objects: new Map([object, ...versions].map((each) => [each.id, each])) };
 }
 

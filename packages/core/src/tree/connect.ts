@@ -111,7 +111,7 @@ async function describedAt(state: StoreState, id: ObjectId): Promise<Described> 
   const main = state.live.commit;
   const patch = await state.records.patch(id, main);
   for (const { commit, root, generation } of state.heads.values()) {
-    if (commit === id) return { id, root, generation, patch, main };
+    if (commit === id && generation !== undefined) return { id, root, generation, patch, main };
   }
   const { root, generation } = await state.records.get(id);
   return { id, root, generation, patch, main };

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { setImmediate } from 'node:timers/promises';
 import { deflateSync, inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
 import { assertTold, damageCheck, flippedBits } from '../testkit/tree-damage.ts';
@@ -14,6 +15,7 @@ const fixture = treeFixture({
     deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
     inflate: (bytes, maxBytes) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
   },
+  breathe: () => setImmediate(),
 });
 
 const { newKv, open } = fixture;

@@ -120,8 +120,10 @@ async function changeBefore(state: StoreState, path: string, commit: ObjectId): 
 
 /** Commits of `main` at distances 0, 1, 2, 4, 8, ... from its head, as far back as history is kept. */
 export async function readLandmarks(state: StoreState): Promise<ObjectId[]> {
-  const { commit, generation } = state.head(mainRef);
+  const head = state.head(mainRef);
+  const { commit } = head;
   if (commit === null) return [];
+  const generation = await state.generationOf(head);
   const found = [commit];
   for (let distance = 1; distance <= generation; distance *= 2) {
     const id = await state.records.chainAt(generation - distance);

@@ -115,8 +115,10 @@ async function moveToRoot(
 async function commitsSince(
   state: StoreState,
   commit: ObjectId,
-  { commit: base, generation: lowest }: Head,
+  head: Head,
 ): Promise<(readonly [ObjectId, CommitRecord])[] | undefined> {
+  const { commit: base } = head;
+  const lowest = await state.generationOf(head);
   const found: (readonly [ObjectId, CommitRecord])[] = [];
   for (let id: ObjectId | undefined = commit; id !== undefined && id !== base; ) {
     const record: CommitRecord = await state.records.get(id);

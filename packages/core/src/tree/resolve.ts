@@ -4,7 +4,7 @@ import { type Commit, decodeCommit, isObjectId } from '../git/index.ts';
 import { versionOf } from './commits.ts';
 import { nearest } from './paths.ts';
 import { fromAscii, metadataKeys, prefixRange } from './rows.ts';
-import type { StoreState } from './state.ts';
+import { emptyHead, mainRef, type StoreState } from './state.ts';
 import type { ObjectId, Revision } from './types.ts';
 
 /** Fewest characters of an id that are looked up. */
@@ -42,15 +42,13 @@ export async function resolveRevision(state: StoreState, text: string): Promise<
 
 async function candidates(state: StoreState, prefix: string): Promise<Revision[]> {
   const found: Revision[] = [];
-  if (state.live.root.startsWith(prefix)) {
-    found.push({ kind: 'root', name: state.live.root, commit: state.live.commit, root: state.live.root });
-  }
+  const { root: current, commit: newest } = state.heads.get(mainRef) ?? emptyHead;
+  if (current.startsWith(prefix)) found.push({ kind: 'root', name: current, commit: newest, root: current });
   for await (const [key, value] of state.kv.entries('metadata', { ...prefixRange(`root/${prefix}`), limit: 8 })) {
     const root = fromAscii(key).slice('root/'.length);
     const commit = value.length === 64 ? fromAscii(value) : '';
     if (!isObjectId(commit)) continue;
-    if (root !== state.live.root && !state.condemned.has(commit))
-      found.push({ kind: 'root', name: root, commit, root });
+    if (root !== current && !state.condemned.has(commit)) found.push({ kind: 'root', name: root, commit, root });
   }
   for (const [id, commit] of await commitsFrom(state, prefix)) {
     const version = versionOf(commit);

@@ -1,4 +1,5 @@
 import { IpeError } from '../errors.ts';
+import type { Kv } from '../store/index.ts';
 import { describeCommit, versionOf } from './commits.ts';
 import { type BareNode, childrenOf, decodePolicyTree, walkTo } from './directory.ts';
 import type { LruCache } from './lru.ts';
@@ -6,6 +7,7 @@ import type { ObjectStore } from './objects.ts';
 import { describeDirectory, type IndexNode, type LivePathIndex } from './path-index.ts';
 import { baseName, childPath, depthOf, nearest, nodeSegments, parentPath } from './paths.ts';
 import type { Records, StatePatch } from './records.ts';
+import { decodeDirectoryRow, decodeIndexTag, decodePolicyRow, metadataKeys, rowKey } from './rows.ts';
 import type {
   CommitInfo,
   NodeInfo,
@@ -13,6 +15,7 @@ import type {
   Page,
   PageOptions,
   PathIndex,
+  PolicyFamily,
   PolicyFiles,
   PolicyInfo,
   PolicySnapshot,
@@ -39,12 +42,23 @@ import {
 export interface SnapshotModules {
   readonly objects: ObjectStore;
   readonly records: Records;
-  /** The current root's index; another object after a rebuild. */
-  readonly live: () => LivePathIndex;
+  /** The current root's index; undefined while it is loaded. */
+  readonly live: () => LivePathIndex | undefined;
+  /** Settles when it is loaded. */
+  readonly indexed: () => Promise<void>;
+  /** Rows of the index on disk. */
+  readonly kv: Kv<PolicyFamily>;
   /** Files of policies by `<policy tree>/<tests>`. */
   readonly files: LruCache<string, PolicyFiles>;
   /** Pages of listings of the current root. */
   readonly listings: LruCache<string, Slice<IndexNode>>;
+}
+
+/** What only history knows of a node. */
+interface NodeState {
+  /** Of a policy. */
+  readonly version?: ObjectId;
+  readonly updatedAtMs: number;
 }
 
 /** Reads of one root: from the index while it is the current one, else from its trees. */
@@ -157,7 +171,7 @@ export class Snapshot implements PolicySnapshot {
   /** The index, while it is of this root. */
   #live(): LivePathIndex | undefined {
     const live = this.#modules.live();
-    return live.commit === this.commit && live.root === this.root ? live : undefined;
+    return live?.commit === this.commit && live.root === this.root ? live : undefined;
   }
 
   #children(directory: BareNode): Promise<BareNode[]> {
@@ -201,37 +215,60 @@ export class Snapshot implements PolicySnapshot {
 
   /** Adds what only history knows to nodes read from trees. */
   async #describe(nodes: readonly BareNode[]): Promise<NodeInfo[]> {
-    const { objects, records } = this.#modules;
-    const trees = nodes.filter((node) => node.kind === 'policy').map((node) => [node.hash, 'tree'] as const);
+    const { objects } = this.#modules;
+    const trees = nodes.flatMap((node) => (node.kind === 'policy' ? [[node.hash, 'tree'] as const] : []));
     const bodies = await objects.readMany(trees);
+    const states = (await this.#storedStates(nodes)) ?? (await this.#derivedStates(nodes));
+    let next = 0;
+    return nodes.map((node, i): NodeInfo => {
+      const { version, updatedAtMs } = states[i]!;
+      if (node.kind === 'directory') return { kind: 'directory', path: node.path, hash: node.hash, updatedAtMs };
+      const { program } = decodePolicyTree(node.hash, bodies[next++]!);
+      const { hash, test, path } = node;
+      return { kind: 'policy', path, hash, version: version!, program, test, updatedAtMs };
+    });
+  }
+
+  /** From the index rows, while the index is loaded; undefined where they are of another root, or one does not fit. */
+  async #storedStates(nodes: readonly BareNode[]): Promise<NodeState[] | undefined> {
+    const { kv, live } = this.#modules;
+    if (live() !== undefined || this.commit === null) return undefined;
+    const tag = decodeIndexTag(await kv.get('metadata', metadataKeys.index));
+    if (tag?.commit !== this.commit) return undefined;
+    const keys = nodes.map(({ kind, path }) => rowKey(kind === 'policy' ? 'p' : 'd', path));
+    const rows = await kv.getMany('path_index', keys);
+    const states: NodeState[] = [];
+    for (const [i, { kind, path, hash }] of nodes.entries()) {
+      const bytes = rows[i];
+      if (bytes === undefined) return undefined;
+      const row = kind === 'policy' ? decodePolicyRow(path, bytes) : decodeDirectoryRow(path, bytes);
+      if (row?.hash !== hash) return undefined;
+      states.push(row);
+    }
+    return states;
+  }
+
+  /** From the index and what the history says to differ from it. */
+  async #derivedStates(nodes: readonly BareNode[]): Promise<NodeState[]> {
+    await this.#modules.indexed();
     // The patch is relative to the index of one moment: read both again if an update came between.
     for (;;) {
-      const live = this.#modules.live();
+      const live = this.#modules.live()!;
       const main = live.commit;
       const patch: StatePatch =
         this.commit === null
           ? { policies: new Map(), directories: new Map(), detached: true }
-          : await records.patch(this.commit, main);
-      if (this.#modules.live().commit !== main) continue;
-      let next = 0;
-      return nodes.map((node): NodeInfo => {
-        const at = live.peek(node.path);
-        if (node.kind === 'directory') {
-          const state = patch.directories.get(node.path) ?? (at?.kind === 'directory' ? at : undefined);
-          return {
-            kind: 'directory',
-            path: node.path,
-            hash: node.hash,
-            updatedAtMs: state?.updatedAtMs ?? this.timeMs,
-          };
+          : await this.#modules.records.patch(this.commit, main);
+      if (this.#modules.live()!.commit !== main) continue;
+      return nodes.map(({ kind, path }): NodeState => {
+        const at = live.peek(path);
+        if (kind === 'directory') {
+          const state = patch.directories.get(path) ?? (at?.kind === 'directory' ? at : undefined);
+          return { updatedAtMs: state?.updatedAtMs ?? this.timeMs };
         }
-        const { program } = decodePolicyTree(node.hash, bodies[next++]!);
-        const { hash, test, path } = node;
         const state = patch.policies.get(path) ?? (at?.kind === 'policy' ? at : undefined);
-        if (state === undefined) {
-          throw new IpeError('internal', `no version of \`${path}\` is known at root \`${this.root}\``);
-        }
-        return { kind: 'policy', path, hash, version: state.version, program, test, updatedAtMs: state.updatedAtMs };
+        if (state !== undefined) return state;
+        throw new IpeError('internal', `no version of \`${path}\` is known at root \`${this.root}\``);
       });
     }
   }

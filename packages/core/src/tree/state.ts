@@ -4,7 +4,7 @@ import type { Kv, KvOperation } from '../store/index.ts';
 import type { Comparison } from './compare.ts';
 import { LruCache } from './lru.ts';
 import { ObjectStore } from './objects.ts';
-import { type IndexNode, LivePathIndex } from './path-index.ts';
+import type { IndexNode, LivePathIndex } from './path-index.ts';
 import { nearest } from './paths.ts';
 import { noStates, Records, type StatePatch, type States } from './records.ts';
 import { decodeDeletedRow, del, encodeRef, metadataKeys, put, refsDigest, rowKey, type StoredRef } from './rows.ts';
@@ -29,7 +29,8 @@ export interface Head {
   readonly commit: ObjectId | null;
   readonly root: ObjectId;
   readonly timeMs: number;
-  readonly generation: number;
+  /** Distance from the first root commit; absent where it was not asked for since the start (`generationOf`). */
+  readonly generation?: number;
   /** Set where the ref's commit could not be read at start: the ref then answers with it. */
   readonly damage?: IpeError;
 }
@@ -66,15 +67,20 @@ export class StoreState {
   readonly watchers = new Set<(event: UpdateEvent) => void>();
   /** Objects that a collection marked for deletion, and when (Unix milliseconds). Mirrors the `condemned/` rows. */
   readonly condemned = new Map<ObjectId, number>();
-  live = new LivePathIndex(emptyRoot, null, 0);
+  /** The path index of `main`; absent while it is loaded. */
+  loaded: LivePathIndex | undefined;
   /** Policies that `main` does not hold but once did: each has a row. */
   deleted = 0;
   /** Why the index had to be built anew at start. */
   indexRebuilt: string | null = null;
   /** Set at start where the refs are not those that were written last: then nothing that needs a ref is answered. */
   refsDamage: IpeError | undefined;
+  /** Set once the store is closed: what runs beside it then ends. */
+  closed = false;
   /** Set when a batch may or may not be on disk: memory and disk may differ, so nothing more is written. */
   failed: IpeError | undefined;
+  /** Settles when the path index is loaded, or cannot be. */
+  indexed: Promise<void> = Promise.resolve();
   readonly #snapshots: SnapshotModules;
 
   constructor(options: PolicyStoreOptions) {
@@ -96,7 +102,18 @@ export class StoreState {
       now,
     });
     const { objects, records, files } = this;
-    this.#snapshots = { objects, records, files, listings, live: () => this.live };
+    this.#snapshots = { kv, objects, records, files, listings, live: () => this.loaded, indexed: () => this.indexed };
+  }
+
+  /** The path index of `main`. Only for what runs in the queue, or once `indexed`. */
+  get live(): LivePathIndex {
+    if (this.loaded === undefined) throw new IpeError('internal', 'the path index is asked before it is loaded');
+    return this.loaded;
+  }
+
+  async generationOf({ commit, generation }: Head): Promise<number> {
+    if (generation !== undefined || commit === null) return generation ?? -1;
+    return (await this.records.get(commit)).generation;
   }
 
   /** @throws IpeError `not_found` */

@@ -43,13 +43,19 @@ import { scrubSlice, verifyStore } from './verify.ts';
 /** The policy store over a loaded state: queues what writes, hands out what reads. */
 export class TreePolicyStore implements PolicyStore {
   readonly #state: StoreState;
-  #tail: Promise<unknown> = Promise.resolve();
+  #tail: Promise<unknown>;
   #queued = 0;
-  #closed = false;
   #collecting = false;
 
-  constructor(state: StoreState) {
+  /** @param loading  loads the index; what needs it waits */
+  constructor(state: StoreState, loading: Promise<void>) {
     this.#state = state;
+    state.indexed = loading;
+    this.#tail = loading.catch(() => {});
+  }
+
+  ready(): Promise<void> {
+    return this.#state.indexed;
   }
 
   current(): PolicySnapshot {
@@ -99,7 +105,8 @@ export class TreePolicyStore implements PolicyStore {
     return this.#enqueue(() => dropRef(this.#state, name));
   }
 
-  history(path: string, options: PageOptions & { readonly ref?: string } = {}): Promise<Page<PolicyVersion>> {
+  async history(path: string, options: PageOptions & { readonly ref?: string } = {}): Promise<Page<PolicyVersion>> {
+    await this.#state.indexed;
     return readHistory(this.#state, path, options);
   }
 
@@ -118,7 +125,9 @@ export class TreePolicyStore implements PolicyStore {
     return makeProof(this.#state.objects, commit, path);
   }
 
-  verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+  async verify(options: VerifyOptions = {}): Promise<VerifyReport> {
+    // An index that cannot be loaded is one of the problems to be found.
+    await this.#state.indexed.catch(() => {});
     return verifyStore(this.#state, options);
   }
 
@@ -131,6 +140,7 @@ export class TreePolicyStore implements PolicyStore {
     if (this.#collecting) throw new IpeError('unavailable', 'a garbage collection is under way; wait for it to end');
     this.#collecting = true;
     try {
+      await this.#state.indexed;
       return await collectGarbage(this.#state, (task) => this.#enqueue(task), options);
     } finally {
       this.#collecting = false;
@@ -151,6 +161,7 @@ export class TreePolicyStore implements PolicyStore {
   }
 
   async copy(options: { readonly since?: string; readonly mainOnly?: boolean } = {}): Promise<StoreCopy> {
+    await this.#state.indexed;
     const since = options.since === undefined ? undefined : (await this.resolve(options.since)).commit;
     const leases = this.refs().map(({ commit }) => this.lease(commit, 'copy'));
     const release = (): void => {
@@ -168,6 +179,7 @@ export class TreePolicyStore implements PolicyStore {
   }
 
   async ingest(incoming: IncomingObjects): Promise<{ newObjects: number; release(): void }> {
+    await this.#state.indexed;
     const newObjects = await ingestObjects(this.#state, (task) => this.#enqueue(task), incoming);
     const leases = incoming.heads.map((commit) => this.lease(commit, 'ingest'));
     const release = (): void => {
@@ -206,13 +218,14 @@ export class TreePolicyStore implements PolicyStore {
   }
 
   status(): PolicyStoreStatus {
-    const { live, heads, leases, files, indexRebuilt } = this.#state;
-    const damages = [...live.damages(), ...[...heads.values()].flatMap((head) => head.damage ?? [])];
+    const { loaded, heads, leases, files, indexRebuilt } = this.#state;
+    const damages = [...(loaded?.damages() ?? []), ...[...heads.values()].flatMap((head) => head.damage ?? [])];
+    const { root, commit } = heads.get(mainRef) ?? emptyHead;
     return {
-      root: live.root,
-      commit: live.commit,
-      policies: live.policyCount,
-      directories: live.directoryCount,
+      root,
+      commit,
+      policies: loaded?.policyCount ?? null,
+      directories: loaded?.directoryCount ?? null,
       damaged: [...new Set(damages.map((error) => String(error.details['object'])))],
       cache: files.counters(),
       refs: heads.size,
@@ -223,15 +236,18 @@ export class TreePolicyStore implements PolicyStore {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#state.closed = true;
     await this.#tail;
   }
 
   /** Runs `task` after all that were queued before it, whether they succeeded or not. */
   #enqueue<Result>(task: () => Promise<Result>): Promise<Result> {
-    if (this.#closed) return Promise.reject(new IpeError('unavailable', 'the policy store is closed'));
+    if (this.#state.closed) return Promise.reject(new IpeError('unavailable', 'the policy store is closed'));
     this.#queued++;
-    const run = this.#tail.then(task).finally(() => this.#queued--);
+    const run = this.#tail
+      .then(() => this.#state.indexed)
+      .then(task)
+      .finally(() => this.#queued--);
     this.#tail = run.catch(() => {});
     return run;
   }

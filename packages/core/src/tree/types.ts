@@ -385,8 +385,9 @@ export interface CommitMeta {
 export interface PolicyStoreStatus {
   readonly root: ObjectId;
   readonly commit: ObjectId | null;
-  readonly policies: number;
-  readonly directories: number;
+  /** Null while the index is loaded. */
+  readonly policies: number | null;
+  readonly directories: number | null;
   /** Ids of commits and directory trees that could not be read: reads that need them answer `corrupt`. */
   readonly damaged: readonly ObjectId[];
   /** Cached policies: bytes, limits, hits and misses since start. */
@@ -403,7 +404,7 @@ export interface PolicyStoreStatus {
   readonly leases: number;
   /** Updates waiting or under way. */
   readonly queued: number;
-  /** Whether this start had to rebuild the index, and why. */
+  /** Whether this start had to rebuild the index, and why; null too while the index is loaded. */
   readonly indexRebuilt: string | null;
 }
 
@@ -497,6 +498,12 @@ export interface PolicyStore {
   watch(listener: (event: UpdateEvent) => void): () => void;
   /** @throws `not_found` for a root commit that retention has given up */
   lease(commit: ObjectId, holder: string): Lease;
+  /**
+   * Waits until the path index is loaded and verified; from then on `current().index()` is there. Before, reads are
+   * answered from the trees, and writes, `history`, `verify`, `collect`, `copy` and `ingest` wait.
+   * @throws IpeError `corrupt` or `unavailable` where it cannot be loaded: reads go on, whatever waits fails with it
+   */
+  ready(): Promise<void>;
   status(): PolicyStoreStatus;
   /** Waits for the update under way. The `Kv` belongs to the caller and stays open. */
   close(): Promise<void>;

@@ -3,7 +3,7 @@ import { IpeError, isIpeError } from '../errors.ts';
 import { decodeCommit, IdSet, isObjectId } from '../git/index.ts';
 import type { KvOperation } from '../store/index.ts';
 import { versionOf } from './commits.ts';
-import { rebuildRows, walkDirectories } from './open.ts';
+import { rebuildRows, walkDirectories } from './load-index.ts';
 import { walkReachable } from './reach.ts';
 import { decodeDeletedRow, decodeIndexTag, decodePolicyRow, fromAscii, metadataKeys } from './rows.ts';
 import { emptyHead, mainRef, type StoreState } from './state.ts';
@@ -86,7 +86,7 @@ async function checkRefs(state: StoreState, findings: Findings, reached: IdSet):
     }
   }
   const tag = decodeIndexTag(await state.kv.get('metadata', metadataKeys.index));
-  const { commit } = state.live;
+  const commit = state.loaded?.commit ?? null;
   if (commit !== null && tag?.commit !== commit && commit === state.heads.get(mainRef)?.commit) {
     findings.add(
       'index',
@@ -177,9 +177,9 @@ async function checkIndex(state: StoreState, findings: Findings): Promise<void> 
     const tree = await walkDirectories(state, head.root);
     if (tree.damages.size > 0) return;
     const { operations } = await rebuildRows(state, head, tree);
-    if (state.live.commit !== head.commit) return;
+    if (state.loaded?.commit !== head.commit) return;
     await compareRows(state, operations, findings);
-    for (const info of state.live.policies()) {
+    for (const info of state.loaded.policies()) {
       const commit = await state.objects.find(info.version);
       if (commit?.type !== 'commit') continue;
       const version = decodeCommit(state.primitives, commit.body);

@@ -60,10 +60,21 @@ export async function openControlPart(
     cacheBytes: config.evaluation_plane.policy_cache_bytes,
     cacheAgeMs: config.evaluation_plane.policy_cache_age,
   });
-  onClose('policy tree', () => store.close());
-  const { damaged, indexRebuilt } = store.status();
-  if (damaged.length > 0) log.error({ damaged }, 'stored policies are damaged and will not be served');
-  if (indexRebuilt !== null) log.warn({ why: indexRebuilt }, 'the index of the policy store was built anew');
+  let isClosing = false;
+  onClose('policy tree', () => {
+    isClosing = true;
+    return store.close();
+  });
+  void store.ready().then(
+    () => {
+      const { damaged, indexRebuilt } = store.status();
+      if (damaged.length > 0) log.error({ damaged }, 'stored policies are damaged and will not be served');
+      if (indexRebuilt !== null) log.warn({ why: indexRebuilt }, 'the index of the policy store was built anew');
+    },
+    (err: unknown) => {
+      if (!isClosing) log.error({ err }, 'the index of the policy store cannot be loaded: policies take no changes');
+    },
+  );
 
   const compiler = createNodeCompiler(version);
   onClose('policy compiler', () => compiler.close());

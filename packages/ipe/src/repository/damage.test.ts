@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setImmediate } from 'node:timers/promises';
 import { assertTold, damageCheck, flippedBits, Random, treeFixture } from '@ipe/core/testkit';
 import { policyFamilies } from '@ipe/core/tree';
 import { expect, test } from 'vitest';
@@ -14,7 +15,8 @@ test('a flipped bit in a sample of the bytes of a store on disk is told, never s
   const directory = await mkdtemp(join(tmpdir(), 'ipe-damage-'));
   const kv = await openRocksKv({ directory, families: policyFamilies });
   try {
-    const check = await damageCheck(treeFixture({ primitives: nodePrimitives, codec: zlibCodec }), kv);
+    const runtime = { primitives: nodePrimitives, codec: zlibCodec, breathe: () => setImmediate() };
+    const check = await damageCheck(treeFixture(runtime), kv);
     const random = new Random(20261122);
     const damages = [...flippedBits(check.rows)];
     for (let i = 0; i < sampleSize; i++) {

@@ -17,6 +17,7 @@ test.each(readdirSync(folder).filter((name) => name.startsWith('policies-')))(
     const bytes = (text: string) => new Uint8Array(Buffer.from(text, 'hex'));
     await kv.write(rows.map(([family, key, value]) => ({ type: 'put', family, key: bytes(key), value: bytes(value) })));
     const store = await openPolicyRepository(kv);
+    await store.ready();
     expect(store.status().indexRebuilt).toBe(null);
     expect({
       refs: store.refs(),

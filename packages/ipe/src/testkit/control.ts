@@ -46,6 +46,7 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
   const newId = () => `id${++ids}`;
   const kv = openMemoryKv<PolicyFamily>({ families: policyFamilies });
   const store = await openPolicyStore({ kv, primitives: nodePrimitives, codec: zlibCodec, now: () => nowMs });
+  await store.ready();
   const compiler = options.compiler ?? scriptedCompiler();
   const registry = await openMirrorRegistry(options.state ?? memoryState());
   const stateDir = options.stateDir;

@@ -17,17 +17,26 @@ export interface Acknowledged {
 /** What may never be seen, at any time. Each problem is one sentence without names, so that equal ones are one. */
 export class Checks {
   readonly #oracle: Oracle;
+  readonly #isLost: (key: string) => boolean;
   readonly #problem: (problem: string) => void;
 
-  constructor(oracle: Oracle, problem: (problem: string) => void) {
+  /** @param isLost whether a fact vanished from a disk without a trace and is not found again yet */
+  constructor(oracle: Oracle, problem: (problem: string) => void, isLost: (key: string) => boolean) {
     this.#oracle = oracle;
     this.#problem = problem;
+    this.#isLost = isLost;
   }
 
   /** A read of some keys at once: what the vector covers is in them, what is over is not. @param trueMs true time */
   read(instance: Instance, keys: readonly string[], trueMs: number, others: readonly Instance[]): void {
     for (const key of keys) this.#one(instance, key, trueMs, others);
-    if (keys.length < 2 || instance.isPartial('pairs') || instance.replica.fence !== undefined) return;
+    if (
+      keys.length < 2 ||
+      keys.some(this.#isLost) ||
+      instance.isPartial('pairs') ||
+      instance.replica.fence !== undefined
+    )
+      return;
     const [left, right] = keys.map((key) => shownAt(instance, key));
     if (left !== right) this.#problem('a transaction was seen in part');
   }
@@ -38,6 +47,7 @@ export class Checks {
   }
 
   #one(instance: Instance, key: string, trueMs: number, others: readonly Instance[]): void {
+    if (this.#isLost(key)) return;
     const namespace = namespaceOf(key);
     const cell = instance.read(key);
     if (cell === undefined || cell === 'damaged') return;

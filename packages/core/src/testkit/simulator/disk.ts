@@ -62,6 +62,13 @@ export class Disk {
     return this.#rows(family).get(nameOf(key))?.[1];
   }
 
+  /** A row that was written well is not what it was any more, whatever was synced: other bytes, or gone. */
+  rot(family: DataFamily, key: Uint8Array, value: Uint8Array | undefined): void {
+    const name = nameOf(key);
+    if (value === undefined) this.#rows(family).delete(name);
+    else this.#rows(family).set(name, [key, value]);
+  }
+
   /** Rows whose keys begin with `prefix`, in order. */
   rows(family: DataFamily, prefix: Uint8Array = new Uint8Array()): Row[] {
     const start = nameOf(prefix);

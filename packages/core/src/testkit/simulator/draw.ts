@@ -1,3 +1,4 @@
+import { drawRot } from './bit-rot.ts';
 import { type Action, type BrokerFault, clockOffsetMaxMs, type MemberPlan, type Plan } from './plan.ts';
 import { Random } from './random.ts';
 import { type Workload, workloads } from './workloads.ts';
@@ -27,10 +28,14 @@ export function drawPlan(seed: number): Plan {
   const isLasting = used.every(({ forgets }) => !forgets) && members.every(({ interest }) => interest === 'all');
   if (isLasting && random.chance(0.5))
     actions.push({ do: 'clone', at: random.int(0, count - 1), atMs: random.int(1_000, endMs) });
+  const rot = drawRot(seed, members, endMs, actions);
+  actions.push(...rot);
   // Sorting is stable: what is drawn first comes first.
   actions.sort((a, b) => a.atMs - b.atMs);
   // A disk that went back behind what the others have purged and trimmed has to be emptied: see docs/replication.md.
   const isRolledBack = actions.some((action) => action.do === 'restore' || action.do === 'lie');
+  // What a damaged row held is mended from elsewhere, where its record must have come by the log.
+  const isRotten = rot.length > 0;
   const calmMs = Math.max(endMs, ...actions.map((action) => action.atMs + ('forMs' in action ? action.forMs : 0)));
   return {
     seed,
@@ -42,7 +47,7 @@ export function drawPlan(seed: number): Plan {
     },
     plane,
     durability: random.chance(0.8) ? 'fsync' : 'wal',
-    logCommitsMax: isRolledBack ? 100_000 : random.pick([60, 200, 100_000]),
+    logCommitsMax: isRolledBack || isRotten ? 100_000 : random.pick([60, 200, 100_000]),
     sliceBytes: random.pick([200, 2_000, 100_000]),
     calmMs,
     actions,

@@ -15,20 +15,14 @@ import {
   type Interest,
   type LogSlice,
   liveKey,
-  logKey,
-  PageGatherer,
   type PublishLine,
   PublishLines,
   Reception,
   Replica,
   type ReplicaEvent,
   readMetadata,
-  SliceGatherer,
-  type SnapshotPage,
   Sources,
-  type StateEntry,
   type Strategy,
-  type Stretch,
   type VectorReport,
   type WriteOutcome,
   type WriteRequest,
@@ -41,22 +35,16 @@ import { strategies } from './plan.ts';
 import type { Batch, Plane, Receiver } from './plane.ts';
 import type { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
-import { StoreDriver } from './store-driver.ts';
+import { type LogQuestion, type RepairQuestion, StateRepair } from './state-repair.ts';
+import { type Applied, StoreDriver } from './store-driver.ts';
+import { type SentPage, Transfer } from './transfer.ts';
 
-/** What peers ask each other: the report's text, a slice of the log, a page of states. */
+/** What peers ask each other: the report's text, a slice of the log, a page of states, and what repairs need. */
 type Question =
   | { readonly type: 'report'; readonly report: string }
-  | {
-      readonly type: 'log';
-      readonly namespace: string;
-      readonly source: string;
-      readonly after: number;
-      readonly upTo: number;
-    }
-  | { readonly type: 'snapshot'; readonly namespace: string; readonly after: string | undefined };
-
-/** A page as it is sent: sources by their ids, since each instance has objects of its own for them. */
-type SentPage = Omit<SnapshotPage, 'heads'> & { readonly heads: readonly (readonly [source: string, seq: number])[] };
+  | LogQuestion
+  | { readonly type: 'snapshot'; readonly namespace: string; readonly after: string | undefined }
+  | RepairQuestion;
 
 export interface InstanceOptions {
   readonly origin: string;
@@ -76,10 +64,15 @@ export interface InstanceOptions {
   readonly onApplied: (instance: Instance, commits: readonly Commit[]) => void;
   readonly onDurable: (instance: Instance, commits: readonly Commit[]) => void;
   readonly onProblem: (problem: string) => void;
+  /** Facts that this instance had lost came back from a peer. */
+  readonly onRepaired: (instance: Instance, keys: readonly string[]) => void;
+  /** How often everything stored is looked at; 0: never. */
+  readonly scrubMs: number;
 }
 
 const askTimeoutMs = 3_000;
 const housekeepingMs = 3_000;
+export const tombstoneGraceMs = 2_000;
 const queueBytesMax = 1 << 20;
 const strategyOf = (namespace: string): Strategy => strategies[namespace]!;
 
@@ -97,6 +90,7 @@ export class Instance implements Receiver {
   replica!: Replica;
   exchange!: Exchange;
   holdings!: Holdings;
+  repair!: StateRepair;
   readonly #options: InstanceOptions;
   /** Which start this is: calls of an earlier one do nothing. */
   #life = 0;
@@ -105,6 +99,7 @@ export class Instance implements Receiver {
   #publishing = new Set<PublishLine>();
   #reception!: Reception<Batch>;
   #store!: StoreDriver;
+  #transfer!: Transfer;
   /** When states last came into a namespace: until a later report is covered, they may run ahead of the vector. */
   #partial = new Map<string, number>();
   /** Reports as they were last read, by peer: they repeat for most of the time. */
@@ -143,7 +138,7 @@ export class Instance implements Receiver {
         historyOf: () => 2,
         batchWritesMax: 50,
         flushIntervalMs: 5,
-        tombstoneGraceMs: 2_000,
+        tombstoneGraceMs,
         cacheBytesMax: 2_000,
         queueBytesMax,
         isStable: (namespace, dot) => mutation.isStable(() => this.exchange.isStable(namespace, dot)),
@@ -184,7 +179,8 @@ export class Instance implements Receiver {
       wallMs: () => this.wallMs,
       nowMs: () => this.#options.scheduler.nowMs,
       later: (delayMs, run) => this.#later(delayMs, run),
-      onApplied: (commits, joined) => this.#applied(commits, joined),
+      onApplied: (applied) => this.#applied(applied),
+      onDamaged: (key) => this.repair.met(key),
       onDurable: (commit) => this.#durable(commit),
       onGap: (gap) => {
         if (!mutation.passesGap(this, gap)) this.#exchange({ type: 'hurry' });
@@ -193,6 +189,26 @@ export class Instance implements Receiver {
         this.#fetch({ type: 'refused', namespace: record.namespace, source: record.source });
         if (failure.reason !== 'corrupt') this.#options.onProblem(`a record was refused: ${failure.message}`);
       },
+    });
+    this.#transfer = new Transfer({
+      disk: this.disk,
+      replica: this.replica,
+      holdings: this.holdings,
+      sliceBytes: this.#options.sliceBytes,
+      relayed: (row) => mutation.relayed(this, row),
+      onDamaged: (name) => this.repair.recordMet(name),
+    });
+    this.repair = new StateRepair({
+      disk: this.disk,
+      replica: this.replica,
+      holdings: this.holdings,
+      graceMs: tombstoneGraceMs,
+      wallMs: () => this.wallMs,
+      store: (event, reply) => this.#store.ask(event, reply),
+      ask: (peer, question, done) => this.#ask(peer, question, done),
+      later: (delayMs, run) => this.#later(delayMs, run),
+      isGullible: mutation.isGullible,
+      onRepaired: (keys) => this.#options.onRepaired(this, keys),
     });
     this.membersChanged();
     for (const namespace of this.holdings.names()) this.#moved(namespace);
@@ -206,6 +222,8 @@ export class Instance implements Receiver {
         this.step(event);
       mutation.housekeep(this);
     });
+    this.#repeat(2_000, () => this.repair.mend());
+    if (this.#options.scrubMs > 0) this.#repeat(this.#options.scrubMs, () => this.repair.scrub());
     network.turned(this);
     plane.subscribe(this, this.disk.notes.cursor);
   }
@@ -233,6 +251,7 @@ export class Instance implements Receiver {
     if (!isUp && network.others(this).some((other) => other.member === peer.member && other !== peer && other.isUp))
       return;
     this.#exchange({ type: isUp ? 'linked' : 'unlinked', peer: originOf(peer.member) });
+    this.repair.linked(originOf(peer.member), isUp);
   }
 
   /** Hands writes in as a node's engine does: none to a namespace that this instance cannot speak for. */
@@ -284,9 +303,11 @@ export class Instance implements Receiver {
         this.#reported(question.report, false);
         return this.#report();
       case 'log':
-        return this.#slice(question);
+        return this.#transfer.slice(question);
       case 'snapshot':
-        return this.#page(question);
+        return this.#transfer.page(question.namespace, question.after);
+      default:
+        return this.repair.answer(question);
     }
   }
 
@@ -298,6 +319,7 @@ export class Instance implements Receiver {
 
   #tick(): void {
     this.step({ type: 'tick' });
+    this.repair.tick();
     this.#store.syncWritten();
     const { holdings, exchange } = this;
     if (!holdings.isSettled && exchange.hasHeardAll((name) => holdings.isWhole(name))) {
@@ -317,7 +339,8 @@ export class Instance implements Receiver {
     this.disk.notes.ahead = new Set(this.#partial.keys());
   }
 
-  #applied(commits: readonly Commit[], joined: readonly string[]): void {
+  #applied({ commits, cells, joined }: Applied): void {
+    this.repair.applied(cells, joined);
     for (const namespace of joined) this.#ranAhead(namespace);
     this.holdings.applied(commits);
     this.#options.onApplied(this, commits);
@@ -337,7 +360,12 @@ export class Instance implements Receiver {
     const { plane } = this.#options;
     const { namespace, source } = line;
     const next = line.next(2_000);
-    const { records, upTo } = 'records' in next ? next : this.#slice({ ...next, source: source.id });
+    const slice = 'records' in next ? next : this.#transfer.slice({ ...next, source: source.id });
+    if (slice === undefined) {
+      this.#later(200, () => this.#publish(line));
+      return;
+    }
+    const { records, upTo } = slice;
     if (records.length === 0) {
       line.trimmed();
       return;
@@ -435,7 +463,7 @@ export class Instance implements Receiver {
         const { pull, peer, namespace, after } = effect;
         this.#ask(peer, { type: 'snapshot', namespace, after }, (answer) => {
           if (answer === undefined) this.#fetch({ type: 'failed', pull });
-          else this.#fetch({ type: 'page', pull, page: this.#received(answer as SentPage) });
+          else this.#fetch({ type: 'page', pull, page: this.#transfer.received(answer as SentPage) });
         });
         return;
       }
@@ -472,19 +500,10 @@ export class Instance implements Receiver {
         this.#fetch({ type: 'failed', pull });
         return;
       }
-      const absent = stretch === undefined ? [] : this.#absentIn(namespace, stretch, entries);
+      const absent = stretch === undefined ? [] : this.#transfer.absentIn(namespace, stretch, entries);
       const covered = stretch?.heads;
       this.#stored(pull, (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered }));
     });
-  }
-
-  /** Keys here of which a giver that tells of all in a stretch holds nothing. */
-  #absentIn(namespace: string, { after = '', upTo }: Stretch, told: readonly StateEntry[]): StateEntry[] {
-    return this.disk
-      .rows('live', liveKey(`${namespace}.`))
-      .map(([bytes]) => String.fromCharCode(...bytes))
-      .filter((key) => key > after && (upTo === undefined || key <= upTo) && told.every((entry) => entry.key !== key))
-      .map((key) => ({ key, state: undefined }));
   }
 
   #stored(pull: number, event: (id: number) => ReplicaEvent, then: () => void = () => {}): void {
@@ -503,39 +522,6 @@ export class Instance implements Receiver {
     };
     if (found.length === 0) this.#later(0, () => done(undefined));
     else network.ask(this, random.pick(found), question, askTimeoutMs, end);
-  }
-
-  #slice({ namespace, source: id, after, upTo }: Omit<Extract<Question, { type: 'log' }>, 'type'>): LogSlice {
-    const source = this.replica.sources.parse(id)!;
-    const bound = Math.min(upTo, this.holdings.headsOf(namespace).get(source) ?? 0);
-    const gatherer = new SliceGatherer({ after, upTo: Math.max(bound, after) }, this.#options.sliceBytes);
-    for (let seq = after + 1; seq <= bound; seq++) {
-      const row = this.disk.get('log', logKey(namespace, source, seq));
-      if (row === undefined || !gatherer.take(seq, this.#options.mutation.relayed(this, row))) break;
-    }
-    return gatherer.slice();
-  }
-
-  #page({ namespace, after }: Extract<Question, { type: 'snapshot' }>): SentPage {
-    const gatherer = new PageGatherer(
-      this.holdings.headsOf(namespace),
-      this.replica.floorOf(namespace),
-      this.#options.sliceBytes,
-    );
-    for (const [bytes, row] of this.disk.rows('live', liveKey(`${namespace}.`))) {
-      const key = String.fromCharCode(...bytes);
-      if (after !== undefined && key <= after) continue;
-      if (!gatherer.take(key, row)) break;
-    }
-    // What a page shows no crash may take back: nobody could tell its records from those that were never written.
-    this.disk.sync();
-    const page = gatherer.page();
-    return { ...page, heads: page.heads.map(({ source, seq }) => [source.id, seq]) };
-  }
-
-  #received(page: SentPage): SnapshotPage {
-    const { sources } = this.replica;
-    return { ...page, heads: page.heads.map(([id, seq]) => ({ source: sources.parse(id)!, seq })) };
   }
 
   /** A call in this life: a crash takes it along. */

@@ -18,6 +18,8 @@ export const mutants = {
   'last-arrival-wins': 'RFC-005: the remote value is taken if its `updated_at` is greater, else the local one is kept',
   'dot-reused': 'Evolu: a restored copy goes on under the identity and the numbers that it had',
   'transaction-chunked': 'superfly/corrosion#191: a transaction is sent and applied in parts',
+  'damage-mended-by-older':
+    'HarperFast/harper#2193: a repair takes what the other has in the place of what is newer here',
 } as const;
 
 export type Mutant = keyof typeof mutants;

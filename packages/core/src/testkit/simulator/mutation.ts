@@ -25,6 +25,8 @@ export interface Mutation {
   readonly readsWhileLoading: boolean;
   /** Whether records are changed on their way: then only their effects can tell. */
   readonly tampers: boolean;
+  /** A damaged fact is mended by whatever a peer has. */
+  readonly isGullible: boolean;
   isStable(known: () => boolean): boolean;
   /** Rows of `metadata` as a start reads them. */
   metadata(rows: readonly Row[]): readonly Row[];
@@ -48,6 +50,7 @@ const faithful: Mutation = {
   isDeaf: false,
   readsWhileLoading: false,
   tampers: false,
+  isGullible: false,
   isStable: (known) => known(),
   metadata: (rows) => rows,
   epochs: (_, rng) => rng,
@@ -135,6 +138,7 @@ const bugs: Readonly<Record<Mutant, () => Partial<Mutation>>> = {
       })),
   }),
   'dot-reused': () => ({ epochs: (origin) => new Random(Number.parseInt(origin, 16)).next }),
+  'damage-mended-by-older': () => ({ isGullible: true }),
   'transaction-chunked': () => ({
     parts: (request) =>
       request.atomic ? request.writes.map((write) => ({ ...request, atomic: false, writes: [write] })) : [request],

@@ -1,4 +1,5 @@
 import type { Interest, Strategy, Write } from '../../replica/index.ts';
+import type { Rot } from './bit-rot.ts';
 
 /**
  * A simulated run as data: what is done when. A seed draws one (`drawPlan`); shrinking takes parts of it away; replaying
@@ -52,6 +53,8 @@ export type Action = { readonly atMs: number } & (
   | { readonly do: 'cut'; readonly at: number; readonly to: number; readonly forMs: number }
   /** The wall clock jumps to this distance from true time. */
   | { readonly do: 'clock'; readonly at: number; readonly offsetMs: number }
+  /** A row of the facts or of the log is damaged or lost: the one at this place, from 0 to 1, of those that qualify. */
+  | { readonly do: 'rot'; readonly at: number; readonly what: Rot; readonly place: number }
   | { readonly do: 'broker'; readonly what: BrokerFault; readonly forMs: number }
 );
 

@@ -1,5 +1,7 @@
 import { type Commit, decodeRecord, type Write, type WriteOutcome } from '../../replica/index.ts';
+import { BitRot } from './bit-rot.ts';
 import { type Acknowledged, Checks, FinalChecks, reachOfDisk, together } from './checks.ts';
+import { digestProblems, isRepaired } from './digest-checks.ts';
 import type { Disk } from './disk.ts';
 import { drawPlan } from './draw.ts';
 import { Instance } from './instance.ts';
@@ -11,6 +13,7 @@ import type { Action, Plan } from './plan.ts';
 import { Broker, DirectPlane, noPlane, type Plane } from './plane.ts';
 import { Random } from './random.ts';
 import { Scheduler } from './scheduler.ts';
+import { isRecord } from './state-repair.ts';
 
 /** What a simulated run found. Equal plans give equal results, `traceHash` included. */
 export interface SimulationResult {
@@ -32,6 +35,8 @@ const settleMaxMs = 90_000;
 const restMs = 8_000;
 /** How often effects are compared with vectors while faults go on. */
 const effectsMs = 15_000;
+/** How often everything stored is looked at, where something may rot. */
+const scrubMs = 8_000;
 
 /**
  * Runs a cluster from one seed, or from a plan: writes, reads and faults; then calm; then the checks. The replica, the
@@ -54,6 +59,10 @@ class Simulation {
   readonly #plane: Plane;
   readonly #oracle: Oracle;
   readonly #checks: Checks;
+  readonly #rot: BitRot;
+  /** Whether rows rot, and whether disks lose what they promised to keep. */
+  readonly #rots: boolean;
+  readonly #loses: boolean;
   /** By member; clones behind. */
   readonly #instances: Instance[] = [];
   readonly #joined = new Set<number>();
@@ -76,7 +85,14 @@ class Simulation {
           ? new DirectPlane(this.#network)
           : new Broker(this.#scheduler, this.#random, trace);
     this.#oracle = new Oracle((problem) => this.#problems.add(problem));
-    this.#checks = new Checks(this.#oracle, (problem) => this.#problems.add(problem));
+    this.#rots = plan.actions.some((action) => action.do === 'rot');
+    this.#loses = plan.actions.some((action) => /^(lie|restore|clone)$/.test(action.do));
+    this.#rot = new BitRot(this.#instances);
+    this.#checks = new Checks(
+      this.#oracle,
+      (problem) => this.#problems.add(problem),
+      (key) => this.#rot.isLost(key),
+    );
     this.#instances.push(...plan.members.map((_, member) => this.#instance(member)));
   }
 
@@ -131,11 +147,19 @@ class Simulation {
           for (const { record } of commits) if (record.source.origin === at.origin) this.#oracle.durable(record);
         },
         onProblem: (problem) => this.#problems.add(problem),
+        onRepaired: (_, keys) => this.#repaired(keys),
+        scrubMs: this.#rots ? scrubMs : 0,
       },
       disk,
     );
     this.#network.add(instance);
     return instance;
+  }
+
+  /** Only what a disk lost may come back from a peer: anything else, the log has lost. */
+  #repaired(keys: readonly string[]): void {
+    if (this.#loses || keys.every((key) => this.#rot.wasLost(key))) return;
+    this.#problems.add('a fact came back from a peer that no disk had lost');
   }
 
   #applied(at: Instance, commits: readonly Commit[]): void {
@@ -187,6 +211,7 @@ class Simulation {
   /** What was written before a crash and not acknowledged may be there all the same. */
   #recovered({ disk, origin, replica }: Instance): void {
     for (const [, row] of disk.rows('log')) {
+      if (!isRecord(row, replica)) continue;
       const record = decodeRecord(row, replica.sources);
       if (record.source.origin !== origin) continue;
       this.#oracle.wrote(record);
@@ -255,6 +280,9 @@ class Simulation {
       case 'cut':
         this.#network.cut(action.at, action.to, action.forMs);
         return;
+      case 'rot':
+        if (instance.isUp) this.#rot.strike(action);
+        return;
       case 'clock':
         instance.clockOffsetMs = action.offsetMs;
     }
@@ -307,6 +335,7 @@ class Simulation {
 
   /** Everything must have come everywhere in time; then it must stay so. */
   #settle(): void {
+    this.#rot.calm();
     const untilMs = this.#scheduler.nowMs + settleMaxMs;
     while (!this.#isSettled() && this.#scheduler.nowMs < untilMs) this.#scheduler.runUntil(this.#scheduler.nowMs + 500);
     if (!this.#isSettled()) this.#problems.add('the instances did not come to hold the same');
@@ -315,6 +344,7 @@ class Simulation {
     for (let i = 0; i < 10 && this.#instances.some(isBusy); i++) this.#scheduler.runUntil(this.#scheduler.nowMs + 20);
     if (this.#instances.some(isBusy)) this.#problems.add('an instance at rest has work waiting');
     for (const instance of this.#instances) this.#checks.effects(instance, instance.wallMs);
+    for (const problem of digestProblems(this.#instances)) this.#problems.add(problem);
     new FinalChecks(this.#oracle, this.#instances, (problem) => this.#problems.add(problem)).run(this.#acknowledged);
   }
 
@@ -324,7 +354,9 @@ class Simulation {
         instance.isUp &&
         instance.holdings.isSettled &&
         instance.replica.fence === undefined &&
-        this.#coversAll(instance),
+        this.#coversAll(instance) &&
+        // What is damaged is known only once it has been looked at.
+        (!this.#rots || isRepaired(instance, this.#instances)),
     );
   }
 

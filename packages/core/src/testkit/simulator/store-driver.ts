@@ -1,5 +1,4 @@
 import {
-  type Commit,
   type Failure,
   type LogRecord,
   liveKey,
@@ -12,6 +11,7 @@ import {
 import type { Disk } from './disk.ts';
 import type { Random } from './random.ts';
 
+export type Applied = Extract<ReplicaEffect, { readonly type: 'applied' }>;
 export type Gap = Extract<ReplicaEffect, { readonly type: 'gap' }>;
 
 export interface StoreDriverOptions {
@@ -25,7 +25,8 @@ export interface StoreDriverOptions {
   /** True time. */
   readonly nowMs: () => number;
   readonly later: (delayMs: number, run: () => void) => void;
-  readonly onApplied: (commits: readonly Commit[], joined: readonly string[]) => void;
+  readonly onApplied: (applied: Applied) => void;
+  readonly onDamaged: (key: string) => void;
   readonly onDurable: (commit: number) => void;
   readonly onGap: (gap: Gap) => void;
   readonly onRefused: (record: LogRecord, failure: Failure) => void;
@@ -96,7 +97,7 @@ export class StoreDriver {
         return;
       }
       case 'applied':
-        this.#options.onApplied(effect.commits, effect.joined);
+        this.#options.onApplied(effect);
         return;
       case 'durable':
         this.#options.onDurable(effect.commit);
@@ -106,6 +107,9 @@ export class StoreDriver {
         return;
       case 'refused':
         this.#options.onRefused(effect.record, effect.failure);
+        return;
+      case 'damaged':
+        this.#options.onDamaged(effect.key);
         return;
       case 'alarm':
         later(effect.inMs, () => this.step({ type: 'tick' }));

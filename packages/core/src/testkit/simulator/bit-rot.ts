@@ -1,0 +1,113 @@
+import { decodeCell, namespaceOf, type Replica } from '../../replica/index.ts';
+import type { Instance } from './instance.ts';
+import type { Action, MemberPlan } from './plan.ts';
+import { Random } from './random.ts';
+import { isRecord, recordName } from './state-repair.ts';
+
+/**
+ * What a disk does to a row. `fact` and `record`: bits flip in a row of the facts or of the log, and its check tells.
+ * `loss`: a row of the facts is gone, and nothing tells.
+ */
+export type Rot = 'fact' | 'record' | 'loss';
+
+export type RotAction = Extract<Action, { readonly do: 'rot' }>;
+
+type Row = readonly [key: Uint8Array, value: Uint8Array];
+
+const rotChance = 0.4;
+const rottenSeed = 0xb17f11b5;
+/** What no check accepts. */
+const flipped = Uint8Array.of(0xff);
+
+/**
+ * What rots in a run, at one member: where two lose their copies of the same fact, nobody can mend it. None where a disk
+ * may go back besides, which takes sound copies along.
+ */
+export function drawRot(
+  seed: number,
+  members: readonly MemberPlan[],
+  endMs: number,
+  others: readonly Action[],
+): Action[] {
+  const random = new Random(seed ^ rottenSeed);
+  const isUnsafe = others.some((action) => /^(lie|restore|clone)$/.test(action.do));
+  const whole = members.filter(({ startMs, interest }) => startMs === 0 && interest === 'all');
+  if (!random.chance(rotChance) || isUnsafe || whole.length < 2) return [];
+  const at = random.int(0, members.length - 1);
+  const actions: Action[] = [];
+  for (let atMs = random.int(2_000, 8_000); atMs < endMs; atMs += random.int(300, 4_000)) {
+    const what = random.pick<Rot>(['fact', 'fact', 'record', 'loss']);
+    actions.push({ atMs, do: 'rot', at, what, place: random.next() });
+  }
+  return actions;
+}
+
+/** Lets rows rot, and knows which facts may look lost until they are found again. */
+export class BitRot {
+  readonly #instances: readonly Instance[];
+  readonly #lost = new Set<string>();
+  #isCalm = false;
+
+  constructor(instances: readonly Instance[]) {
+    this.#instances = instances;
+  }
+
+  /** Whether a fact was lost somewhere without a trace: until it is found, readers are told that it is absent. */
+  isLost(key: string): boolean {
+    return !this.#isCalm && this.#lost.has(key);
+  }
+
+  /** Whether a fact was ever lost without a trace. */
+  wasLost(key: string): boolean {
+    return this.#lost.has(key);
+  }
+
+  /** From here on everything must be found again. */
+  calm(): void {
+    this.#isCalm = true;
+  }
+
+  /** @returns whether there was something to rot of which a sound copy exists elsewhere */
+  strike({ at, what, place }: RotAction): boolean {
+    const instance = this.#instances[at]!;
+    const family = what === 'record' ? 'log' : 'live';
+    const rows = instance.disk.rows(family).filter((row) => this.#isElsewhere(instance, what, row));
+    const row = rows[Math.floor(place * rows.length)];
+    if (row === undefined) return false;
+    const [key] = row;
+    if (what === 'loss') this.#lost.add(String.fromCharCode(...key));
+    instance.disk.rot(family, key, what === 'loss' ? undefined : flipped);
+    return true;
+  }
+
+  #isElsewhere(instance: Instance, what: Rot, [key, value]: Row): boolean {
+    const others = this.#instances.filter((other) => other.member !== instance.member && other.disk.notes.isSettled);
+    if (what === 'record') {
+      const { namespace, source: id, seq } = recordName(key);
+      return others.some(({ isUp, holdings, replica, disk }) => {
+        if (!isUp) return false;
+        const source = replica.sources.parse(id)!;
+        const row = disk.get('log', key);
+        return holdings.holds(namespace, source, seq) && row !== undefined && isRecord(row, replica);
+      });
+    }
+    const text = String.fromCharCode(...key);
+    if (!others.some(({ holdings }) => holdings.isOfInterest(namespaceOf(text)))) return false;
+    return what === 'fact' || isLasting(text, value, instance.replica);
+  }
+}
+
+/**
+ * Whether a row that vanishes is found missing: what expires and what was deleted is not compared, as it may have been
+ * purged; and a counter goes on from nothing before it is.
+ */
+function isLasting(key: string, row: Uint8Array, replica: Replica): boolean {
+  const strategy = replica.strategyOf(namespaceOf(key));
+  if (strategy.kind === 'counter') return false;
+  try {
+    const { view } = decodeCell(row, replica.sources, strategy);
+    return view !== undefined && view.kind !== 'absent' && view.expiresMs === 0;
+  } catch {
+    return false;
+  }
+}

@@ -268,22 +268,33 @@ export class Membership {
   }
 }
 
-/** Asks to be taken back: with a join token where there is one, else because only the lease had run out. */
-async function readmit(
-  { identity, address, join: token }: MembershipOptions,
-  directory: MemberDirectory,
-  closed: Accepted,
-): Promise<Readmitted> {
-  for (let attempt = 1; token === undefined; attempt++) {
+/**
+ * Asks to be taken back: as it is where only the lease had run out, else with the join token. One that was given when
+ * this instance first joined is still in its command, and used.
+ */
+async function readmit(options: MembershipOptions, directory: MemberDirectory, closed: Accepted): Promise<Readmitted> {
+  const { identity, address: listenAddress, join: token } = options;
+  if (token === undefined) return await requestPatiently({ directory, identity, listenAddress, closed });
+  if (directory.byOrigin(identity.origin)?.evictedBy === 'lease') {
     try {
-      return await requestReturn({ directory, identity, listenAddress: address, closed });
+      return await requestPatiently({ directory, identity, listenAddress, closed });
+    } catch {
+      // Sent away by an operator since, or the members have other addresses: what the token is for.
+    }
+  }
+  return await joinCluster({ ...token, identity, listenAddress, closed });
+}
+
+async function requestPatiently(request: Parameters<typeof requestReturn>[0]): Promise<Readmitted> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await requestReturn(request);
     } catch (error) {
       // The members may be restarting too, or still hear each other out.
       if (attempt === returnAttemptsMax || !isIpeError(error) || error.reason !== 'unavailable') throw error;
       await setTimeout(returnDelayMs);
     }
   }
-  return await joinCluster({ ...token, identity, listenAddress: address, closed });
 }
 
 /** The records kept under `keys/`. */

@@ -8,6 +8,7 @@ export interface Started {
   readonly node: NodeProcess;
   readonly address: string;
   readonly environment: Readonly<Record<string, string>>;
+  readonly args: readonly string[];
 }
 
 /** Starts a founder and joins the others to it, one after the other, as `ipe serve --join` does. */
@@ -28,7 +29,7 @@ export async function startCluster(
     const node = await startProcess(await cleanups.folder(), { args, environment });
     cleanups.add(() => node.kill());
     await untilLoaded(node);
-    members.push({ node, address, environment });
+    members.push({ node, address, environment, args });
   }
   return members;
 }

@@ -6,7 +6,9 @@ import { type ClusterPlane, TestCluster, torture } from '../src/testkit/torture/
 const runs: readonly { plane: ClusterPlane; broker?: 'nats' | 'redis'; only: readonly string[] }[] = [
   { plane: 'nats', broker: 'nats', only: ['mute', 'kill -9', 'broker emptied'] },
   { plane: 'redis', broker: 'redis', only: ['broker cut off', 'broker purged'] },
+  { plane: 'hybrid', broker: 'nats', only: ['broker restarted'] },
   { plane: 'gossip', only: ['partition', 'SIGSTOP', 'full disk'] },
+  { plane: 'gossip', only: ['eviction while cut off'] },
 ];
 
 describe.each(runs)('three instances over $plane while clients write', ({ plane, broker, only }) => {
@@ -23,13 +25,14 @@ describe.each(runs)('three instances over $plane while clients write', ({ plane,
   }) => {
     if (cluster === undefined) return skip(missing);
     const rows = await torture(cluster, { seed: 1, holdMs: 1_000, only });
-    for (const { scenario, problems, acknowledged, skipped } of rows) {
+    for (const { scenario, problems, acknowledged, parked, skipped } of rows) {
       expect(problems, scenario).toEqual([]);
       if (skipped === undefined) expect(acknowledged, scenario).toBeGreaterThan(0);
+      if (scenario.startsWith('eviction')) expect(parked, scenario).toBeGreaterThan(0);
     }
     console.log(
       `${plane}, network of ${cluster.network.kind}: ` +
         rows.map((row) => `${row.scenario} ${row.skipped ?? `${row.convergedMs.toFixed(0)} ms`}`).join(', '),
     );
-  });
+  }, 180_000);
 });

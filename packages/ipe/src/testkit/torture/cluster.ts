@@ -19,8 +19,11 @@ export interface ClusterOptions {
   readonly smallDiskMegabytes?: number;
 }
 
-/** Configuration that every workload expects of an instance. */
+/** Configuration that every workload expects of an instance. Deletions are forgotten as soon as all members have them. */
 const configuration = `
+[predicate_service.data_plane]
+tombstone_grace = "0s"
+
 [predicate_service.data_plane.namespaces.counts]
 conflict_strategy = "counter"
 `;
@@ -55,12 +58,13 @@ export class Member {
     return this.#process;
   }
 
-  async start(args: readonly string[] = []): Promise<void> {
+  /** @param extra settings for this start alone */
+  async start(args: readonly string[] = [], extra: Readonly<Record<string, string>> = {}): Promise<void> {
     const config = join(this.directory, '..', `${this.name}.toml`);
     await writeFile(config, configuration);
     this.#process = await startProcess(this.directory, {
       args: ['--config', config, ...args],
-      environment: this.#environment,
+      environment: { ...this.#environment, ...extra },
       place: this.place,
     });
     this.starts++;

@@ -5,13 +5,25 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Random } from '@ipe/core/testkit';
 import { partition, rejoin } from '../network/network.ts';
 import type { TestCluster } from './cluster.ts';
+import { evictWhileCutOff, evictWhileDown } from './eviction.ts';
+import type { Workload } from './workload.ts';
+
+/** What a scenario is given besides the cluster. */
+export interface Turn {
+  /** Chooses the victims. */
+  readonly random: Random;
+  /** How long to hold a fault. */
+  readonly holdMs: number;
+  /** What writes meanwhile. */
+  readonly workload: Workload;
+}
 
 /** A fault that a cluster goes through while it is written to: what it breaks it mends before it ends. */
 export interface Scenario {
   readonly name: string;
   /** What of a cluster it needs, told in words where that is missing. */
   missing?(cluster: TestCluster): string | undefined;
-  run(cluster: TestCluster, random: Random, holdMs: number): Promise<void>;
+  run(cluster: TestCluster, turn: Turn): Promise<void>;
 }
 
 const needsBroker = ({ broker }: TestCluster) => (broker ? undefined : 'there is no broker');
@@ -20,10 +32,10 @@ const needsBrokerPlace = ({ brokerPlace }: TestCluster) =>
 
 /** Every fault that real processes go through here, by name. */
 export const scenarios: readonly Scenario[] = [
-  { name: 'calm', run: (_, __, holdMs) => sleep(holdMs) },
+  { name: 'calm', run: (_, { holdMs }) => sleep(holdMs) },
   {
     name: 'partition',
-    async run(cluster, random, holdMs) {
+    async run(cluster, { random, holdMs }) {
       const member = random.pick(cluster.members);
       partition(cluster.network, member.place, cluster.placesBesides(member));
       await sleep(holdMs);
@@ -32,7 +44,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'split-in-halves',
-    async run({ members, network }, random, holdMs) {
+    async run({ members, network }, { random, holdMs }) {
       const turn = random.int(0, members.length - 1);
       const order = [...members.slice(turn), ...members.slice(0, turn)].map(({ place }) => place);
       const half = order.slice(0, Math.floor(order.length / 2));
@@ -44,7 +56,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'deaf',
-    async run(cluster, random, holdMs) {
+    async run(cluster, { random, holdMs }) {
       const { place } = random.pick(cluster.members);
       const others = cluster.members.map((member) => member.place).filter((other) => other !== place);
       for (const other of others) cluster.network.cut(other, place);
@@ -54,7 +66,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'mute',
-    async run(cluster, random, holdMs) {
+    async run(cluster, { random, holdMs }) {
       const member = random.pick(cluster.members);
       for (const other of cluster.placesBesides(member)) cluster.network.cut(member.place, other);
       await sleep(holdMs);
@@ -63,7 +75,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'kill -9',
-    async run({ members }, random, holdMs) {
+    async run({ members }, { random, holdMs }) {
       for (let i = 0; i < 2; i++) {
         const member = random.pick(members);
         await member.kill();
@@ -75,7 +87,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'kill -9 of all',
-    async run({ members }, _, holdMs) {
+    async run({ members }, { holdMs }) {
       await sleep(holdMs / 2);
       await Promise.all(members.map((member) => member.kill()));
       for (const member of members) await member.start();
@@ -84,7 +96,7 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'SIGSTOP',
-    async run({ members }, random, holdMs) {
+    async run({ members }, { random, holdMs }) {
       const member = random.pick(members);
       member.pause(true);
       await sleep(holdMs);
@@ -94,7 +106,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'full disk',
     missing: ({ smallDisk }) => (smallDisk ? undefined : 'this user may not mount a file system'),
-    async run({ members, smallDisk }, _, holdMs) {
+    async run({ members, smallDisk }, { holdMs }) {
       const ballast = join(smallDisk!, 'ballast');
       spawnSync('dd', ['if=/dev/zero', `of=${ballast}`, 'bs=64k'], { stdio: 'ignore' });
       await sleep(holdMs);
@@ -104,10 +116,12 @@ export const scenarios: readonly Scenario[] = [
       while ((await data.put('disk.room', 1).catch(() => undefined)) === undefined) await sleep(50);
     },
   },
+  { name: 'eviction while cut off', run: evictWhileCutOff },
+  { name: 'eviction while down', run: evictWhileDown },
   {
     name: 'broker cut off',
     missing: needsBrokerPlace,
-    async run({ members, network, brokerPlace }, random, holdMs) {
+    async run({ members, network, brokerPlace }, { random, holdMs }) {
       const some = members.filter(() => random.chance(0.6));
       const places = (some.length > 0 ? some : members).map(({ place }) => place);
       partition(network, brokerPlace!, places);
@@ -118,7 +132,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'broker SIGSTOP',
     missing: needsBroker,
-    async run(cluster, _, holdMs) {
+    async run(cluster, { holdMs }) {
       cluster.pauseBroker(true);
       await sleep(holdMs);
       cluster.pauseBroker(false);
@@ -127,7 +141,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'broker restarted',
     missing: needsBrokerPlace,
-    async run({ broker }, _, holdMs) {
+    async run({ broker }, { holdMs }) {
       await broker!.kill();
       await sleep(holdMs);
       await broker!.restart();
@@ -136,7 +150,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'broker emptied',
     missing: needsBrokerPlace,
-    async run({ broker }, _, holdMs) {
+    async run({ broker }, { holdMs }) {
       await broker!.kill();
       await sleep(holdMs);
       await broker!.restartEmpty();
@@ -145,7 +159,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'broker purged',
     missing: needsBrokerPlace,
-    async run(cluster, _, holdMs) {
+    async run(cluster, { holdMs }) {
       await sleep(holdMs / 2);
       await cluster.purgeBroker();
       await sleep(holdMs / 2);
@@ -154,7 +168,7 @@ export const scenarios: readonly Scenario[] = [
   {
     name: 'broker killed for good',
     missing: ({ plane }) => (plane === 'kafka' ? undefined : 'only where the broker cannot be started again'),
-    async run({ broker }, _, holdMs) {
+    async run({ broker }, { holdMs }) {
       await broker!.kill();
       await sleep(holdMs);
     },

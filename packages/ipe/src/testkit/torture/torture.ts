@@ -13,7 +13,12 @@ export interface TortureRow {
   readonly acknowledged: number;
   /** Writes of which nobody knows whether they stand: their connection broke. */
   readonly unknown: number;
-  /** Acknowledged writes that some instance does not show, nor anything later; and what was deleted and is back. */
+  /** Writes of a returned member that an operator had to decide about. */
+  readonly parked: number;
+  /**
+   * Acknowledged writes that some instance does not show, nor anything later; what was deleted and is back; and counters
+   * that show less than was added.
+   */
   readonly lost: number;
   /** From the moment when all was mended and nobody wrote any more until every instance had seen every acknowledged write. */
   readonly convergedMs: number;
@@ -43,7 +48,7 @@ export async function torture(cluster: TestCluster, options: TortureOptions): Pr
     for (const scenario of scenarios) {
       if (options.only && !options.only.includes(scenario.name)) continue;
       const skipped = scenario.missing?.(cluster);
-      const none = { acknowledged: 0, unknown: 0, lost: 0, convergedMs: 0, problems: [] };
+      const none = { acknowledged: 0, unknown: 0, parked: 0, lost: 0, convergedMs: 0, problems: [] };
       const row =
         skipped === undefined
           ? await runScenario(scenario, { cluster, workload, subscribers, random, options })
@@ -67,14 +72,16 @@ interface Run {
 
 async function runScenario(scenario: Scenario, run: Run): Promise<TortureRow> {
   const { cluster, workload, subscribers, random, options } = run;
-  const before = { acknowledged: workload.acknowledged, unknown: workload.unknown };
+  const before = { acknowledged: workload.acknowledged, unknown: workload.unknown, parked: workload.parked };
   workload.start();
   await sleep(options.holdMs / 4);
-  await scenario.run(cluster, random, options.holdMs);
+  const problems: string[] = [];
+  await scenario.run(cluster, { random, holdMs: options.holdMs, workload }).catch((error: Error) => {
+    problems.push(`the scenario did not come to its end: ${error.message}`);
+  });
   await workload.stop();
   const mended = performance.now();
   const timeoutMs = options.convergeTimeoutMs ?? 20_000;
-  const problems: string[] = [];
   await workload.untilSeen(timeoutMs).catch((error: Error) => problems.push(error.message));
   const convergedMs = performance.now() - mended;
   problems.push(...(await checkAll(run, timeoutMs)));
@@ -83,7 +90,8 @@ async function runScenario(scenario: Scenario, run: Run): Promise<TortureRow> {
     scenario: scenario.name,
     acknowledged: workload.acknowledged - before.acknowledged,
     unknown: workload.unknown - before.unknown,
-    lost: problems.filter((problem) => / is lost|is back/.test(problem)).length,
+    parked: workload.parked - before.parked,
+    lost: problems.filter((problem) => / is lost|is back|that were acknowledged/.test(problem)).length,
     convergedMs,
     problems: [...new Set(problems)],
   };
@@ -103,7 +111,8 @@ async function checkOnce({ cluster, workload, subscribers }: Run): Promise<strin
   const facts = new Map<string, Map<string, Shown>>();
   const counts = new Map<string, Map<string, Shown>>();
   for (const member of cluster.members) {
-    const view = await workload.view(member);
+    const view = await workload.view(member).catch((error: Error) => error);
+    if (view instanceof Error) return [`${member.name} cannot be read: ${view.message}`];
     facts.set(member.name, view.facts);
     counts.set(member.name, view.counts);
   }

@@ -19,6 +19,8 @@ const restMs = 2;
 export class Workload {
   readonly writes: RecordedWrite[] = [];
   readonly adds: RecordedAdd[] = [];
+  /** Writes that were parked and decided about. */
+  parked = 0;
   /** What must not be and was seen while things were going on. */
   readonly problems: string[] = [];
   readonly #members: readonly Member[];
@@ -80,6 +82,35 @@ export class Workload {
         }),
       ),
     );
+  }
+
+  /** Expects of nobody any more to have seen what an instance wrote so far by the names it had then. */
+  forgetTokens({ name }: Member): void {
+    for (const place of [...this.#tokens.keys()]) if (place.startsWith(`${name}/`)) this.#tokens.delete(place);
+  }
+
+  /**
+   * Decides, as an operator would, about every write that an instance lists as parked: lets one half of them take part,
+   * discards the other, and expects accordingly.
+   */
+  async decideParked({ running: { control } }: Member): Promise<void> {
+    for (;;) {
+      const { parked } = await control.call('conflicts', { limit: 1_000 });
+      if (parked.length === 0) return;
+      for (const { id, key, value } of parked) {
+        const at = this.writes.findIndex((write) => write.key === key && write.value === value);
+        const write = this.writes[at];
+        if (write === undefined || write.outcome === 'refused') {
+          this.problems.push(`${key} = ${JSON.stringify(value)} is parked, and nobody wrote it`);
+        } else if (this.#random.chance(0.5)) {
+          await control.call('conflict-release', { id });
+        } else {
+          await control.call('conflict-discard', { id });
+          this.writes[at] = { ...write, outcome: 'refused' };
+        }
+        this.parked++;
+      }
+    }
   }
 
   /** What an instance shows of all that this workload writes: facts, and the totals of counters. */

@@ -9,6 +9,7 @@ import type { PlaneService } from '../api/method.ts';
 import type { ReportInternal } from '../api/problem.ts';
 import { createPlaneServer, type PlaneServer } from '../api/server.ts';
 import { type Authenticator, openDoor } from '../security/authenticator.ts';
+import { reloadEach } from './reload.ts';
 import type { PlaneListening } from './settings.ts';
 
 export interface DoorsOptions {
@@ -84,7 +85,11 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     metricsAddress,
     underWay: () => servers.reduce((sum, server) => sum + server.underWay, 0),
     reload: async () => {
-      for (const { listener, tls } of listeners) if (tls !== undefined) listener.reload?.(await readTls(tls));
+      await reloadEach(
+        listeners.flatMap(({ listener, tls }) =>
+          tls === undefined ? [] : [async () => listener.reload?.(await readTls(tls))],
+        ),
+      );
     },
     close: async () => {
       for (const { listener } of listeners) listener.stopAccepting();

@@ -50,11 +50,21 @@ function rekeyHandlers(sealed: SealedKv<DataFamily> | undefined, log: Logger): H
   let state: RekeyReport['state'] = 'idle';
   let failure: string | undefined;
   let running: Promise<void> = Promise.resolve();
+  /** Resolves once a restart would go on with what was begun. */
+  let noted: Promise<void> = Promise.resolve();
   const begin = (kv: SealedKv<DataFamily>) => {
     if (state === 'running') return;
     state = 'running';
     failure = undefined;
-    running = kv.reseal({ onProgress: (progress) => (last = progress) }).then(
+    let isNoted = () => {};
+    const first = new Promise<void>((resolve) => {
+      isNoted = resolve;
+    });
+    const onProgress = (progress: ResealProgress) => {
+      last = progress;
+      isNoted();
+    };
+    running = kv.reseal({ onProgress }).then(
       (progress) => {
         last = progress;
         state = progress.done ? 'done' : 'idle';
@@ -66,6 +76,7 @@ function rekeyHandlers(sealed: SealedKv<DataFamily> | undefined, log: Logger): H
         log.error({ err: error }, 'sealing the facts again stopped; it goes on at the next start or `ipe data rekey`');
       },
     );
+    noted = Promise.race([first, running]);
   };
   if (last !== undefined) begin(sealed!);
   return {
@@ -80,7 +91,10 @@ function rekeyHandlers(sealed: SealedKv<DataFamily> | undefined, log: Logger): H
         await sealed.rewrap(await readMasterKey(resolve(path)));
         log.warn({ path }, 'the keys of the fact store are wrapped by another key file: name it in the configuration');
       }
-      if (starts) begin(sealed);
+      if (starts) {
+        begin(sealed);
+        await noted;
+      }
       const waitMs = 1000 * (waitSeconds ?? 0);
       if (waitMs > 0) await Promise.race([running, pause(waitMs, undefined, { signal, ref: false }).catch(() => {})]);
       return {

@@ -139,7 +139,7 @@ test('metrics and health have a listener of their own, without the rest of the c
   expect((await fetch(`${base}/rpc`, { method: 'POST', body: '{}' })).status).toBe(404);
 });
 
-test('reload takes in token files, and a bad one changes nothing', async () => {
+test('reload takes in token files, and a bad one takes nothing from the others', async () => {
   const own = join(folder, 'own');
   await mkdir(own);
   node = await start(`[data_plane.auth]\ntokens_path = "${own}"`);

@@ -18,6 +18,7 @@ import { Closers } from './closers.ts';
 import { type Layout, layoutOf, lockDirectory, makeFolders } from './directory.ts';
 import { openDoors } from './doors.ts';
 import { lackingPrerequisites } from './prerequisites.ts';
+import { reloadEach } from './reload.ts';
 import { limitsOf, listeningOf, writeRulesOf } from './settings.ts';
 
 export interface NodeOptions {
@@ -228,11 +229,11 @@ async function open(
     lacking,
     restartWanted,
     reload: async () => {
-      const fresh = await options.readConfig?.();
-      if (fresh !== undefined) log.level = fresh.observability.log_level;
-      await tokens.reload();
-      await opened.reload();
-      for (const reload of reloads) await reload();
+      const readConfig = async () => {
+        const fresh = await options.readConfig?.();
+        if (fresh !== undefined) log.level = fresh.observability.log_level;
+      };
+      await reloadEach([readConfig, () => tokens.reload(), () => opened.reload(), ...reloads]);
       log.info('certificates, tokens and log level were read again');
     },
     close: () => {

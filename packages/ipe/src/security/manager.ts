@@ -34,11 +34,19 @@ export class TokenManager {
     return manager;
   }
 
-  /** Reads store and folder again; tokens that are gone stop working. */
+  /**
+   * Reads store and folder again; tokens that are gone stop working.
+   * @throws IpeError `invalid_params` for a bad file in the folder, whose token stops working; all others are read
+   */
   async reload(): Promise<void> {
     const { folder, nowSeconds } = this.#options;
-    this.#fromFolder = folder === undefined ? [] : await readTokenFolder(folder, nowSeconds());
+    const found = folder === undefined ? noTokens : await readTokenFolder(folder, nowSeconds());
+    this.#fromFolder = found.records;
     await this.#refresh();
+    if (found.problems.length > 0)
+      throw new IpeError('invalid_params', found.problems.map(({ message }) => message).join('; '), {
+        details: { paths: found.problems.map(({ path }) => path) },
+      });
   }
 
   /** Issues a token. Its text is in the result and nowhere else. */
@@ -100,11 +108,18 @@ export class TokenManager {
 /** Shortest text taken as a token of one's own: 128 bits in base64. */
 const ownTokenMin = 22;
 
+interface TokenFolder {
+  readonly records: readonly TokenRecord[];
+  readonly problems: readonly { readonly path: string; readonly message: string }[];
+}
+
+const noTokens: TokenFolder = { records: [], problems: [] };
+
 /**
  * Service tokens from files: the file is named after the service (`deployment-service` or `deployment-service.token`)
  * and holds the token's text. Hidden files and folders are passed over.
  */
-async function readTokenFolder(folder: string, nowSeconds: number): Promise<TokenRecord[]> {
+async function readTokenFolder(folder: string, nowSeconds: number): Promise<TokenFolder> {
   let entries: { name: string; isDirectory(): boolean }[];
   try {
     entries = await readdir(folder, { withFileTypes: true });
@@ -115,21 +130,23 @@ async function readTokenFolder(folder: string, nowSeconds: number): Promise<Toke
     });
   }
   const records: TokenRecord[] = [];
+  const problems: TokenFolder['problems'][number][] = [];
   for (const entry of entries.sort((a, b) => (a.name < b.name ? -1 : 1))) {
     if (entry.name.startsWith('.') || entry.isDirectory()) continue;
     const path = join(folder, entry.name);
-    const token = (await readFile(path, 'utf8')).trim();
-    if (token.length < ownTokenMin || /\s/.test(token))
-      throw new IpeError(
-        'invalid_params',
-        `\`${path}\` holds no token: expected one line of at least ${ownTokenMin} characters`,
-        {
-          details: { path },
-        },
-      );
-    records.push(recordOf(token, { kind: 'service', name: entry.name.replace(/\.token$/, '') }, nowSeconds));
+    const token = await readFile(path, 'utf8').then(
+      (text) => text.trim(),
+      (error: NodeJS.ErrnoException) => error,
+    );
+    if (typeof token !== 'string') problems.push({ path, message: `\`${path}\` cannot be read: ${token.code}` });
+    else if (token.length < ownTokenMin || /\s/.test(token))
+      problems.push({
+        path,
+        message: `\`${path}\` holds no token: expected one line of at least ${ownTokenMin} characters`,
+      });
+    else records.push(recordOf(token, { kind: 'service', name: entry.name.replace(/\.token$/, '') }, nowSeconds));
   }
-  return records;
+  return { records, problems };
 }
 
 const withoutHash = ({ hash: _, ...info }: TokenRecord): TokenInfo => info;

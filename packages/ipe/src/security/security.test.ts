@@ -255,7 +255,18 @@ describe('token methods', () => {
     await rm(join(folder, 'deploy.token'));
     await manager.reload();
     expect(() => registry.authenticate(bearer(token))).toThrow(/revoked/);
+    const other = 'another-token-of-ours-0123456789';
+    await writeFile(join(folder, 'deploy.token'), token);
+    await writeFile(join(folder, 'other'), other);
+    await manager.reload();
+    await rm(join(folder, 'deploy.token'));
     await writeFile(join(folder, 'short'), 'x');
-    await expect(manager.reload()).rejects.toMatchObject({ reason: 'invalid_params' });
+    await expect(manager.reload()).rejects.toMatchObject({
+      reason: 'invalid_params',
+      message: expect.stringContaining(join(folder, 'short')),
+    });
+    // A bad file keeps nothing from being revoked.
+    expect(() => registry.authenticate(bearer(token))).toThrow(/revoked/);
+    expect(registry.authenticate(bearer(other))).toMatchObject({ name: 'other' });
   });
 });

@@ -69,6 +69,8 @@ export class Resealer<Family extends string> {
     const { families } = this.#inner;
     if (this.#keyring.resealing === undefined) await this.#keyring.rotate({ family: families[0]!, after: '', rows: 0 });
     let at = this.#keyring.resealing!;
+    // From here on a restart goes on with it.
+    onProgress(this.#progressAt(at));
     for (let index = Math.max(0, families.indexOf(at.family as Family)); index < families.length; index++) {
       const family = families[index]!;
       if (at.family !== family) at = { family, after: '', rows: at.rows };

@@ -277,7 +277,7 @@ test('a reseal cut short goes on where it was after a restart', async () => {
   expect(again.resealing).toMatchObject({ rows: 256 });
   const seen: number[] = [];
   const done = await again.reseal({ onProgress: ({ rows }) => seen.push(rows) });
-  expect(seen[0]).toBe(512);
+  expect(seen.slice(0, 2)).toEqual([256, 512]);
   expect(done).toMatchObject({ done: true });
   expect((await keysOf(again, 'live')).length).toBe(700);
   await again.close();

@@ -4,6 +4,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openKafkaFront } from './kafka-front.ts';
 import type { Place } from './network/network.ts';
 
 /** A broker process that a test started on a port of its own. */
@@ -93,15 +94,50 @@ export function startRedis(options: BrokerOptions = {}): Promise<Broker> {
 
 /** librdkafka's mock cluster of one broker, in memory, on a port that it chooses: it cannot be restarted in place. */
 export async function startKafka(): Promise<Broker> {
-  const child = spawn('kcat', ['-P', '-t', 'boot', '-b', 'mock', '-X', 'test.mock.num.brokers=1', '-d', 'mock'], {
-    stdio: ['pipe', 'ignore', 'pipe'],
-  });
-  const match = await waitForOutput(child, /127\.0\.0\.1:(\d+)|localhost:(\d+)/);
-  const port = Number(match[1] ?? match[2]);
+  const { child, port } = await startKafkaMock();
   const url = `kafka://127.0.0.1:${port}`;
   const cannot = () => Promise.reject(new Error('the mock cluster chooses a new port at each start'));
   const kill = () => end(child);
   return { url, port, pid: () => child.pid, kill, restart: cannot, restartEmpty: cannot, close: kill };
+}
+
+/**
+ * The same behind a listener that stays, so that it can be started again, without what it had, and its connections cut.
+ * @param advertised given the listener's port, the port at which clients are to reach it
+ */
+export async function startKafkaBehindFront(advertised: (port: number) => Promise<number>): Promise<Broker> {
+  const front = await openKafkaFront();
+  front.advertise(await advertised(front.port));
+  let mock = await startKafkaMock();
+  front.lead(mock.port);
+  const kill = async () => {
+    front.lead(undefined);
+    await end(mock.child);
+  };
+  return {
+    url: `kafka://127.0.0.1:${front.port}`,
+    port: front.port,
+    pid: () => mock.child.pid,
+    kill,
+    restart: () => Promise.reject(new Error('the mock cluster keeps nothing on disk')),
+    restartEmpty: async () => {
+      await kill();
+      mock = await startKafkaMock();
+      front.lead(mock.port);
+    },
+    close: async () => {
+      await kill();
+      front.close();
+    },
+  };
+}
+
+async function startKafkaMock(): Promise<{ readonly child: ChildProcess; readonly port: number }> {
+  const child = spawn('kcat', ['-P', '-t', 'boot', '-b', 'mock', '-X', 'test.mock.num.brokers=1', '-d', 'mock'], {
+    stdio: ['pipe', 'ignore', 'pipe'],
+  });
+  const match = await waitForOutput(child, /127\.0\.0\.1:(\d+)|localhost:(\d+)/);
+  return { child, port: Number(match[1] ?? match[2]) };
 }
 
 async function startBroker(

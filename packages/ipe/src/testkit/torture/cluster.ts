@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type Broker, freePort, startKafka, startNats, startRedis } from '../brokers.ts';
+import { type Broker, freePort, startKafka, startKafkaBehindFront, startNats, startRedis } from '../brokers.ts';
 import { openTestNetwork, type Place, type TestNetwork } from '../network/network.ts';
 import { type NodeProcess, startProcess } from '../process.ts';
 
@@ -15,6 +15,8 @@ export interface ClusterOptions {
   readonly instances: number;
   /** Default: namespaces where this user may make them. */
   readonly network?: TestNetwork['kind'];
+  /** `false`: nothing stands between instances and a mock of Kafka, which can then be stopped and killed only. */
+  readonly isBrokerCuttable?: boolean;
   /** Puts the last instance on a file system of its own of so many MiB, where this user may mount one. */
   readonly smallDiskMegabytes?: number;
 }
@@ -106,7 +108,7 @@ export class TestCluster {
     const network = await openTestNetwork(plane === 'kafka' ? 'proxies' : options.network);
     const cluster = new TestCluster(plane, network, await mkdtemp(join(tmpdir(), 'ipe-')));
     try {
-      const environment = await cluster.#startBroker();
+      const environment = await cluster.#startBroker(options.isBrokerCuttable ?? true);
       for (let i = 0; i < instances; i++) {
         const isLast = i === instances - 1;
         await cluster.#addMember(environment, isLast ? options.smallDiskMegabytes : undefined);
@@ -155,14 +157,22 @@ export class TestCluster {
     await rm(this.#folder, { recursive: true, force: true });
   }
 
-  async #startBroker(): Promise<Record<string, string>> {
+  async #startBroker(isCuttable: boolean): Promise<Record<string, string>> {
     const { plane, network } = this;
     const common = { IPE_OBSERVABILITY__LOG_LEVEL: 'warn' };
     const setting = 'IPE_PREDICATE_SERVICE__DATA_PLANE__';
     if (plane === 'none') return common;
     if (plane === 'gossip') return { ...common, [`${setting}MESSAGE_PLANE`]: 'gossip' };
     let address: string;
-    if (plane === 'kafka') {
+    if (plane === 'kafka' && isCuttable) {
+      const place = await network.place('broker');
+      address = '';
+      this.broker = await startKafkaBehindFront(async (port) => {
+        address = await network.expose(place, port);
+        return Number(new URL(`kafka://${address}`).port);
+      });
+      this.brokerPlace = place;
+    } else if (plane === 'kafka') {
       this.broker = await startKafka();
       address = new URL(this.broker.url).host;
     } else {

@@ -40,6 +40,7 @@ export {
   type DigestWalk,
   isLost,
   type LocalDigests,
+  type OpenQuestion,
   type RepairedReplica,
   Repairs,
   type RootAnswer,

@@ -36,6 +36,7 @@ export class Scrubber {
   /** Facts of the walks since the last pass began whose rows are sound, and whose text is not JSON. */
   readonly #unreadable = new Set<string>();
   readonly #recordListeners = new Set<() => void>();
+  readonly #lossListeners = new Set<() => void>();
   /** By namespace: the keys whose rows the last walk could not count, damaged as they were. */
   readonly #uncounted = new Map<string, ReadonlySet<string>>();
   #digests: Digests | undefined;
@@ -104,6 +105,12 @@ export class Scrubber {
   onRecord(listener: () => void): () => void {
     this.#recordListeners.add(listener);
     return () => this.#recordListeners.delete(listener);
+  }
+
+  /** Calls `listener` when the digest of a namespace was not that of its rows. @returns how to stop */
+  onLoss(listener: () => void): () => void {
+    this.#lossListeners.add(listener);
+    return () => this.#lossListeners.delete(listener);
   }
 
   /** Notes that a record of the log is damaged. */
@@ -184,8 +191,10 @@ export class Scrubber {
       );
       this.#uncounted.set(namespace, new Set(met.flatMap(({ key }) => key ?? [])));
       engine.damage.walked(namespace, met);
-      if (walk?.end() === true)
+      if (walk?.end() === true) {
         log.error({ namespace }, 'the digest of a namespace was not that of its rows: it is counted anew');
+        for (const listener of this.#lossListeners) listener();
+      }
     } finally {
       walk?.abandon();
     }

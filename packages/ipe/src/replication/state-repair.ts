@@ -19,6 +19,7 @@ import {
   liveKey,
   Repairs,
   type SnapshotPage,
+  type StateEntry,
   strategyText,
 } from '@ipe/core/replica';
 import type { PeerLink } from '../cluster/link.ts';
@@ -99,6 +100,7 @@ export class StateRepair {
     this.#stops.push(
       engine.onApplied(({ cells, joined }) => {
         this.digests.changed(cells);
+        this.#repairs.changed(cells.keys());
         // After a failure of the store nobody knows which states came in: what is on disk counts.
         if (cells.size === 0) for (const namespace of joined) scrubber.recount(namespace);
       }),
@@ -123,6 +125,8 @@ export class StateRepair {
     this.#stops.push(
       engine.damage.onMet(met),
       scrubber.onRecord(() => this.#mend()),
+      // What rows that are gone held is looked for at once, however long comparing had brought nothing before.
+      scrubber.onLoss(() => this.step({ type: 'hurry' })),
     );
     engine.damage.list().forEach(met);
     this.#timers.push(
@@ -217,16 +221,11 @@ export class StateRepair {
   /** Joins in what a peer has in these leaves and was lost here. */
   async #fetch(effect: Extract<ComparisonEffect, { type: 'fetch' }>): Promise<ComparisonEvent> {
     const { engine, log } = this.#options;
-    const { id, peer, namespace, cuts, leaves } = effect;
+    const { id, peer, namespace } = effect;
     let repaired = 0;
     for (let after: string | undefined, isLast = false; !isLast; ) {
-      const body = await this.#request(peer, leavesName, jsonOf({ namespace, leaves, after }));
-      const page = decodePage(body, engine.replica.sources);
-      const theirs = this.#repairs.statesOf(namespace, page);
-      // Before the cells are read: what these heads cover, the cells must tell of.
-      const heads = this.#repairs.toldOf(namespace);
-      const ours = await this.#cells([...theirs.keys()]);
-      const lost = this.#repairs.lost(namespace, theirs, ours, { heads, cuts });
+      const { page, ours, lost } = await this.#askLost(effect, after);
+      repaired += await this.#rewriteVanished(namespace, ours);
       if (lost.length > 0) {
         await engine.joinStates(namespace, lost);
         repaired += lost.length;
@@ -237,6 +236,53 @@ export class StateRepair {
       after = page.next;
     }
     return { type: 'fetched', id, repaired };
+  }
+
+  /** A page of a peer's states in these leaves, and what of it was lost here. */
+  async #askLost(
+    { peer, namespace, cuts, leaves }: Extract<ComparisonEffect, { type: 'fetch' }>,
+    after: string | undefined,
+  ): Promise<{ page: SnapshotPage; ours: ReadonlyMap<string, Cell>; lost: readonly StateEntry[] }> {
+    const { sources } = this.#options.engine.replica;
+    const question = this.#repairs.open();
+    try {
+      const page = decodePage(await this.#request(peer, leavesName, jsonOf({ namespace, leaves, after })), sources);
+      const theirs = this.#repairs.statesOf(namespace, page);
+      // Before the cells are read: what these heads cover, the cells must tell of.
+      const heads = this.#repairs.toldOf(namespace);
+      const ours = await this.#cells([...theirs.keys()]);
+      return { page, ours, lost: this.#repairs.lost(namespace, theirs, ours, { heads, cuts, question }) };
+    } finally {
+      this.#repairs.close(question);
+    }
+  }
+
+  /** Facts that are in memory alone, because their rows are gone, are written again. @returns how many */
+  async #rewriteVanished(namespace: string, cells: ReadonlyMap<string, Cell>): Promise<number> {
+    const { engine, scrubber } = this.#options;
+    const { replica, kv } = engine;
+    const inMemory = [...cells].filter(([key, cell]) => cell.state !== undefined && replica.peek(key) === cell);
+    const rowKeys = inMemory.map(([key]) => liveKey(key));
+    const rows = await kv.getMany('live', rowKeys).catch((error) => {
+      // A damaged row is mended by name.
+      if (!isCorrupt(error)) throw error;
+      return undefined;
+    });
+    if (rows === undefined) return 0;
+    const uncommitted = replica.uncommitted();
+    const entries = inMemory.flatMap(([key, cell], i) =>
+      // One that changed meanwhile may have been deleted and purged.
+      rows[i] === undefined && replica.peek(key) === cell && !uncommitted.has(key) ? [{ key, state: cell.state }] : [],
+    );
+    if (entries.length === 0) return 0;
+    await engine.joinStates(namespace, entries, true);
+    scrubber.factsMended(
+      entries.map(({ key }) => key),
+      'memory',
+    );
+    // They were counted as gone.
+    scrubber.recount(namespace);
+    return entries.length;
   }
 
   /** Committed cells. Those that are damaged here are left out: they are mended by name. */
@@ -350,7 +396,10 @@ export class StateRepair {
     if (keys.length === 0) return;
     const body = await this.#request(peer, statesName, jsonOf({ namespace, keys }));
     const page = decodePage(body, engine.replica.sources);
-    const entries = this.#repairs.mending(namespace, keys, page);
+    // What was mended meanwhile may have been deleted since, and purged.
+    const damaged = new Set(engine.damage.list().map(({ key }) => key));
+    const asked = keys.filter((key) => damaged.has(key));
+    const entries = this.#repairs.mending(namespace, asked, page);
     if (entries.length === 0) return;
     await engine.joinStates(namespace, entries, true);
     this.#repairs.mended(entries);

@@ -16,4 +16,4 @@ export {
   type LocalDigests,
   type RootAnswer,
 } from './questions.ts';
-export { type RepairedReplica, Repairs } from './repair.ts';
+export { type OpenQuestion, type RepairedReplica, Repairs } from './repair.ts';

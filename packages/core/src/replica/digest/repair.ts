@@ -13,12 +13,20 @@ import { isLost } from './lost.ts';
 /** What repairs need to know of the replica that they are for. */
 export type RepairedReplica = Pick<Replica, 'sources' | 'strategyOf' | 'headsOf' | 'heldBack'>;
 
+/** A question to a peer that is under way. */
+export interface OpenQuestion {
+  /** Keys that changed here since it was asked: what the peer showed of them may have been deleted and purged since. */
+  readonly changed: Set<string>;
+}
+
 /** Decides what of a peer's states is taken in the place of facts that were lost or damaged here. */
 export class Repairs {
   readonly #replica: RepairedReplica;
   readonly #items: Items;
   /** By damaged key: what was committed here when it was met. Whoever holds all that holds what the row held. */
   readonly #heldAtDamage = new Map<string, Heads>();
+
+  readonly #open = new Set<OpenQuestion>();
 
   constructor(replica: RepairedReplica, items: Items) {
     this.#replica = replica;
@@ -28,6 +36,23 @@ export class Repairs {
   /** Notes that a row is damaged. */
   met(namespace: string, key: string): void {
     this.#heldAtDamage.set(key, new Map(this.#replica.headsOf(namespace)));
+  }
+
+  /** A peer is about to be asked for states. Ended by `close`. */
+  open(): OpenQuestion {
+    const question: OpenQuestion = { changed: new Set() };
+    this.#open.add(question);
+    return question;
+  }
+
+  close(question: OpenQuestion): void {
+    this.#open.delete(question);
+  }
+
+  /** Takes in the keys of a commit, in the tick in which readers begin to see it. */
+  changed(keys: Iterable<string>): void {
+    if (this.#open.size === 0) return;
+    for (const key of keys) for (const { changed } of this.#open) changed.add(key);
   }
 
   /** How far states here tell of what a vector covers (by default that of commits): up to the first record held back. */
@@ -62,12 +87,12 @@ export class Repairs {
     namespace: string,
     theirs: ReadonlyMap<string, KeyState>,
     ours: ReadonlyMap<string, Cell>,
-    rules: { readonly heads: Heads; readonly cuts: Cuts },
+    rules: { readonly heads: Heads; readonly cuts: Cuts; readonly question: OpenQuestion },
   ): StateEntry[] {
     const strategy = this.#replica.strategyOf(namespace);
     const lost: StateEntry[] = [];
     for (const [key, cell] of ours) {
-      const state = theirs.get(key);
+      const state = rules.question.changed.has(key) ? undefined : theirs.get(key);
       if (state !== undefined && isLost(key, cell, state, { ...rules, strategy, items: this.#items }))
         lost.push({ key, state });
     }

@@ -38,7 +38,8 @@ export class Checks {
     )
       return;
     const [left, right] = keys.map((key) => shownAt(instance, key));
-    if (left !== right) this.#problem('a transaction was seen in part');
+    // A damaged one is refused.
+    if (left !== undefined && right !== undefined && left !== right) this.#problem('a transaction was seen in part');
   }
 
   /** Everything that an instance holds, by its own vector. */

@@ -20,11 +20,13 @@ import {
   liveKey,
   logKey,
   namespaceOf,
+  type OpenQuestion,
   Repairs,
   type Replica,
   type ReplicaEvent,
   type RootAnswer,
   type SnapshotPage,
+  type StateEntry,
   seqOfLogKey,
   strategyText,
   type WriteOutcome,
@@ -120,6 +122,7 @@ export class StateRepair {
 
   applied(cells: Parameters<Digests['changed']>[0], joined: readonly string[]): void {
     this.digests.changed(cells);
+    this.#repairs.changed(cells.keys());
     // After a failure of the store nobody knows which states came in: what is on disk counts.
     if (cells.size === 0) for (const namespace of joined) this.recount(namespace);
     if (this.#damaged.size > 0) for (const key of cells.keys()) this.#damaged.delete(key);
@@ -178,7 +181,8 @@ export class StateRepair {
         else walk.add(key, cell);
       }
       this.#uncounted.set(namespace, damaged);
-      walk.end();
+      // Rows were lost: what they held is looked for at once.
+      if (walk.end()) this.#step({ type: 'hurry' });
       for (const key of damaged) this.#metByWalk(namespace, key);
     });
   }
@@ -284,11 +288,14 @@ export class StateRepair {
         });
         return;
       }
-      case 'fetch':
+      case 'fetch': {
+        const question = this.#repairs.open();
         ask(effect.peer, { type: 'leaves', namespace: effect.namespace, leaves: effect.leaves }, (answer) => {
+          this.#repairs.close(question);
           if (answer === undefined) this.#step({ type: 'failed', id: effect.id });
-          else this.#joinLost(effect, this.#received(answer as SentStates));
+          else this.#joinLost(effect, this.#received(answer as SentStates), question);
         });
+      }
     }
   }
 
@@ -296,6 +303,7 @@ export class StateRepair {
   #joinLost(
     { id: fetch, namespace, cuts }: Extract<ComparisonEffect, { type: 'fetch' }>,
     page: Pick<SnapshotPage, 'heads' | 'rows'>,
+    question: OpenQuestion,
   ): void {
     const { store, onRepaired } = this.#options;
     const theirs = this.#repairs.statesOf(namespace, page);
@@ -305,9 +313,17 @@ export class StateRepair {
       const cell = this.#cell(key);
       if (cell !== undefined) ours.set(key, cell);
     }
-    const entries = this.#repairs.lost(namespace, theirs, ours, { heads, cuts });
+    const entries = this.#repairs.lost(namespace, theirs, ours, { heads, cuts, question });
+    const vanished = this.#vanished(ours);
+    if (vanished.length > 0) {
+      store(
+        (id) => ({ type: 'states', id, namespace, entries: vanished, rewrite: true }),
+        // Their rows were counted as gone.
+        () => this.recount(namespace),
+      );
+    }
     if (entries.length === 0) {
-      this.#step({ type: 'fetched', id: fetch, repaired: 0 });
+      this.#step({ type: 'fetched', id: fetch, repaired: vanished.length });
       return;
     }
     store(
@@ -316,6 +332,17 @@ export class StateRepair {
         if (ok) onRepaired(entries.map(({ key }) => key));
         this.#step(ok ? { type: 'fetched', id: fetch, repaired: entries.length } : { type: 'failed', id: fetch });
       },
+    );
+  }
+
+  /** Facts that are in memory alone: their rows are gone. */
+  #vanished(cells: ReadonlyMap<string, Cell>): StateEntry[] {
+    const { replica, disk } = this.#options;
+    const uncommitted = replica.uncommitted();
+    return [...cells].flatMap(([key, { state }]) =>
+      state === undefined || uncommitted.has(key) || disk.get('live', liveKey(key)) !== undefined
+        ? []
+        : [{ key, state }],
     );
   }
 

@@ -74,6 +74,22 @@ export {
   skewMaxMs,
   type VectorReport,
 } from './exchange/index.ts';
+export {
+  Feed,
+  type FeedEvent,
+  type FeedOptions,
+  type FeedScanned,
+  type FeedStart,
+  type FeedStep,
+  type FeedSteps,
+  type LogPart,
+  mergedKeys,
+  placeOf,
+  RecentCommits,
+  rangesBeyond,
+  reviveCommit,
+  WrittenKeys,
+} from './feed/index.ts';
 export { headOf, isFolded, recordsIn } from './fold.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
 export { isCausal, join, stateOf } from './join.ts';

@@ -1,9 +1,6 @@
-import { Cell, decodeRecord, isCausal, logKey, type Source, stateOf } from '@ipe/core/replica';
+import { type Cell, decodeRecord, logKey, rangesBeyond, type Source, WrittenKeys } from '@ipe/core/replica';
 import type { Engine } from './engine.ts';
 import type { KeyPattern } from './pattern.ts';
-
-/** Records that are gone through for a follower from another instance; with more, it is given everything instead. */
-const recordsMax = 20_000;
 
 /**
  * Keys that records outside of a vector wrote, with what they hold now: what a follower that has seen everything within
@@ -18,30 +15,21 @@ export async function changedSince(
 ): Promise<ReadonlyMap<string, Cell> | undefined> {
   const { replica, kv } = engine;
   const { namespace } = pattern;
-  const strategy = replica.strategyOf(namespace);
-  // The last write of each key, for those of which nothing else is left.
-  const written = new Map<string, Cell>();
-  let records = 0;
-  for (const [source, head] of replica.headsOf(namespace)) {
-    let seq = vector.get(source) ?? 0;
-    if (head <= seq) continue;
-    if ((records += head - seq) > recordsMax) return undefined;
-    const range = { gt: logKey(namespace, source, seq), lte: logKey(namespace, source, head) };
+  const ranges = rangesBeyond(vector, namespace, replica.headsOf(namespace));
+  if (ranges === undefined) return undefined;
+  const written = new WrittenKeys((key) => pattern.matches(key), replica);
+  for (const { source, after, upTo } of ranges) {
+    let seq = after;
+    const range = { gt: logKey(namespace, source, after), lte: logKey(namespace, source, upTo) };
     for await (const [, row] of kv.entries('log', range)) {
       const record = decodeRecord(row, replica.sources);
       // Trimmed, held back, or never logged here because it came in as a state.
       if (record.seq !== ++seq) return undefined;
-      record.operations.forEach((operation, i) => {
-        if (pattern.matches(operation.key))
-          written.set(operation.key, new Cell(stateOf(record, i, isCausal(operation)), 0, strategy));
-      });
+      written.take(record);
     }
-    if (seq !== head) return undefined;
+    if (seq !== upTo) return undefined;
   }
   const changed = new Map<string, Cell>();
-  for (const [key, last] of written) {
-    const cell = await engine.get(key);
-    changed.set(key, cell.view === undefined ? last : cell);
-  }
+  for (const key of written.keys()) changed.set(key, written.told(key, await engine.get(key)));
   return changed;
 }

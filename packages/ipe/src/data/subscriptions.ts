@@ -1,5 +1,5 @@
 import { IpeError } from '@ipe/core';
-import type { Change } from '@ipe/core/replica';
+import { type Change, type FeedStart, placeOf } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { requireAccess } from '../security/access.ts';
@@ -8,7 +8,7 @@ import type { Applied, Engine } from './engine.ts';
 import { Followers } from './followers.ts';
 import { readPattern } from './pattern.ts';
 import { requireHeld } from './reads.ts';
-import { placeOf, Subscription, type SubscriptionOptions, type SubscriptionStart } from './subscription.ts';
+import { Subscription, type SubscriptionOptions } from './subscription.ts';
 
 /** Subscriptions of one connection. */
 export const subscriptionsPerSessionMax = 1_000;
@@ -93,7 +93,7 @@ export class Subscriptions {
   }
 
   /** @param from one token, or several joined by `,`: the first that this instance can go on from counts */
-  async #placeOf(from: string, namespace: string): Promise<SubscriptionStart> {
+  async #placeOf(from: string, namespace: string): Promise<FeedStart> {
     const { replica } = this.#engine;
     const tokens = from.split(',').map((text) => replica.parseToken(text.trim()));
     if (tokens.length > fromTokensMax || !tokens.every((token) => token !== undefined))
@@ -101,7 +101,7 @@ export class Subscriptions {
         details: { field: 'from' },
       });
     for (const token of tokens) {
-      const after = await placeOf(token, namespace, replica, this.#log);
+      const after = placeOf(token, namespace, replica, this.#log.head, await this.#log.tagOf(token.commit));
       if (after !== undefined) return { after };
     }
     const beyond = tokens.find((token) => token.vector !== undefined && token.namespace === namespace)?.vector;
@@ -128,7 +128,7 @@ export class Subscriptions {
   }
 
   #publish({ commits, joined }: Applied): void {
-    this.#log.append(commits, this.#byId.size > 0);
+    this.#log.recent.append(commits, this.#byId.size > 0);
     for (const namespace of joined) for (const subscription of this.#followers.of(namespace)) subscription.resync();
     for (const { number, record, changes } of commits) {
       const followers = this.#followers.matching(record.namespace, changedKeys(changes));

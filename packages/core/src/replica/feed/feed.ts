@@ -1,0 +1,235 @@
+import type { Cell } from '../cell.ts';
+import type { Commit } from '../events.ts';
+import type { Heads } from '../exchange/vectors.ts';
+import type { Replica } from '../replica.ts';
+import { noTag } from '../token.ts';
+import { eventsOf, type FeedEvent } from './events.ts';
+
+/** Where a follower begins: see `FeedOptions`. */
+export type FeedStart =
+  | { readonly after: number }
+  | { readonly beyond: Heads; readonly from: string }
+  | 'existing'
+  | 'resync';
+
+/** Some commits of a namespace from the log, others passed over. `upTo`: how far it was read. */
+export interface LogPart {
+  readonly commits: readonly Commit[];
+  readonly upTo: number;
+}
+
+/** A cell that a scan met; at its end, keys of rows that are damaged. */
+export type FeedScanned =
+  | { readonly key: string; readonly cell: Cell }
+  | { readonly damaged: readonly (string | undefined)[] };
+
+/** What a feed asks of the outside, one at a time: carried out and answered by `take` before the feed goes on. */
+export type FeedStep =
+  | { readonly type: 'tell'; readonly event: FeedEvent }
+  /** Some commits after one; undefined where the log does not go back that far. */
+  | { readonly type: 'read-log'; readonly after: number; readonly take: (found: LogPart | undefined) => void }
+  /** What tells a commit from others of its number; undefined where it is not known any more. */
+  | { readonly type: 'tag'; readonly commit: number; readonly take: (tag: string | undefined) => void }
+  /**
+   * The next that matches of all there is. `isFirst` begins a scan as of the very tick in which it is asked for, and
+   * gives up one under way.
+   */
+  | { readonly type: 'scan'; readonly isFirst: boolean; readonly take: (found: FeedScanned) => void }
+  /** Keys that records outside of a vector wrote, with what they hold; undefined where the log does not tell. */
+  | {
+      readonly type: 'changed-since';
+      readonly vector: Heads;
+      readonly take: (changed: ReadonlyMap<string, Cell> | undefined) => void;
+    };
+
+export type FeedSteps = Generator<FeedStep, void, void>;
+
+export interface FeedOptions {
+  readonly namespace: string;
+  readonly matches: (key: string) => boolean;
+  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads'>;
+  /** The newest commits. */
+  readonly recent: { readonly head: number; after(commit: number): readonly Commit[] | undefined };
+  /** The readers' clock. */
+  readonly readMs: () => number;
+  /** Whether followers may go on at other instances: bookmarks carry a vector then. */
+  readonly isClustered: () => boolean;
+  /**
+   * Where to start: after a commit, with what changed outside of a vector that another instance gave out in `from`, with
+   * what is there, or with what is there because `from` could not be honoured.
+   */
+  readonly start: FeedStart;
+}
+
+/**
+ * What one follower of a namespace is told, as a deterministic state machine. It has a place among the commits and walks
+ * them at its follower's pace: from memory while it keeps up, from the log when it does not, and by a snapshot when even
+ * the log no longer goes back to its place. Nothing waits for it and nothing is queued for it.
+ *
+ * Each method that returns steps is carried out to its end, one step at a time; of `start` and `run` only one at once.
+ */
+export class Feed {
+  readonly #options: FeedOptions;
+  /** Every matching event up to this commit was told. */
+  #position: number;
+  /** Whether it has caught up. */
+  #isIdle = false;
+  #isEnded = false;
+  /** States came in that no commit tells of. */
+  #mustResync = false;
+  /** Whether anything was told since the last bookmark. */
+  #hasTold = false;
+
+  constructor(options: FeedOptions) {
+    this.#options = options;
+    const { start, recent } = options;
+    this.#position = typeof start === 'object' && 'after' in start ? start.after : recent.head;
+  }
+
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
+  end(): void {
+    this.#isEnded = true;
+  }
+
+  /** A commit with a matching change was appended. @returns whether `run` is due */
+  wake(commit: number): boolean {
+    if (!this.#isIdle || this.#isEnded) return false;
+    // What came in between did not match: it is passed over without a look.
+    this.#position = Math.max(this.#position, commit - 1);
+    return true;
+  }
+
+  /** Keys changed that no commit tells of: what there is now is to be told. @returns whether `run` is due */
+  resync(): boolean {
+    this.#mustResync = true;
+    return this.#isIdle && !this.#isEnded;
+  }
+
+  *start(): FeedSteps {
+    const { start } = this.#options;
+    this.#isIdle = false;
+    if (start === 'existing') yield* this.#tellExisting(false);
+    else if (start === 'resync') yield* this.#tellExisting(true);
+    else if ('beyond' in start) yield* this.#tellChanged(start.beyond, start.from);
+    yield* this.run();
+  }
+
+  *run(): FeedSteps {
+    this.#isIdle = false;
+    while (!this.#isEnded && (this.#mustResync || this.#position < this.#options.recent.head)) {
+      if (this.#mustResync) yield* this.#tellExisting(true);
+      else yield* this.#tellNext();
+    }
+    this.#isIdle = true;
+  }
+
+  /** Tells an idle follower how far it is, so that it need not read all of that again after a reconnect. */
+  *bookmark(): FeedSteps {
+    const { recent, isClustered } = this.#options;
+    const isBehind = this.#position < recent.head || (isClustered() && this.#hasTold);
+    if (!this.#isIdle || this.#isEnded || !isBehind) return;
+    this.#position = recent.head;
+    yield* this.#mark(recent.head, this.#vector(), () => this.#isIdle);
+  }
+
+  /** Tells the place after a commit. @param isStillSo looked at after waiting */
+  *#mark(commit: number, vector: Heads | undefined, isStillSo: () => boolean = () => true): FeedSteps {
+    const { replica, namespace } = this.#options;
+    const found: { tag?: string | undefined } = {};
+    yield { type: 'tag', commit, take: (tag) => void (found.tag = tag) };
+    if (found.tag === undefined || this.#isEnded || !isStillSo()) return;
+    this.#hasTold = false;
+    yield tell({ type: 'bookmark', token: replica.bookmark(namespace, commit, found.tag, vector) });
+  }
+
+  /** What everything up to the newest commit amounts to, for other instances; nothing where there are none. */
+  #vector(): Heads | undefined {
+    const { isClustered, replica, namespace } = this.#options;
+    return isClustered() ? replica.visibleHeads(namespace) : undefined;
+  }
+
+  *#tellNext(): FeedSteps {
+    const commits = this.#options.recent.after(this.#position);
+    if (commits !== undefined) {
+      for (const commit of commits) yield* this.#tellCommit(commit);
+      return;
+    }
+    const older: { part?: LogPart | undefined } = {};
+    yield { type: 'read-log', after: this.#position, take: (part) => void (older.part = part) };
+    if (older.part === undefined) {
+      yield* this.#tellExisting(true);
+      return;
+    }
+    for (const commit of older.part.commits) yield* this.#tellCommit(commit);
+    this.#position = Math.max(this.#position, older.part.upTo);
+  }
+
+  *#tellCommit(commit: Commit): FeedSteps {
+    const { namespace, matches, replica } = this.#options;
+    if (this.#isEnded) return;
+    if (commit.record.namespace === namespace)
+      for (const event of eventsOf(commit, matches, replica)) {
+        if (event.type === 'change') this.#hasTold = true;
+        yield tell(event);
+        if (this.#isEnded) return;
+      }
+    this.#position = commit.number;
+  }
+
+  /** Everything that matches now, as changes, then what happened meanwhile. */
+  *#tellExisting(isResync: boolean): FeedSteps {
+    const { replica, recent, namespace, readMs } = this.#options;
+    this.#mustResync = false;
+    const token = replica.bookmark(namespace, 0, noTag);
+    if (isResync) yield tell({ type: 'resync', token });
+    const nowMs = readMs();
+    // In the tick in which the scan begins: what follows is everything after it and nothing before.
+    const start = recent.head;
+    const vector = this.#vector();
+    for (
+      let isFirst = true, damaged: readonly (string | undefined)[] | undefined;
+      damaged === undefined;
+      isFirst = false
+    ) {
+      const next: { found?: FeedScanned } = {};
+      yield { type: 'scan', isFirst, take: (found) => void (next.found = found) };
+      if (this.#isEnded || next.found === undefined) return;
+      if ('damaged' in next.found) {
+        ({ damaged } = next.found);
+        for (const key of damaged) yield tell({ type: 'damaged', key, token });
+      } else if (next.found.cell.seenAt(nowMs) !== undefined)
+        yield this.#change(next.found.key, next.found.cell, token);
+    }
+    this.#position = start;
+    if (isResync || vector !== undefined) yield* this.#mark(start, vector);
+  }
+
+  /** What a follower that comes from another instance has not seen, then what happened meanwhile. */
+  *#tellChanged(beyond: Heads, from: string): FeedSteps {
+    const start = this.#options.recent.head;
+    const vector = this.#vector();
+    const found: { changed?: ReadonlyMap<string, Cell> | undefined } = {};
+    yield { type: 'changed-since', vector: beyond, take: (changed) => void (found.changed = changed) };
+    if (found.changed === undefined) {
+      yield* this.#tellExisting(true);
+      return;
+    }
+    for (const [key, cell] of found.changed) {
+      if (this.#isEnded) return;
+      // Until all of it is told, the place to go on from is the one it came with.
+      yield this.#change(key, cell, from);
+    }
+    this.#position = start;
+    yield* this.#mark(start, vector);
+  }
+
+  #change(key: string, cell: Cell, token: string): FeedStep {
+    this.#hasTold = true;
+    return tell({ type: 'change', key, cell, token });
+  }
+}
+
+const tell = (event: FeedEvent): FeedStep => ({ type: 'tell', event });

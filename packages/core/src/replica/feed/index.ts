@@ -1,0 +1,12 @@
+export type { FeedEvent } from './events.ts';
+export {
+  Feed,
+  type FeedOptions,
+  type FeedScanned,
+  type FeedStart,
+  type FeedStep,
+  type FeedSteps,
+  type LogPart,
+} from './feed.ts';
+export { placeOf, rangesBeyond, WrittenKeys } from './place.ts';
+export { mergedKeys, RecentCommits, type RecentCommitsBounds, reviveCommit } from './recent-commits.ts';

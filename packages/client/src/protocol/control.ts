@@ -472,14 +472,14 @@ export interface ControlCalls {
   diff: { params: { from: string; to?: string; patches?: boolean; prefix?: string }; result: DiffResult };
   restore: {
     params: { root: string; message?: string; ref?: string; expected_root?: string };
-    result: UpdateResult & { warnings: readonly string[] };
+    result: UpdateResult & { tests: number; warnings: readonly string[] };
   };
   verify: { params: { level?: 'quick' | 'connectivity' | 'full' }; result: VerifyReport };
   gc: { params: { retention_days: number; dry_run?: boolean; grace_seconds?: number }; result: CollectReport };
   refs: { params: Record<string, never>; result: { refs: readonly Ref[] } };
   promote: {
     params: { from: string; to?: string; message?: string; expected_root?: string; force?: boolean };
-    result: UpdateResult;
+    result: UpdateResult & { tests: number };
   };
   pin: { params: { name: string; root?: string }; result: Ref };
   unpin: { params: { name: string }; result: { name: string } };

@@ -128,11 +128,17 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
       const revision = await revisionOf(store, registry, fields.string('root', revisionLimits));
       const ref = fields.optionalString('ref', revisionLimits);
       const expectedRoot = fields.optionalString('expected_root', revisionLimits);
-      const update = await store.restore({
+      const request = {
         ...meta(fields, context),
         revision,
         ...(ref !== undefined && { ref }),
         ...(expectedRoot !== undefined && { expectedRoot }),
+      };
+      const { update, tests } = await writer.move({
+        revision,
+        ...(ref !== undefined && { ref }),
+        signal: context.signal,
+        move: () => store.restore(request),
       });
       // An emergency must not be stopped by a mirror; but it must be said that the mirror will undo it.
       const mirrored = new Set<string>();
@@ -144,7 +150,7 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
       const warnings = [...mirrored].map(
         (repository) => `the next sync of \`${repository}\` puts its state back; use \`rollback-to-commit\` to hold it`,
       );
-      return { ...updateJson(update), warnings };
+      return { ...updateJson(update), tests: tests.length, warnings };
     },
 
     promote: async (params, context) => {
@@ -160,14 +166,20 @@ export function writeMethods({ store, writer, registry, clock }: WriteMethodOpti
           entries.map(({ path }) => path),
         );
       }
-      const update = await store.promote({
+      const request = {
         ...meta(fields, context),
         from,
         to,
         force,
         ...(expectedRoot !== undefined && { expectedRoot }),
+      };
+      const { update, tests } = await writer.move({
+        revision: from,
+        ref: to,
+        signal: context.signal,
+        move: () => store.promote(request),
       });
-      return updateJson(update);
+      return { ...updateJson(update), tests: tests.length };
     },
 
     pin: async (params) => {

@@ -46,11 +46,23 @@ export interface PolicyWriter {
    *   `not_found`, `invalid_params`, `too_large` from the store. Nothing is changed by any of them.
    */
   write(request: WriteRequest): Promise<WriteOutcome>;
+  /**
+   * Moves a ref (default `main`) to the content of `revision`, by `move`, after the tests that are stored there.
+   * @throws IpeError `policy_invalid` with every failed test of what changes, and of what asks it; what `move` throws
+   */
+  move(request: MoveRequest): Promise<{ readonly update: UpdateResult; readonly tests: readonly TestOutcome[] }>;
   /** Compiles, tests and tries against the tree, and stores nothing. */
   check(
     changes: readonly RequestedChange[],
     options?: { readonly ref?: string; readonly signal?: AbortSignal },
   ): Promise<CheckOutcome>;
+}
+
+export interface MoveRequest {
+  readonly revision: string;
+  readonly ref?: string;
+  readonly signal?: AbortSignal;
+  readonly move: () => Promise<UpdateResult>;
 }
 
 export interface CheckOutcome {
@@ -133,6 +145,9 @@ export function createPolicyWriter(options: PolicyWriterOptions): PolicyWriter {
 
   return {
     write,
+    async move({ revision, ref, signal, move }) {
+      return dependents.move(await store.at(revision), () => around(ref), move, signal);
+    },
     async check(changes, { ref, signal } = {}) {
       refuseTwice(changes);
       const compiled = await compile(changes, await around(ref), signal);

@@ -85,7 +85,7 @@ export async function openControlPart(
       state: fileState(join(layout.root, 'asked-paths.json')),
       onError: (error) => log.warn({ err: error }, 'the index of paths that tests ask cannot be saved'),
     }),
-    current: () => store.current(),
+    store,
   });
   const registry = await openMirrorRegistry(fileState(join(layout.root, 'mirrors.json')));
   const baseDir = process.cwd();

@@ -139,3 +139,30 @@ test('the index is kept over a restart, follows what changed meanwhile, and is m
     expect(await asked()).toEqual([['z', ['shop']]]);
   }
 });
+
+test.each([
+  ['restore', (root: string) => ({ root })],
+  ['promote', (root: string) => ({ from: root, force: true })],
+])('`%s` runs the tests that stand where it moves to, and moves nothing where one fails', async (method, params) => {
+  const { call, store } = await control();
+  await call('put-policy', { path: 'a.gate', source: policy('true') });
+  const sound = await call('put-policy', {
+    path: 'checks.gate',
+    source: policy('true'),
+    test: asking('a.gate', 'allow'),
+  });
+  // Content that came in untested, as from a backup of elsewhere.
+  const other = await control();
+  await other.call('put-policy', { path: 'a.gate', source: policy('false') });
+  const { files } = (await other.store.current().readPolicy('a.gate'))!;
+  const author = { name: 'Eve', email: 'eve@example.com' };
+  const changes = [{ path: 'a.gate', files }];
+  const broken = await store.update({ changes, author, message: 'untested', timeMs: 1_800_000_000_000, ref: 'aside' });
+  await expect(call(method, params(broken.commit))).rejects.toMatchObject(refused('a.gate says allow'));
+  expect((await call('status')).commit).toBe(sound.commit);
+  await call('put-policy', { path: 'b', source: policy('true') });
+  expect(await call(method, params(sound.commit))).toMatchObject({ root: sound.root, tests: 0 });
+  await call('delete-policy', { path: 'checks.gate' });
+  await call('put-policy', { path: 'a.gate', source: policy('1 < 2') });
+  expect(await call(method, params(sound.commit))).toMatchObject({ root: sound.root, tests: 1 });
+});

@@ -1,4 +1,4 @@
-import { isWithin, type PolicySnapshot, parentPath, type UpdateResult } from '@ipe/core/tree';
+import { isWithin, type PolicySnapshot, type PolicyStore, parentPath, type UpdateResult } from '@ipe/core/tree';
 import { type AskedPathsIndex, askedPaths } from './asked-paths.ts';
 import { refuseFaulty } from './report.ts';
 import { surroundingsOf } from './surroundings.ts';
@@ -32,6 +32,18 @@ export interface DependentTests {
     around: () => Promise<PolicySnapshot>,
     write: () => Promise<UpdateResult>,
   ): Promise<{ readonly update: UpdateResult; readonly tests: readonly TestOutcome[] }>;
+  /**
+   * Runs the tests that `target` holds of what differs from `around`, and those that ask it, then moves a ref to the
+   * content of `target`. One at a time with writes.
+   * @returns what `move` gave, and the tests that were run for it
+   * @throws IpeError `policy_invalid` naming every test that fails; nothing is moved then
+   */
+  move(
+    target: PolicySnapshot,
+    around: () => Promise<PolicySnapshot>,
+    move: () => Promise<UpdateResult>,
+    signal?: AbortSignal,
+  ): Promise<{ readonly update: UpdateResult; readonly tests: readonly TestOutcome[] }>;
   /** Makes the index of `main` ready, so that the first write need not wait for it. */
   warm(): Promise<void>;
 }
@@ -39,10 +51,10 @@ export interface DependentTests {
 export interface DependentTestsOptions {
   readonly compiler: PolicyCompiler;
   readonly index: AskedPathsIndex;
-  readonly current: () => PolicySnapshot;
+  readonly store: Pick<PolicyStore, 'current' | 'diff'>;
 }
 
-export function createDependentTests({ compiler, index, current }: DependentTestsOptions): DependentTests {
+export function createDependentTests({ compiler, index, store }: DependentTestsOptions): DependentTests {
   let last: Promise<unknown> = Promise.resolve();
   const inTurn = <Result>(work: () => Promise<Result>): Promise<Result> => {
     const result = last.then(work);
@@ -50,6 +62,14 @@ export function createDependentTests({ compiler, index, current }: DependentTest
     return result;
   };
   const decoder = new TextDecoder();
+
+  /** A stored policy with its tests; undefined where it has none. */
+  const testedAt = async (snapshot: PolicySnapshot, path: string): Promise<PolicyText | undefined> => {
+    const stored = await snapshot.readPolicy(path);
+    if (stored?.files.test === undefined) return undefined;
+    const { source, test } = stored.files;
+    return { path, source: decoder.decode(source), test: decoder.decode(test) };
+  };
 
   /** Tests to be run, with the policies that they stand beside. */
   const testsOf = async (set: TestedSet, snapshot: PolicySnapshot): Promise<PolicyText[]> => {
@@ -60,10 +80,8 @@ export function createDependentTests({ compiler, index, current }: DependentTest
     const isTouched = touchedBy(changed);
     for (const [path, asked] of await index.at(snapshot)) {
       if (changed.has(path) || !asked.some(isTouched)) continue;
-      const stored = await snapshot.readPolicy(path);
-      if (stored?.files.test === undefined) continue;
-      const { source, test } = stored.files;
-      tests.push({ path, source: decoder.decode(source), test: decoder.decode(test) });
+      const text = await testedAt(snapshot, path);
+      if (text !== undefined) tests.push(text);
     }
     return tests;
   };
@@ -86,7 +104,36 @@ export function createDependentTests({ compiler, index, current }: DependentTest
     });
   };
 
+  const runMoved = async (
+    target: PolicySnapshot,
+    from: PolicySnapshot,
+    signal: AbortSignal | undefined,
+  ): Promise<readonly TestOutcome[]> => {
+    if (target.commit === null || from.commit === null) return [];
+    const changed = new Set((await store.diff(from.commit, target.commit)).map(({ path }) => path));
+    const isTouched = touchedBy(changed);
+    const asking = [...(await index.at(target))].flatMap(([path, asked]) => (asked.some(isTouched) ? [path] : []));
+    const texts: PolicyText[] = [];
+    for (const path of new Set([...changed, ...asking])) {
+      const text = await testedAt(target, path);
+      if (text !== undefined) texts.push(text);
+    }
+    if (texts.length === 0) return [];
+    const asks = texts.map(({ path, test }) => askedPaths(path, test));
+    return compiler.test(texts, asks, {
+      surroundings: surroundingsOf(target, () => false),
+      ...(signal !== undefined && { signal }),
+    });
+  };
+
   return {
+    move: (target, around, move, signal) =>
+      inTurn(async () => {
+        const tests = await runMoved(target, await around(), signal);
+        const [first] = tests;
+        if (first !== undefined) refuseFaulty([{ path: first.path, problems: [], tests }]);
+        return { update: await move(), tests };
+      }),
     write: (set, around, write) =>
       inTurn(async () => {
         const tests = await run(set, await around());
@@ -96,12 +143,12 @@ export function createDependentTests({ compiler, index, current }: DependentTest
         if (update.ref === 'main' && update.commit !== update.previousCommit) {
           const after = new Map<string, string | null>(set.removed.map((path) => [path, null]));
           for (const { path, test } of set.texts) after.set(path, test ?? null);
-          if (current().commit === update.commit) index.advance(update.previousCommit, update.commit, after);
+          if (store.current().commit === update.commit) index.advance(update.previousCommit, update.commit, after);
         }
         return { update, tests };
       }),
     async warm() {
-      await index.at(current());
+      await index.at(store.current());
     },
   };
 }

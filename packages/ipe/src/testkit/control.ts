@@ -53,7 +53,7 @@ export async function controlFixture(options: ControlFixtureOptions = {}): Promi
   const dependents = createDependentTests({
     compiler,
     index: createAskedPathsIndex({ store, state: memoryState(), onError: () => {} }),
-    current: () => store.current(),
+    store,
   });
   const sync = createSyncEngine({
     store,

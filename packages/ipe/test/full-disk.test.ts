@@ -1,5 +1,6 @@
 import { spawnSync } from 'node:child_process';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
@@ -109,3 +110,63 @@ test.for(['fsync', 'wal'])(
     await expectAll(again.data);
   },
 );
+
+test('on a full disk changes of policies are refused and decisions go on; with room again they are taken by themselves, and nothing acknowledged is lost (skipped without the right to mount)', {
+  timeout: 180_000,
+}, async ({ skip }) => {
+  const disk = await smallDisk();
+  if (disk === undefined) return skip('this user may not mount a file system');
+  const filler = join(disk, 'filler');
+  await writeFile(filler, Buffer.alloc(46 * 1024 * 1024));
+  const directory = join(disk, 'ipe');
+  const node = await startProcess(directory, { args: ['--apply', `${repositoryRoot}/examples/policies`] });
+  cleanups.add(() => node.kill());
+  const example = await readFile(`${repositoryRoot}/examples/policies/prod/deployment/approval.policy.yaml`, 'utf8');
+  // Hardly to be compressed, and never twice the same.
+  const sourceOf = (n: number) =>
+    `# ${createHash('shake256', { outputLength: 45_000 }).update(`${n}`).digest('base64')}\n${example}`;
+  const put = (n: number) => node.control.apply([{ path: `fill.p${n}`, source: sourceOf(n) }]);
+  const storedSource = async ({ control }: NodeProcess, n: number) =>
+    (await control.call('get-policy', { path: `fill.p${n}`, source: true })).source;
+  let written = 0;
+  let refusal: unknown;
+  while (refusal === undefined && written < 2000)
+    await put(written).then(
+      () => written++,
+      (error: unknown) => {
+        refusal = error;
+      },
+    );
+  expect(refusal).toMatchObject({ reason: 'unavailable', message: expect.stringContaining('no space is left') });
+  expect(written).toBeGreaterThan(10);
+  expect((await decide(node)).decision).toBe('deny');
+  expect(await storedSource(node, 3)).toBe(sourceOf(3));
+  await expect(put(written + 1)).rejects.toMatchObject({ reason: 'unavailable' });
+  expect((await node.control.status())['tree']).toMatchObject({
+    refuses_writes: expect.stringContaining('no space is left'),
+  });
+
+  await rm(filler);
+  for (;;) {
+    const taken = await put(1000).then(
+      () => true,
+      (error: { reason?: string }) => {
+        expect(error.reason).toBe('unavailable');
+        return false;
+      },
+    );
+    if (taken) break;
+    await setTimeout(100);
+  }
+  expect((await node.control.status())['tree']).toMatchObject({ refuses_writes: null });
+  expect(node.log()).toContain('the policy store takes writes again');
+  const expectAll = async (of: NodeProcess) => {
+    for (const n of [...Array(written).keys(), 1000]) expect(await storedSource(of, n)).toBe(sourceOf(n));
+  };
+  await expectAll(node);
+  await node.kill();
+  const again = await startProcess(directory);
+  cleanups.add(() => again.kill());
+  await expectAll(again);
+  expect(await again.control.call('verify', {})).toMatchObject({ problems: [] });
+});

@@ -82,7 +82,7 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
   const { objects } = move;
   const missing = await state.objects.missing([...objects.keys()]);
   const states = await movedStates(state, move);
-  const changed = await describeChanges(state, move, states);
+  const changed = await describeMove(state, move, states);
   const result: UpdateResult = {
     ref: move.ref,
     root: record.root,
@@ -95,6 +95,7 @@ export async function applyMove(state: StoreState, move: Move): Promise<UpdateRe
   };
   if (move.dryRun === true) return result;
 
+  state.notePut(objects.keys());
   const operations = await writeAhead(state, objects, missing);
   // An object that a collection chose to delete is wanted again, even where it was there already.
   const condemned = state.condemned.size === 0 ? [] : [...objects.keys()].filter((id) => state.condemned.has(id));
@@ -165,7 +166,7 @@ interface MovedStates {
   readonly deletedChange: number;
 }
 
-async function movedStates(state: StoreState, move: Move): Promise<MovedStates> {
+export async function movedStates(state: StoreState, move: Move): Promise<MovedStates> {
   const before = new Map<string, ChainState | null>();
   const policies = new Map<string, ChainState>();
   const directories = new Map<string, DirectoryState | null>();
@@ -184,7 +185,7 @@ async function movedStates(state: StoreState, move: Move): Promise<MovedStates> 
   return { before, policies, directories, deletedChange };
 }
 
-async function describeChanges(
+export async function describeMove(
   state: StoreState,
   { comparison }: Move,
   { before, policies }: MovedStates,

@@ -161,6 +161,7 @@ async function claim(state: StoreState, ids: readonly ObjectId[]): Promise<void>
 /** Takes back the marks of a collection. Runs in the queue. */
 async function takeBack(state: StoreState, ids: readonly ObjectId[]): Promise<void> {
   if (state.failed !== undefined) throw state.failed;
+  state.notePut(ids);
   const condemned = ids.filter((id) => state.condemned.has(id));
   if (condemned.length === 0) return;
   await state.kv.write(condemned.map((id) => del('metadata', metadataKeys.condemned(id))));

@@ -94,6 +94,26 @@ describe('a collection', () => {
     expect(await rows()).toEqual(before);
   });
 
+  test('does not condemn a root commit that is made while it marks', async () => {
+    let meanwhile: (() => Promise<unknown>) | undefined;
+    const store = await open(newKv(), {
+      breathe: async () => {
+        const work = meanwhile;
+        meanwhile = undefined;
+        await work?.();
+      },
+    });
+    await apply(store, [{ path: 'a', files: files('one') }]);
+    meanwhile = () => apply(store, [{ path: 'b', files: files('two') }]);
+    const { commit } = store.current();
+    await store.collect({ nowMs: 2e12, retentionMs: 0, graceMs: 0 });
+    const made = store.current().commit!;
+    expect(made).not.toBe(commit);
+    store.lease(made, 'test').release();
+    expect((await store.at(made)).root).toBe(store.current().root);
+    (await store.copy()).release();
+  });
+
   test('keeps what pins, leases and decisions name', async () => {
     const store = await open(newKv());
     const roots: { root: string; commit: string }[] = [];

@@ -22,7 +22,9 @@ const sliceObjects = 500;
  * queue's turn that deletes: `gc-model.test.ts` tries every interleaving of these rules, and of those without one of them.
  * A root commit that is condemned is gone for whoever asks by its id. So a ref, lease or restore can only ever name
  * commits that no earlier run condemned, and what those reach is not deleted by this run either. That holds only if an
- * earlier run condemned everything it missed: after a sweep that was cut short, the next one only condemns.
+ * earlier run condemned everything it missed: after a sweep that was cut short, the next one only condemns. And nothing
+ * else: what was put since the mark began is spared, or a new root commit would be refused whoever asks for it by its id,
+ * and objects written ahead of their commit could go before it (`gc-ahead-model.test.ts`).
  */
 export async function collectGarbage(
   state: StoreState,
@@ -31,6 +33,24 @@ export async function collectGarbage(
 ): Promise<CollectReport> {
   const dryRun = options.dryRun === true;
   const graceMs = options.graceMs ?? 24 * 3600 * 1000;
+  // In turn: a put that is half done is over by then, and the mark sees what came of it.
+  await enqueue(async () => {
+    state.putSinceMark = new Set();
+  });
+  try {
+    return await collect(state, enqueue, options, dryRun, graceMs);
+  } finally {
+    state.putSinceMark = undefined;
+  }
+}
+
+async function collect(
+  state: StoreState,
+  enqueue: Enqueue,
+  options: CollectOptions,
+  dryRun: boolean,
+  graceMs: number,
+): Promise<CollectReport> {
   const earlier = new Map(state.condemned);
   const wasCutShort = (await state.kv.get('metadata', metadataKeys.sweep)) !== undefined;
   const retention = await planRetention(state, options);
@@ -156,16 +176,16 @@ async function takeSlice(
   const operations: KvOperation<PolicyFamily>[] = [];
   const cleared = slice.cleared.filter((id) => state.condemned.has(id));
   for (const id of cleared) operations.push(del('metadata', metadataKeys.condemned(id)));
-  for (const id of cleared) state.condemned.delete(id);
-  // An object put since the sweep saw it is condemned all the same: the next run's mark takes that back.
-  for (const id of slice.condemned) operations.push(put('metadata', metadataKeys.condemned(id), ascii(String(nowMs))));
+  const condemned = slice.condemned.filter((id) => state.putSinceMark?.has(id) !== true);
+  for (const id of condemned) operations.push(put('metadata', metadataKeys.condemned(id), ascii(String(nowMs))));
   const doomed = slice.doomed.filter(({ id, since }) => state.condemned.get(id) === since);
   for (const each of doomed) operations.push(...(await deletionOf(state, each)));
   if (operations.length > 0) await state.kv.write(operations);
-  for (const id of slice.condemned) state.condemned.set(id, nowMs);
+  for (const id of cleared) state.condemned.delete(id);
+  for (const id of condemned) state.condemned.set(id, nowMs);
   for (const { id } of doomed) state.condemned.delete(id);
   state.records.forget(doomed.map(({ id }) => id));
-  totals.condemned += slice.condemned.length;
+  totals.condemned += condemned.length;
   totals.cleared += cleared.length;
   totals.deleted += doomed.length;
   totals.deletedBytes += doomed.reduce((sum, { stored }) => sum + stored.length, 0);

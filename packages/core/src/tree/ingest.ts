@@ -50,6 +50,7 @@ export async function ingestObjects(state: StoreState, enqueue: Enqueue, incomin
 async function takeObjects(state: StoreState, objects: readonly PreparedObject[]): Promise<number> {
   if (state.failed !== undefined) throw state.failed;
   const ids = objects.map((object) => object.id);
+  state.notePut(ids);
   const missing = await state.objects.missing(ids);
   const added = missing.size;
   const operations = objects

@@ -3,7 +3,7 @@ import { loadIndex } from './load-index.ts';
 import { decodeRef, fromAscii, metadataKeys, prefixRange, refsDigest, type StoredRef, storeFormat } from './rows.ts';
 import { emptyHead, type Head, StoreState } from './state.ts';
 import { TreePolicyStore } from './store.ts';
-import { emptyRoot, type PolicyStore, type PolicyStoreOptions } from './types.ts';
+import { emptyRoot, type ObjectId, type PolicyStore, type PolicyStoreOptions } from './types.ts';
 
 /**
  * Opens the policy store that lives in a `Kv`: reads the refs and verifies their root commits. That takes the same
@@ -21,9 +21,7 @@ export async function openPolicyStore(options: PolicyStoreOptions): Promise<Poli
   const refs = await readRefs(state);
   for (const [name, ref] of refs) state.heads.set(name, await readHead(state, name, ref));
   await checkRefs(state, refs);
-  for await (const [key, value] of state.kv.entries('metadata', prefixRange('condemned/'))) {
-    state.condemned.set(fromAscii(key).slice('condemned/'.length), Number(fromAscii(value)));
-  }
+  for (const [id, since] of await readCondemned(state)) state.condemned.set(id, since);
   return new TreePolicyStore(state, loadIndex(state));
 }
 
@@ -36,7 +34,7 @@ async function checkFormat(state: StoreState): Promise<void> {
   throw new IpeError('unavailable', message, { details: { format: fromAscii(bytes), supported: storeFormat } });
 }
 
-async function readRefs(state: StoreState): Promise<Map<string, StoredRef>> {
+export async function readRefs(state: StoreState): Promise<Map<string, StoredRef>> {
   const refs = new Map<string, StoredRef>();
   for await (const [key, value] of state.kv.entries('metadata', prefixRange('ref/'))) {
     const name = fromAscii(key).slice('ref/'.length);
@@ -57,7 +55,7 @@ async function checkRefs(state: StoreState, refs: ReadonlyMap<string, StoredRef>
     state.heads.set(head.name, { ...head, commit: null, damage });
 }
 
-async function readHead(state: StoreState, name: string, { commit, kind }: StoredRef): Promise<Head> {
+export async function readHead(state: StoreState, name: string, { commit, kind }: StoredRef): Promise<Head> {
   try {
     const { tree, author } = await state.records.commit(commit);
     return { name, kind, commit, root: tree, timeMs: author.timeSeconds * 1000 };
@@ -65,4 +63,11 @@ async function readHead(state: StoreState, name: string, { commit, kind }: Store
     if (!isIpeError(error)) throw error;
     return { name, kind, commit, root: emptyRoot, timeMs: 0, damage: error };
   }
+}
+
+export async function readCondemned(state: StoreState): Promise<Map<ObjectId, number>> {
+  const condemned = new Map<ObjectId, number>();
+  for await (const [key, value] of state.kv.entries('metadata', prefixRange('condemned/')))
+    condemned.set(fromAscii(key).slice('condemned/'.length), Number(fromAscii(value)));
+  return condemned;
 }

@@ -56,18 +56,26 @@ export class Records {
   readonly #primitives: Primitives;
   readonly #codec: Codec;
   readonly #breathe: () => Promise<void>;
+  readonly #notePut: (ids: Iterable<ObjectId>) => void;
   readonly #cache: LruCache<ObjectId, CommitRecord>;
 
   constructor(
     kv: Kv<PolicyFamily>,
     objects: ObjectStore,
-    modules: { primitives: Primitives; codec: Codec; now: () => number; breathe: () => Promise<void> },
+    modules: {
+      primitives: Primitives;
+      codec: Codec;
+      now: () => number;
+      breathe: () => Promise<void>;
+      notePut: (ids: Iterable<ObjectId>) => void;
+    },
   ) {
     this.#kv = kv;
     this.#objects = objects;
     this.#primitives = modules.primitives;
     this.#codec = modules.codec;
     this.#breathe = modules.breathe;
+    this.#notePut = modules.notePut;
     this.#cache = new LruCache({
       maxBytes: 1_000_000,
       maxAgeMs: 300_000,
@@ -285,6 +293,7 @@ export class Records {
     const boundary = from === undefined && (await this.isShallow(id));
     const whole = boundary ? await this.#boundaryRecord(record) : record;
     const operations = [await this.encode(id, whole)];
+    if (!boundary) this.#notePut(versions.map(({ id: version }) => version));
     if (!boundary) for (const version of versions) operations.push(this.#objects.operation(version));
     await this.#kv.write(operations);
     this.#cache.set(id, whole);

@@ -112,7 +112,7 @@ async function moveToRoot(
  * Commits after `base` up to `commit`, oldest first, along first parents; undefined where `base` is not among its
  * ancestors. From nothing (`base` null) a ref starts at `commit` itself: only its own record is needed.
  */
-async function commitsSince(
+export async function commitsSince(
   state: StoreState,
   commit: ObjectId,
   head: Head,

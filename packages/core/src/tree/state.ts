@@ -1,5 +1,5 @@
 import type { Primitives } from '../bytes/index.ts';
-import { IpeError } from '../errors.ts';
+import { IpeError, isIpeError } from '../errors.ts';
 import type { Kv, KvOperation } from '../store/index.ts';
 import type { Comparison } from './compare.ts';
 import { LruCache } from './lru.ts';
@@ -69,6 +69,8 @@ export class StoreState {
   readonly condemned = new Map<ObjectId, number>();
   /** The path index of `main`; absent while it is loaded. */
   loaded: LivePathIndex | undefined;
+  /** Objects put or claimed since the collection under way began its mark, which could not reach them. */
+  putSinceMark: Set<ObjectId> | undefined;
   /** Policies that `main` does not hold but once did: each has a row. */
   deleted = 0;
   /** Why the index had to be built anew at start. */
@@ -79,6 +81,8 @@ export class StoreState {
   closed = false;
   /** Set when a batch may or may not be on disk: memory and disk may differ, so nothing more is written. */
   failed: IpeError | undefined;
+  /** The first write that the `Kv` refused since it last recovered: it may be on disk all the same. */
+  refused: IpeError | undefined;
   /** Settles when the path index is loaded, or cannot be. */
   indexed: Promise<void> = Promise.resolve();
   readonly #snapshots: SnapshotModules;
@@ -87,13 +91,21 @@ export class StoreState {
     const { kv, primitives, codec, now } = options;
     const cacheBytes = options.cacheBytes ?? 10_000_000;
     const cacheAgeMs = options.cacheAgeMs ?? 300_000;
-    this.kv = kv;
+    this.kv = noting(kv, (error) => {
+      this.refused ??= error;
+    });
     this.primitives = primitives;
     this.codec = codec;
     this.breathe = options.breathe ?? (async () => {});
     const treeCacheBytes = Math.min(cacheBytes, 4_000_000);
-    this.objects = new ObjectStore({ kv, primitives, codec, now, treeCacheBytes, cacheAgeMs });
-    this.records = new Records(kv, this.objects, { primitives, codec, now, breathe: this.breathe });
+    this.objects = new ObjectStore({ kv: this.kv, primitives, codec, now, treeCacheBytes, cacheAgeMs });
+    this.records = new Records(this.kv, this.objects, {
+      primitives,
+      codec,
+      now,
+      breathe: this.breathe,
+      notePut: (ids) => this.notePut(ids),
+    });
     this.files = new LruCache({ maxBytes: cacheBytes, maxAgeMs: cacheAgeMs, sizeOf: fileBytes, now });
     const listings = new LruCache<string, Slice<IndexNode>>({
       maxBytes: Math.min(cacheBytes, 1_000_000),
@@ -102,13 +114,26 @@ export class StoreState {
       now,
     });
     const { objects, records, files } = this;
-    this.#snapshots = { kv, objects, records, files, listings, live: () => this.loaded, indexed: () => this.indexed };
+    this.#snapshots = {
+      kv: this.kv,
+      objects,
+      records,
+      files,
+      listings,
+      live: () => this.loaded,
+      indexed: () => this.indexed,
+    };
   }
 
   /** The path index of `main`. Only for what runs in the queue, or once `indexed`. */
   get live(): LivePathIndex {
     if (this.loaded === undefined) throw new IpeError('internal', 'the path index is asked before it is loaded');
     return this.loaded;
+  }
+
+  /** To be told of all objects put or claimed, found there already or not, before they are. */
+  notePut(ids: Iterable<ObjectId>): void {
+    if (this.putSinceMark !== undefined) for (const id of ids) this.putSinceMark.add(id);
   }
 
   async generationOf({ commit, generation }: Head): Promise<number> {
@@ -214,7 +239,7 @@ export class StoreState {
     try {
       await this.kv.sync();
     } catch (cause) {
-      const message = 'the policy store could not be synced; restart the node to see which changes were kept';
+      const message = `the policy store could not be synced, and which changes it kept is not known yet: ${messageOf(cause)}`;
       this.failed = new IpeError('unavailable', message, { state: 'unknown', cause });
       throw this.failed;
     }
@@ -235,4 +260,32 @@ export class StoreState {
 function fileBytes(files: PolicyFiles): number {
   const { source, program, manifest, test } = files;
   return source.length + program.length + manifest.length + (test?.length ?? 0) + 500;
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
+}
+
+/** The same store; tells of writes that it refuses. */
+function noting(kv: Kv<PolicyFamily>, onRefused: (error: IpeError) => void): Kv<PolicyFamily> {
+  return {
+    families: kv.families,
+    get: (...args) => kv.get(...args),
+    getMany: (...args) => kv.getMany(...args),
+    entries: (...args) => kv.entries(...args),
+    sync: () => kv.sync(),
+    recover: () => kv.recover(),
+    snapshot: () => kv.snapshot(),
+    size: () => kv.size(),
+    compact: (...args) => kv.compact(...args),
+    close: () => kv.close(),
+    async write(operations) {
+      try {
+        await kv.write(operations);
+      } catch (error) {
+        if (isIpeError(error)) onRefused(error);
+        throw error;
+      }
+    },
+  };
 }

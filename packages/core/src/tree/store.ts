@@ -6,6 +6,7 @@ import { checkCollectOptions, collectGarbage } from './gc.ts';
 import { diffRoots, readHistory, readLandmarks, readLog } from './history.ts';
 import { ingestObjects } from './ingest.ts';
 import { makeProof, type TreeProof } from './proof.ts';
+import { recoverStore } from './recover.ts';
 import { dropRef, listRefs, pinRef, promoteRef, restoreRoot } from './refs.ts';
 import { resolveRevision } from './resolve.ts';
 import { emptyHead, mainRef, type StoreState } from './state.ts';
@@ -91,6 +92,10 @@ export class TreePolicyStore implements PolicyStore {
     request: CommitMeta & { readonly revision: string; readonly ref?: string; readonly expectedRoot?: ObjectId },
   ): Promise<UpdateResult> {
     return this.#enqueue(async () => restoreRoot(this.#state, await this.resolve(request.revision), request));
+  }
+
+  recover(): Promise<void> {
+    return this.#enqueue(() => recoverStore(this.#state));
   }
 
   refs(): readonly RefInfo[] {
@@ -218,7 +223,7 @@ export class TreePolicyStore implements PolicyStore {
   }
 
   status(): PolicyStoreStatus {
-    const { loaded, heads, leases, files, indexRebuilt } = this.#state;
+    const { loaded, heads, leases, files, indexRebuilt, failed, refused } = this.#state;
     const damages = [...(loaded?.damages() ?? []), ...[...heads.values()].flatMap((head) => head.damage ?? [])];
     const { root, commit } = heads.get(mainRef) ?? emptyHead;
     return {
@@ -232,6 +237,7 @@ export class TreePolicyStore implements PolicyStore {
       leases: leases.size,
       queued: this.#queued,
       indexRebuilt,
+      refusesWrites: (failed ?? refused)?.message ?? null,
     };
   }
 

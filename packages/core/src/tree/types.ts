@@ -406,6 +406,8 @@ export interface PolicyStoreStatus {
   readonly queued: number;
   /** Whether this start had to rebuild the index, and why; null too while the index is loaded. */
   readonly indexRebuilt: string | null;
+  /** Why a write was refused since the store last recovered; null where none was. */
+  readonly refusesWrites: string | null;
 }
 
 /**
@@ -504,6 +506,12 @@ export interface PolicyStore {
    * @throws IpeError `corrupt` or `unavailable` where it cannot be loaded: reads go on, whatever waits fails with it
    */
   ready(): Promise<void>;
+  /**
+   * Takes writes again where the disk lacked room, going on from what it holds; does nothing where none was refused. An
+   * update that was refused and yet is there is told to watchers.
+   * @throws IpeError `unavailable` while there is no room, and for good where the disk failed otherwise
+   */
+  recover(): Promise<void>;
   status(): PolicyStoreStatus;
   /** Waits for the update under way. The `Kv` belongs to the caller and stays open. */
   close(): Promise<void>;

@@ -86,6 +86,7 @@ export function createControlService(options: ControlServiceOptions): ControlSer
           queued: now.queued,
           index_rebuilt: now.indexRebuilt,
           damaged: now.damaged,
+          refuses_writes: now.refusesWrites,
         },
         mirrors:
           gitops &&

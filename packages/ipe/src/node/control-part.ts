@@ -76,6 +76,8 @@ export async function openControlPart(
     },
   );
 
+  onClose('recovery of the policy store', recoverByItself(store, log));
+
   const compiler = createNodeCompiler(version);
   onClose('policy compiler', () => compiler.close());
   const dependents = createDependentTests({
@@ -159,6 +161,36 @@ export async function openControlPart(
         .warm()
         .catch((error: unknown) => log.warn({ err: error }, 'the paths that tests ask are not known yet'));
     },
+  };
+}
+
+/** Looks once a second whether a store that refuses writes takes them again. @returns what ends that */
+function recoverByItself(store: PolicyStore, log: Logger): () => Promise<void> {
+  let told = false;
+  let trying: Promise<void> | undefined;
+  const look = async (): Promise<void> => {
+    const why = store.status().refusesWrites;
+    if (why === null) return;
+    if (!told) log.error({ why }, 'the policy store refuses writes');
+    told = true;
+    try {
+      await store.recover();
+    } catch {
+      // There is still no room; the first error was told.
+      return;
+    }
+    told = false;
+    log.info('the policy store takes writes again');
+  };
+  const timer = setInterval(() => {
+    trying ??= look().finally(() => {
+      trying = undefined;
+    });
+  }, 1000);
+  timer.unref();
+  return async () => {
+    clearInterval(timer);
+    await trying;
   };
 }
 

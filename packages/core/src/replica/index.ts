@@ -107,8 +107,11 @@ export {
 export {
   type Aside,
   acceptedOnReturn,
+  carriedOn,
   cutsOf,
   evictedState,
+  isCutFinal,
+  type MemberFact,
   type MemberState,
   setAside,
   supersedes,

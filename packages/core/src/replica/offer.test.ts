@@ -181,6 +181,41 @@ describe('writes that a returning member alone had', () => {
     }
   });
 
+  test('are parked behind a deletion of their own, which tells nothing of what others deleted', () => {
+    for (const namespace of ['plain', 'sets']) {
+      const member = new Return();
+      const key = `${namespace}.k0`;
+      member.old.write(writeOf(namespace, 0, 1));
+      member.leave();
+      member.old.write(writeOf(namespace, 4, 1));
+      member.old.write(writeOf(namespace, 0, 1));
+      member.stayed.nowMs += 1_000;
+      member.stayed.write({ op: 'delete', namespace, key });
+      member.stayed.nowMs += 1_000;
+      member.stayed.step({ type: 'purge', keys: [key] });
+      member.comeBack();
+      member.offer();
+      expect(member.parked.map(({ verdict }) => verdict)).toEqual(['applied', 'parked']);
+      for (const each of [member.back, member.stayed]) expect(each.seen(key) ?? '[]').toBe('[]');
+    }
+  });
+
+  test('and that were made after what was purged are parked where a revocation they had not seen wins all the same', () => {
+    const member = new Return();
+    put(member.old, 'revoked.k0', '1');
+    member.leave();
+    remove(member.stayed, 'revoked.k0');
+    member.stayed.nowMs += 1_000;
+    member.stayed.step({ type: 'purge', keys: ['revoked.k0'] });
+    expect(member.stayed.cell('revoked.k0').state).toBeUndefined();
+    member.old.nowMs += 5_000;
+    put(member.old, 'revoked.k0', '2');
+    member.comeBack();
+    member.offer();
+    expect(member.parked.map(({ verdict }) => verdict)).toEqual(['parked']);
+    expect(member.stayed.seen('revoked.k0')).toBeUndefined();
+  });
+
   test('are parked as they were made: values with their expiry, bytes, members', () => {
     const member = new Return();
     member.leave();

@@ -3,7 +3,7 @@ import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
 import type { AddOperation, LogRecord, MembersOperation, Operation } from './record.ts';
 import { latestOf, versionOf } from './resolve.ts';
-import type { Context, Counter, KeyState, Members } from './state.ts';
+import type { Context, Counter, KeyState, Member, Members } from './state.ts';
 import type { Failure } from './write.ts';
 
 /**
@@ -77,7 +77,18 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
   }
 }
 
-const isDoubtful = (record: LogRecord, { state, purgedMs }: OfferSite) => state === undefined && record.ms <= purgedMs;
+/** The key is absent as far as the others tell, and something as late was purged. */
+const isDoubtful = (record: LogRecord, site: OfferSite) =>
+  record.ms <= site.purgedMs && (site.state === undefined || isOwnDeletion(site.state, site));
+
+/** Whether only an earlier offer tells of the key, that it is deleted: what may be purged is not known to precede that. */
+function isOwnDeletion(state: KeyState, site: OfferSite): boolean {
+  if (state.kind !== 'version' && state.kind !== 'siblings') return false;
+  const live = state.kind === 'version' ? [state] : state.live;
+  return live.every((version) => isOwn(version, site) && version.json === undefined && version.bytes === undefined);
+}
+
+const isOwn = (dot: Dot, { seen, source }: OfferSite) => dot.source === source || covers(seen, dot);
 
 const versionAt = ({ version }: Operation, { state, floor }: OfferSite) =>
   Math.max(version, 1 + (state === undefined ? floor : versionOf(state)));
@@ -113,8 +124,10 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
     const held = known.get(member);
     return held === undefined || !covers(held.context, dot);
   });
+  const isUnknown = (held: Member | undefined) =>
+    held === undefined || held.live.every((mark) => !mark.present && isOwn(mark, site));
   const isParked = ({ member, present }: (typeof fresh)[number]) =>
-    present && !known.has(member) && record.ms <= site.purgedMs;
+    present && isUnknown(known.get(member)) && record.ms <= site.purgedMs;
   const parked = fresh.filter(isParked);
   const changes = fresh
     .filter((change) => !isParked(change))
@@ -174,6 +187,11 @@ export class OfferProgress {
   constructor(committed: OffersMade) {
     this.#committed = copyOf(committed);
     this.#admitted = copyOf(committed);
+  }
+
+  /** What is committed. */
+  get made(): OffersMade {
+    return this.#committed;
   }
 
   isKnown({ namespace, source, seq }: LogRecord): boolean {

@@ -7,7 +7,7 @@ import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
-import { type Offering, OfferProgress, totalsBefore } from './offer.ts';
+import { type Offering, OfferProgress, type OffersMade, totalsBefore } from './offer.ts';
 import { parkedId, parkedKey } from './parked.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import { type HeldRun, Quarantine } from './quarantine.ts';
@@ -195,6 +195,11 @@ export class Replica {
   /** How many records are held back. */
   get heldBackCount(): number {
     return this.#quarantine.count;
+  }
+
+  /** How far records of earlier sources of this instance are offered again, durably. */
+  get offersMade(): OffersMade {
+    return this.#offered.made;
   }
 
   /** Why writes are refused, while they are. */

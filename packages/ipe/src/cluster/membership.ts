@@ -139,7 +139,7 @@ export class Membership {
     this.#peers = peers;
     peers.handle(admitName, async (body) => {
       const candidate = JSON.parse(Buffer.from(body).toString('utf8')) as MemberCandidate;
-      return Buffer.from(JSON.stringify(this.#admitHere(candidate)));
+      return Buffer.from(JSON.stringify(await this.#admitHere(candidate)));
     });
     peers.on('up', (link) => {
       // It may be that we were evicted while we were away: then the peer takes us for a stranger, and says so.
@@ -228,7 +228,7 @@ export class Membership {
   }
 
   async #admit(candidate: MemberCandidate): Promise<SignedMember> {
-    if (this.keys.key !== undefined) return this.#admitHere(candidate);
+    if (this.keys.key !== undefined) return await this.#admitHere(candidate);
     const body = Buffer.from(JSON.stringify(candidate));
     for (const link of this.#peers?.links() ?? []) {
       try {
@@ -244,14 +244,14 @@ export class Membership {
   }
 
   /** Holds back the return of members until what the others hold of them is known; set where that can be told. */
-  isCutFinal: (evicted: MemberRecord) => boolean = () => true;
+  isCutFinal: (evicted: MemberRecord) => boolean | Promise<boolean> = () => true;
 
-  #admitHere(candidate: MemberCandidate): SignedMember {
+  async #admitHere(candidate: MemberCandidate): Promise<SignedMember> {
     const held = this.directory.byOrigin(candidate.origin);
-    if (held?.state === 'evicted' && !this.isCutFinal(held))
+    if (held?.state === 'evicted' && !(await this.isCutFinal(held)))
       throw new IpeError(
         'unavailable',
-        `\`${held.id}\` may return once every active member has been heard since its eviction; try again`,
+        `\`${held.id}\` may return once every active member knows of its eviction; try again`,
       );
     return admit(this.#clusterKey(), this.directory, candidate, this.#options.now());
   }

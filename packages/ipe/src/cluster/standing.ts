@@ -39,7 +39,9 @@ export function returnHandler(options: {
   return async (body, { fingerprint }) => {
     const { directory, ring, sign } = options;
     const held = directory.list().find((signed) => signed.body.fingerprint === fingerprint)?.body;
-    if (held?.state !== 'evicted' || held.evictedBy !== 'lease')
+    // Taken back already: the answer was lost.
+    const isBack = held?.state === 'active' && held.lastAccepted !== undefined;
+    if (held === undefined || !(isBack || held.evictedBy === 'lease'))
       throw new IpeError('forbidden', 'only a member whose lease ran out returns by itself; ask for a join token');
     const { address, closed } = readReturn(body);
     const { id, origin, signingKey } = held;

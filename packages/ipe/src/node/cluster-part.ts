@@ -100,7 +100,11 @@ export async function openClusterPart(
     ...(plane !== undefined && { plane }),
   });
   engine.attach(replication);
-  membership.isCutFinal = ({ issuedAtMs }) => replication.haveAllReportedSince(issuedAtMs);
+  membership.isCutFinal = async (evicted) => {
+    const { state, value } = await engine.get(memberPrefix + evicted.origin);
+    const member = (value as SignedMember | undefined)?.body;
+    return replication.isCutFinal(evicted, member && state && { member, state });
+  };
   const stopOffers = offerAgain({
     root: layout.root,
     dataFolder: layout.data,
@@ -240,7 +244,12 @@ function shareMembers(engine: Engine, { directory }: Membership, onError: (error
     engine.put(memberPrefix + signed.body.origin, signed).catch(onError);
   };
   const learn = (value: unknown) => {
-    if (typeof value === 'object' && value !== null) directory.put(value as SignedMember);
+    if (typeof value !== 'object' || value === null) return;
+    const told = value as SignedMember;
+    if (directory.put(told)) return;
+    // Written by one that did not know better yet, and later: others would go by it.
+    const held = directory.list().find(({ body }) => body.origin === told.body?.origin);
+    if (held !== undefined && held.body.sequence > told.body.sequence) store(held);
   };
   for (const signed of directory.list()) {
     void Promise.resolve(engine.get(memberPrefix + signed.body.origin)).then((cell) => {

@@ -52,11 +52,10 @@ function offered(engine: Engine, purgedMs: number): Promise<{ level: string; fie
       root,
       dataFolder: join(root, 'data'),
       engine,
-      replication: { isSettled: true, purgedMs: () => purgedMs },
+      replication: { isSettled: true, haveAllReported: true, purgedMs: () => purgedMs },
       log: { info: tell('info'), warn: () => {}, error: tell('error') } as unknown as Parameters<
         typeof offerAgain
       >[0]['log'],
-      settledForMs: 0,
       now: () => nowMs,
     });
   });

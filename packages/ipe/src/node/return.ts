@@ -1,6 +1,6 @@
 import { rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Accepted, type Aside, decodeRecord, type OfferVerdict, setAside } from '@ipe/core/replica';
+import { type Accepted, type Aside, carriedOn, decodeRecord, type OfferVerdict, setAside } from '@ipe/core/replica';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
 import { readMembers } from '../cluster/membership.ts';
 import type { Engine } from '../data/index.ts';
@@ -37,22 +37,34 @@ export async function prepareReturn(context: PartsContext): Promise<Accepted | u
     return undefined;
   }
   const path = join(layout.root, fileName);
+  const moved = layout.data + movedSuffix;
   let brought = await readBrought(path);
-  if (brought === undefined) {
-    brought = await readAside(context, own.lastAccepted ?? {});
+  // Left by an offering that ended, perhaps to be kept.
+  if (brought === undefined && (await exists(moved))) await rename(moved, keptName(moved));
+  // It began anew, and was evicted again before it had offered everything.
+  const isAgain = (await exists(moved)) && (await exists(layout.data));
+  if (brought === undefined || isAgain) {
+    const before = brought?.missing ?? 0;
+    brought = await readAside(context, own.lastAccepted ?? {}, brought);
     await writePrivate(path, JSON.stringify(brought));
+    if (isAgain && brought.missing > before) await rename(layout.data, keptName(moved));
   }
   // In this order: a start in between finds the store gone, never a mark or a memory of one that is.
   await rm(join(layout.keys, 'data.mark'), { force: true });
   await rm(join(layout.root, 'replication.json'), { force: true });
-  if (!(await exists(layout.data + movedSuffix)) && (await exists(layout.data)))
-    await rename(layout.data, layout.data + movedSuffix);
+  if (await exists(moved)) await rm(layout.data, { recursive: true, force: true });
+  else if (await exists(layout.data)) await rename(layout.data, moved);
   log.warn({ records: brought.records.length }, 'this instance was evicted while it was away, and returns');
   return brought.closed;
 }
 
-/** Reads from the old store what this instance wrote beyond what the others accept. */
-async function readAside(context: PartsContext, accepted: Accepted): Promise<Brought> {
+const keptName = (moved: string) => `${moved}-${Date.now()}`;
+
+/**
+ * Reads from the old store what this instance wrote beyond what the others accept.
+ * @param earlier what it had not offered again by then, perhaps in part
+ */
+async function readAside(context: PartsContext, accepted: Accepted, earlier: Brought | undefined): Promise<Brought> {
   const { config, layout, identity, log } = context;
   const options = { config, layout, origin: identity.origin, holder: identity.id, log, isClustered: true };
   const { engine } = await openFactEngine(options);
@@ -62,7 +74,8 @@ async function readAside(context: PartsContext, accepted: Accepted): Promise<Bro
     const reading = setAside({ origin: identity.origin, sources, namespaces: engine.namespaces(), accepted });
     let step = reading.next();
     while (!step.done) step = reading.next(await engine.kv.get('log', step.value));
-    aside = step.value;
+    aside =
+      earlier === undefined ? step.value : carriedOn(asideOf(earlier), engine.replica.offersMade, step.value, sources);
   } finally {
     await engine.close();
   }
@@ -76,23 +89,35 @@ async function readAside(context: PartsContext, accepted: Accepted): Promise<Bro
       { namespace, source: source.id, missing: records },
       'records that nobody else has are no longer in the log: what they wrote is in the old store alone',
     );
-  const inBase64 = (rows: readonly Uint8Array[]) => rows.map((row) => Buffer.from(row).toString('base64'));
   return {
     closed: aside.closed,
     records: inBase64(aside.records),
     counted: inBase64(aside.counted),
-    missing: aside.missing.reduce((sum, { records }) => sum + records, 0),
+    missing: aside.missing.reduce((sum, { records }) => sum + records, earlier?.missing ?? 0),
   };
 }
+
+const inBase64 = (rows: readonly Uint8Array[]) => rows.map((row) => Buffer.from(row).toString('base64'));
+const outOfBase64 = (texts: readonly string[]) => texts.map((text) => Buffer.from(text, 'base64'));
+
+const asideOf = ({ closed, records, counted }: Brought): Aside => ({
+  closed,
+  records: outOfBase64(records),
+  counted: outOfBase64(counted),
+  missing: [],
+  unknown: [],
+});
 
 export interface OfferOptions {
   readonly root: string;
   readonly dataFolder: string;
   readonly engine: Engine;
-  readonly replication: { readonly isSettled: boolean; purgedMs(namespace: string): number };
+  readonly replication: {
+    readonly isSettled: boolean;
+    readonly haveAllReported: boolean;
+    purgedMs(namespace: string): number;
+  };
   readonly log: Pick<PartsContext['log'], 'info' | 'warn' | 'error'>;
-  /** Time for peers to tell what they have purged, once all their facts are here. Default: 3000. */
-  readonly settledForMs?: number;
   readonly now: () => number;
 }
 
@@ -115,16 +140,17 @@ export function offerAgain(options: OfferOptions): () => void {
 }
 
 async function run(options: OfferOptions, signal: AbortSignal): Promise<void> {
-  const { root, dataFolder, engine, replication, log, settledForMs = 3_000, now } = options;
+  const { root, dataFolder, engine, replication, log, now } = options;
   const path = join(root, fileName);
   const brought = await readBrought(path);
   if (brought === undefined) return;
-  for (let settledMs = 0; settledMs < settledForMs; settledMs += replication.isSettled ? lookMs : 0) {
+  // Each member counts with this one from when it answers: what it purged before, it has told by then.
+  while (!replication.isSettled || !replication.haveAllReported) {
     if (signal.aborted) return;
     await new Promise((resolve) => setTimeout(resolve, lookMs).unref());
   }
   const { sources } = engine.replica;
-  const decode = (texts: readonly string[]) => texts.map((text) => decodeRecord(Buffer.from(text, 'base64'), sources));
+  const decode = (texts: readonly string[]) => outOfBase64(texts).map((row) => decodeRecord(row, sources));
   const [records, counted] = [decode(brought.records), decode(brought.counted)];
   const counts: Record<OfferVerdict, number> = { applied: 0, superseded: 0, parked: 0 };
   const offered = new Set(records);
@@ -147,6 +173,8 @@ async function run(options: OfferOptions, signal: AbortSignal): Promise<void> {
   if (failure !== undefined) throw failure;
   // Acknowledged may mean written only; what is forgotten next is the other copy.
   await engine.kv.sync();
+  // First: with this file gone, a later eviction begins with what the store holds now.
+  await rm(path, { force: true });
   const moved = dataFolder + movedSuffix;
   if (brought.missing > 0 && (await exists(moved))) {
     const kept = `${moved}-${now()}`;
@@ -154,7 +182,6 @@ async function run(options: OfferOptions, signal: AbortSignal): Promise<void> {
     log.warn({ records: brought.missing, folder: kept }, 'the old store is kept: it alone has what some records wrote');
   }
   await rm(moved, { recursive: true, force: true });
-  await rm(path, { force: true });
   log.info(counts, 'what this instance alone had written was offered again');
 }
 

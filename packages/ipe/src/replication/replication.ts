@@ -5,8 +5,11 @@ import {
   type Failure,
   Holdings,
   type Interest,
+  isCutFinal,
   Leases,
   type LeaseVerdict,
+  type MemberFact,
+  type MemberState,
   type Source,
   skewMaxMs,
 } from '@ipe/core/replica';
@@ -261,9 +264,14 @@ export class Replication {
     return this.#antiEntropy.exchange.purgedMs(namespace);
   }
 
-  /** Whether all that other members hold of an evicted one is known here: each has reported since then. */
-  haveAllReportedSince(ms: number): boolean {
-    return this.#antiEntropy.exchange.haveAllReportedSince(ms);
+  /** Whether what counts of an evicted member can grow no more. @param fact what tells of it here */
+  isCutFinal(evicted: MemberState, fact: MemberFact | undefined): boolean {
+    return isCutFinal(evicted, fact, this.#antiEntropy.exchange);
+  }
+
+  /** Whether every other member has been heard since the start. */
+  get haveAllReported(): boolean {
+    return this.#antiEntropy.exchange.haveAllReported();
   }
 
   /** Whether all facts of the cluster are held here. */

@@ -3,6 +3,7 @@ import { Namespace } from '../namespaces.ts';
 import { type Offered, type Offering, offer } from '../offer.ts';
 import { type ParkedWrite, parkedId, parkedKey, parkedNamespace, parkedWrite } from '../parked.ts';
 import type { LogRecord } from '../record.ts';
+import type { Strategy } from '../state.ts';
 import type { Failure } from '../write.ts';
 import { type LocalWrites, writeBytes } from './local-writes.ts';
 import { misfit } from './misfit.ts';
@@ -35,13 +36,14 @@ export class OfferedRecords {
     const source = offersSource();
     const record = new BatchRecord(old.namespace, source, (namespace.admitted.get(source) ?? 0) + 1, old);
     const seen = offered.seenIn(old.namespace);
+    const purgedMs = doubtedUpTo(namespace.strategy, Math.max(offering.purgedMs, namespace.purgedMs));
     const verdicts = old.operations.map((operation, idx) => {
       const cell = states.latest(operation.key);
       const verdict = offer(old, idx, {
         state: cell.state,
         source,
         floor: namespace.floor,
-        purgedMs: Math.max(offering.purgedMs, namespace.purgedMs),
+        purgedMs,
         seen,
         before: operation.op === 'add' ? offering.before.get(operation) : undefined,
       });
@@ -74,4 +76,13 @@ export class OfferedRecords {
     const put = { op: 'put', namespace: parkedNamespace, key, json: JSON.stringify(write) } as const;
     this.#local.one(put, namespace, this.#local.openRecord(namespace, undefined, 1, writeBytes(put), nowMs), nowMs);
   }
+}
+
+/**
+ * Up to when a write to an absent key may concern something that was purged. Where concurrent deletions count, one that
+ * did not see the write may have been purged whatever its time.
+ */
+function doubtedUpTo(strategy: Strategy, purgedMs: number): number {
+  const isByTime = !('resolver' in strategy) || strategy.resolver === 'add-wins';
+  return isByTime || purgedMs === 0 ? purgedMs : Number.POSITIVE_INFINITY;
 }

@@ -82,8 +82,8 @@ interface Peer {
   /** When the question was put that the last answer answers: the report is at least that fresh. */
   askedMs: number;
   reportMs: number;
-  /** When its last report came in, whoever asked. */
-  reportedMs: number;
+  /** Whether a report of its came in since the start, whoever asked. */
+  hasReported: boolean;
   readonly namespaces: Map<string, NamespaceVector>;
   /** Namespaces of which nothing could be fetched since the last report. */
   readonly failed: Set<string>;
@@ -227,6 +227,11 @@ export class Exchange {
     return count;
   }
 
+  /** Whether every member is known to hold a record. */
+  isHeldByAll(namespace: string, source: Source, seq: number): boolean {
+    return this.holders(namespace, source, seq) === this.#members.length;
+  }
+
   /**
    * What of an origin's records is held here or at any other member, as far as those have reported: the least that its
    * eviction must accept. What only the origin itself has said to hold is not part of it.
@@ -246,9 +251,9 @@ export class Exchange {
     return held;
   }
 
-  /** Whether every member has reported here since a time: then what they held at it is known. */
-  haveAllReportedSince(ms: number): boolean {
-    return this.#members.every((origin) => (this.#peers.get(origin)?.reportedMs ?? Number.NEGATIVE_INFINITY) > ms);
+  /** Whether every member has reported here since the start. */
+  haveAllReported(): boolean {
+    return this.#members.every((origin) => this.#peers.get(origin)?.hasReported === true);
   }
 
   /** Latest time of what any member has said to have purged from a namespace. */
@@ -317,7 +322,7 @@ export class Exchange {
         dueMs: nowMs,
         askedMs: Number.NEGATIVE_INFINITY,
         reportMs: Number.NEGATIVE_INFINITY,
-        reportedMs: Number.NEGATIVE_INFINITY,
+        hasReported: false,
         namespaces: new Map(),
         failed: new Set(),
         interest: [],
@@ -338,7 +343,7 @@ export class Exchange {
       peer.isAsking = false;
       peer.reportMs = peer.askedMs;
     }
-    peer.reportedMs = nowMs;
+    peer.hasReported = true;
     this.leases.heard(report.origin, nowMs);
     for (const [origin, ageMs] of report.heardMs ?? []) this.leases.heard(origin, nowMs, ageMs);
     peer.failed.clear();

@@ -92,6 +92,7 @@ export class FinalChecks {
     if (this.#oracle.missing(this.#reach) > 0) this.#problem('what was durable somewhere is nowhere any more');
     for (const { namespace, sourceId, seq } of acknowledged) {
       if (this.#oracle.isExcused(namespace, sourceId, seq)) continue;
+      if (this.#oracle.isWithdrawn(namespace, sourceId, seq)) continue;
       for (const instance of this.#instances) {
         if (instance.holdings.isOfInterest(namespace) && reachOf(instance)(namespace, sourceId) < seq)
           this.#problem('an acknowledged write never reached an instance');
@@ -120,7 +121,8 @@ export class FinalChecks {
   /** What does not rest on `join`: the latest register, the sum of what was added, the set of what was added. */
   #independent(acknowledged: readonly Acknowledged[]): void {
     const standing = acknowledged.filter(
-      ({ namespace, sourceId, seq }) => !this.#oracle.isExcused(namespace, sourceId, seq),
+      ({ namespace, sourceId, seq }) =>
+        !this.#oracle.isExcused(namespace, sourceId, seq) && !this.#oracle.isWithdrawn(namespace, sourceId, seq),
     );
     const sum = standing.reduce((total, { namespace, amount = 0 }) => total + (namespace === 'sums' ? amount : 0), 0);
     const members = standing.flatMap(({ namespace, member }) =>
@@ -159,7 +161,7 @@ export class FinalChecks {
 }
 
 /** How far an instance has applied. */
-function reachOf(instance: Instance): Reach {
+export function reachOf(instance: Instance): Reach {
   return (namespace, sourceId) => {
     const source = instance.replica.sources.parse(sourceId);
     return source === undefined ? 0 : (instance.replica.headsOf(namespace).get(source) ?? 0);
@@ -194,7 +196,7 @@ function shownAt(instance: Instance, key: string): string | undefined {
 }
 
 /** The JSON value of a key; what stands for nothing where it is absent or cannot be read. */
-function valueAt<Value>(instance: Instance, key: string, nothing: Value): Value {
+export function valueAt<Value>(instance: Instance, key: string, nothing: Value): Value {
   const text = shownAt(instance, key);
   return text === undefined || text === 'absent' ? nothing : (JSON.parse(text) as Value);
 }
@@ -204,4 +206,4 @@ function shown(view: View | undefined): string {
   return view.kind === 'siblings' ? view.siblings.map(({ json }) => json).join('|') : (view.json ?? 'bytes');
 }
 
-const namespaceOf = (key: string) => key.slice(0, key.indexOf('.'));
+export const namespaceOf = (key: string) => key.slice(0, key.indexOf('.'));

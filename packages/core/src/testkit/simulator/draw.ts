@@ -1,4 +1,5 @@
 import { drawRot } from './bit-rot.ts';
+import { drawChurn } from './churn.ts';
 import { type Action, type BrokerFault, clockOffsetMaxMs, type MemberPlan, type Plan } from './plan.ts';
 import { Random } from './random.ts';
 import { type Workload, workloads } from './workloads.ts';
@@ -26,8 +27,8 @@ export function drawPlan(seed: number): Plan {
   ];
   // Two that run as one member speak for each other, so nothing can be known to be held by both: no purge is safe then.
   const isLasting = used.every(({ forgets }) => !forgets) && members.every(({ interest }) => interest === 'all');
-  if (isLasting && random.chance(0.5))
-    actions.push({ do: 'clone', at: random.int(0, count - 1), atMs: random.int(1_000, endMs) });
+  const hasClone = isLasting && random.chance(0.5);
+  if (hasClone) actions.push({ do: 'clone', at: random.int(0, count - 1), atMs: random.int(1_000, endMs) });
   const rot = drawRot(seed, members, endMs, actions);
   actions.push(...rot);
   // Sorting is stable: what is drawn first comes first.
@@ -37,7 +38,7 @@ export function drawPlan(seed: number): Plan {
   // What a damaged row held is mended from elsewhere, where its record must have come by the log.
   const isRotten = rot.length > 0;
   const calmMs = Math.max(endMs, ...actions.map((action) => action.atMs + ('forMs' in action ? action.forMs : 0)));
-  return {
+  const plan: Plan = {
     seed,
     members,
     network: {
@@ -52,6 +53,7 @@ export function drawPlan(seed: number): Plan {
     calmMs,
     actions,
   };
+  return isRolledBack || hasClone || rot.length > 0 ? plan : drawChurn(plan, endMs);
 }
 
 function drawMembers(random: Random, count: number, endMs: number, used: readonly Workload[]): MemberPlan[] {

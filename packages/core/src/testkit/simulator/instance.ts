@@ -13,8 +13,11 @@ import {
   Fetches,
   Holdings,
   type Interest,
+  Leases,
+  type LogRecord,
   type LogSlice,
   liveKey,
+  type MemberState,
   type PublishLine,
   PublishLines,
   Reception,
@@ -29,8 +32,10 @@ import {
 } from '../../replica/index.ts';
 import { Disk } from './disk.ts';
 import { housekeep } from './housekeeping.ts';
+import { MemberFacts } from './member-facts.ts';
+import type { Membership } from './membership.ts';
 import type { Mutation } from './mutation.ts';
-import type { Network } from './network.ts';
+import type { Endpoint, Network } from './network.ts';
 import { strategies } from './plan.ts';
 import type { Batch, Plane, Receiver } from './plane.ts';
 import type { Random } from './random.ts';
@@ -46,12 +51,18 @@ type Question =
   | { readonly type: 'snapshot'; readonly namespace: string; readonly after: string | undefined }
   | RepairQuestion;
 
+/** What one that is no member any more is answered: how it stands. */
+interface Standing {
+  readonly standing: MemberState | undefined;
+}
+
 export interface InstanceOptions {
   readonly origin: string;
   readonly member: number;
   readonly interest: Interest;
-  /** Origins of the members besides this one. */
-  readonly peers: () => readonly string[];
+  readonly membership: Membership;
+  /** Absent: nobody is evicted, and no records of members are kept as facts. */
+  readonly leaseMs: number | undefined;
   readonly originOf: (member: number) => string;
   readonly scheduler: Scheduler;
   readonly random: Random;
@@ -63,6 +74,10 @@ export interface InstanceOptions {
   readonly mutation: Mutation;
   readonly onApplied: (instance: Instance, commits: readonly Commit[]) => void;
   readonly onDurable: (instance: Instance, commits: readonly Commit[]) => void;
+  /** It learned that it was evicted and may come back: it has to start again. */
+  readonly onEvicted: (instance: Instance) => void;
+  /** What became of a record that was offered again. */
+  readonly onOffered: (record: LogRecord) => void;
   readonly onProblem: (problem: string) => void;
   /** Facts that this instance had lost came back from a peer. */
   readonly onRepaired: (instance: Instance, keys: readonly string[]) => void;
@@ -105,12 +120,17 @@ export class Instance implements Receiver {
   /** Reports as they were last read, by peer: they repeat for most of the time. */
   #reports = new Map<string, { readonly text: string; readonly report: VectorReport }>();
   #ownReport: string | undefined;
+  #facts: MemberFacts | undefined;
 
   constructor(options: InstanceOptions, disk = new Disk()) {
     this.#options = options;
     this.origin = options.origin;
     this.member = options.member;
     this.disk = disk;
+  }
+
+  get membership(): Membership {
+    return this.#options.membership;
   }
 
   get wallMs(): number {
@@ -147,7 +167,7 @@ export class Instance implements Receiver {
       readMetadata(mutation.metadata(this.disk.rows('metadata')), sources),
       mutation.epochs(origin, random.next),
     );
-    this.exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    this.exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4, leases: new Leases(this.wallMs) });
     this.holdings = new Holdings({
       origin,
       interest,
@@ -167,7 +187,7 @@ export class Instance implements Receiver {
     this.#reception = new Reception({
       origin,
       isOfInterest: (namespace) => this.holdings.isOfInterest(namespace),
-      standingOf: (member) => (this.#options.peers().includes(member) ? { state: 'active' } : undefined),
+      standingOf: (member) => this.membership.of(member),
       parkedMax: 20,
     });
     this.#store = new StoreDriver({
@@ -178,10 +198,11 @@ export class Instance implements Receiver {
       isEager: mutation.isEager,
       wallMs: () => this.wallMs,
       nowMs: () => this.#options.scheduler.nowMs,
-      later: (delayMs, run) => this.#later(delayMs, run),
+      later: (delayMs, run) => this.later(delayMs, run),
       onApplied: (applied) => this.#applied(applied),
       onDamaged: (key) => this.repair.met(key),
       onDurable: (commit) => this.#durable(commit),
+      onOffered: (record) => this.#options.onOffered(record),
       onGap: (gap) => {
         if (!mutation.passesGap(this, gap)) this.#exchange({ type: 'hurry' });
       },
@@ -206,11 +227,11 @@ export class Instance implements Receiver {
       wallMs: () => this.wallMs,
       store: (event, reply) => this.#store.ask(event, reply),
       ask: (peer, question, done) => this.#ask(peer, question, done),
-      later: (delayMs, run) => this.#later(delayMs, run),
+      later: (delayMs, run) => this.later(delayMs, run),
       isGullible: mutation.isGullible,
       onRepaired: (keys) => this.#options.onRepaired(this, keys),
     });
-    this.membersChanged();
+    this.#startMembers();
     for (const namespace of this.holdings.names()) this.#moved(namespace);
     this.#repeat(200, () => {
       this.#exchange({ type: 'tick' });
@@ -237,16 +258,46 @@ export class Instance implements Receiver {
     this.#options.network.turned(this);
   }
 
-  membersChanged(): void {
-    if (!this.isUp) return;
-    this.#exchange({ type: 'members', origins: this.#options.peers() });
-    for (const peer of this.#options.network.others(this)) if (peer.isUp) this.linked(peer, true);
+  #startMembers(): void {
+    const { membership, leaseMs } = this.#options;
+    const facts = leaseMs === undefined ? undefined : new MemberFacts(this, membership);
+    this.#facts = facts;
+    membership.onChange = (member) => {
+      if (!this.isUp) return;
+      if (member.state === 'evicted') this.repair.linked(member.origin, false);
+      this.#membersChanged();
+      facts?.changed(member);
+      if (membership.mayReturn) this.#options.onEvicted(this);
+    };
+    this.#membersChanged();
+    facts?.start();
+    if (leaseMs === undefined) return;
+    this.#repeat(1_000, () => {
+      const verdict = this.exchange.leases.judge(leaseMs, this.wallMs);
+      membership.keep({ verdict, heldOf: (origin) => this.exchange.heldOf(origin) });
+    });
+  }
+
+  /** As the holder of the cluster key: whether a member may come back, what counts of it being settled. */
+  admits(origin: string): boolean {
+    const { membership } = this.#options;
+    const member = membership.of(origin);
+    if (!this.isUp || member === undefined || this.#facts === undefined) return false;
+    if (member.state === 'active') return true;
+    return this.#facts.isCutFinal(member);
+  }
+
+  #membersChanged(): void {
+    const { membership, network } = this.#options;
+    this.#exchange({ type: 'members', origins: membership.others(), cuts: membership.cuts() });
+    for (const peer of network.others(this)) if (peer.isUp && network.isOpen(this, peer)) this.linked(peer, true);
     for (const batch of this.#reception.unpark()) this.deliver(batch, 0);
   }
 
   linked(peer: { readonly member: number }, isUp: boolean): void {
     if (!this.isUp) return;
-    const { network, originOf } = this.#options;
+    const { network, originOf, membership } = this.#options;
+    if (!membership.isActive(originOf(peer.member))) return;
     // A clone of the member may still be there.
     if (!isUp && network.others(this).some((other) => other.member === peer.member && other !== peer && other.isUp))
       return;
@@ -260,12 +311,17 @@ export class Instance implements Receiver {
     this.#options.mutation.parts(request).forEach((part, i) => {
       const hand = () => this.#store.ask((id) => ({ type: 'submit', id, request: part }), reply);
       if (i === 0) hand();
-      else this.#later(i * 30, hand);
+      else this.later(i * 30, hand);
     });
   }
 
   step(event: ReplicaEvent): void {
     this.#store.step(event);
+  }
+
+  /** Hands in an event that is answered by one reply. */
+  ask(event: (id: number) => ReplicaEvent, reply: (outcome: WriteOutcome) => void): void {
+    this.#store.ask(event, reply);
   }
 
   /** What a reader sees: undefined where the namespace may not be read; `damaged` where the row cannot. */
@@ -274,12 +330,18 @@ export class Instance implements Receiver {
     const { mutation } = this.#options;
     const lack = this.holdings.lackOf(namespace);
     if (lack === 'not-held' || (lack === 'loading' && !mutation.readsWhileLoading)) return undefined;
+    return this.cell(key);
+  }
+
+  /** What is held of a key, loading or not. */
+  cell(key: string): Cell | 'damaged' {
+    const strategy = strategyOf(key.slice(0, key.indexOf('.')));
     const cell = this.replica.peek(key) ?? this.replica.uncommitted().get(key);
     if (cell !== undefined) return cell;
     const row = this.disk.get('live', liveKey(key));
-    if (row === undefined) return new Cell(undefined, 0, strategyOf(namespace));
+    if (row === undefined) return new Cell(undefined, 0, strategy);
     try {
-      return decodeCell(row, this.replica.sources, strategyOf(namespace));
+      return decodeCell(row, this.replica.sources, strategy);
     } catch {
       return 'damaged';
     }
@@ -296,8 +358,11 @@ export class Instance implements Receiver {
     this.step({ type: 'records', from: batch.origin, records: mutation.received(this, records) });
   }
 
-  answer(_from: unknown, asked: unknown): unknown {
+  answer(from: Endpoint, asked: unknown): unknown {
     const question = asked as Question;
+    const { membership, originOf } = this.#options;
+    const asking = originOf(from.member);
+    if (!membership.isActive(asking)) return { standing: membership.of(asking) } satisfies Standing;
     switch (question.type) {
       case 'report':
         this.#reported(question.report, false);
@@ -344,6 +409,8 @@ export class Instance implements Receiver {
     for (const namespace of joined) this.#ranAhead(namespace);
     this.holdings.applied(commits);
     this.#options.onApplied(this, commits);
+    const isTold = joined.includes('_sys') || commits.some(({ record }) => record.namespace === '_sys');
+    if (isTold) this.#facts?.learn();
   }
 
   #durable(commit: number): void {
@@ -362,7 +429,7 @@ export class Instance implements Receiver {
     const next = line.next(2_000);
     const slice = 'records' in next ? next : this.#transfer.slice({ ...next, source: source.id });
     if (slice === undefined) {
-      this.#later(200, () => this.#publish(line));
+      this.later(200, () => this.#publish(line));
       return;
     }
     const { records, upTo } = slice;
@@ -379,7 +446,7 @@ export class Instance implements Receiver {
         if (life !== this.#life) return;
         if (isTaken) line.passed(upTo);
         else line.passed(this.exchange.stableHeads(namespace).get(source) ?? 0);
-        this.#later(isTaken ? 0 : 200, () => {
+        this.later(isTaken ? 0 : 200, () => {
           this.#publishing.delete(line);
           this.#publish(line);
         });
@@ -394,6 +461,10 @@ export class Instance implements Receiver {
   }
 
   #report(): string {
+    if (this.#options.leaseMs !== undefined) {
+      const heardMs = this.exchange.leases.ages(this.wallMs);
+      return encodeReport({ ...this.holdings.report(), heardMs });
+    }
     this.#ownReport ??= encodeReport(this.holdings.report());
     return this.#ownReport;
   }
@@ -514,18 +585,28 @@ export class Instance implements Receiver {
   }
 
   #ask(peer: string, question: Question, done: (answer: unknown) => void): void {
-    const { network, random, originOf } = this.#options;
+    const { network, random, originOf, membership } = this.#options;
     const found = network.others(this).filter((other) => other.isUp && originOf(other.member) === peer);
     const life = this.#life;
     const end = (answer: unknown) => {
       if (life === this.#life && this.isUp) done(answer);
     };
-    if (found.length === 0) this.#later(0, () => done(undefined));
-    else network.ask(this, random.pick(found), question, askTimeoutMs, end);
+    if (found.length === 0) this.later(0, () => done(undefined));
+    else
+      network.ask(this, random.pick(found), question, askTimeoutMs, (answer) => {
+        const isStanding = typeof answer === 'object' && answer !== null && 'standing' in answer;
+        // Of one that is no member any more nothing is taken.
+        if (!isStanding) end(membership.isActive(peer) ? answer : undefined);
+        else {
+          const { standing } = answer as Standing;
+          end(undefined);
+          if (life === this.#life && standing !== undefined) membership.put(standing);
+        }
+      });
   }
 
   /** A call in this life: a crash takes it along. */
-  #later(delayMs: number, run: () => void): void {
+  later(delayMs: number, run: () => void): void {
     const life = this.#life;
     this.#options.scheduler.after(delayMs, () => {
       if (this.#life === life && this.isUp) run();
@@ -533,7 +614,7 @@ export class Instance implements Receiver {
   }
 
   #repeat(intervalMs: number, run: () => void): void {
-    this.#later(intervalMs, () => {
+    this.later(intervalMs, () => {
       run();
       this.#repeat(intervalMs, run);
     });

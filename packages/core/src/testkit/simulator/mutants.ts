@@ -20,6 +20,8 @@ export const mutants = {
   'transaction-chunked': 'superfly/corrosion#191: a transaction is sent and applied in parts',
   'damage-mended-by-older':
     'HarperFast/harper#2193: a repair takes what the other has in the place of what is newer here',
+  'evicted-returns-as-it-was':
+    'superfly/corrosion#533: a member that was away for longer than deletions wait for it brings its old store',
 } as const;
 
 export type Mutant = keyof typeof mutants;

@@ -43,6 +43,8 @@ export interface Mutation {
   /** A client's request as it is handed in. */
   parts(request: WriteRequest): readonly WriteRequest[];
   housekeep(instance: Instance): void;
+  /** An evicted member comes back with its store as it was. */
+  readonly keepsStore: boolean;
 }
 
 const faithful: Mutation = {
@@ -60,6 +62,7 @@ const faithful: Mutation = {
   relayed: (_, row) => row,
   parts: (request) => [request],
   housekeep: () => {},
+  keepsStore: false,
 };
 
 /** The bug of a name; none: what nodes do. */
@@ -143,6 +146,7 @@ const bugs: Readonly<Record<Mutant, () => Partial<Mutation>>> = {
     parts: (request) =>
       request.atomic ? request.writes.map((write) => ({ ...request, atomic: false, writes: [write] })) : [request],
   }),
+  'evicted-returns-as-it-was': () => ({ keepsStore: true }),
 };
 
 /** Whether what an operation wrote is what readers see of its key now. */

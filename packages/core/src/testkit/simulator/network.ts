@@ -55,6 +55,16 @@ export class Network {
     }
   }
 
+  /** Whether a link between two is up. */
+  isOpen(a: Endpoint, b: Endpoint): boolean {
+    return !this.#isDown(a, b);
+  }
+
+  /** Whether something sent from one member to another passes now. */
+  passes(from: number, to: number): boolean {
+    return this.#isCalm || (!this.#isCut(from, to) && !this.#random.chance(this.#plan.lossRate));
+  }
+
   cut(from: number, to: number, forMs: number): void {
     const way = `${from}>${to}`;
     this.#cuts.set(way, (this.#cuts.get(way) ?? 0) + 1);

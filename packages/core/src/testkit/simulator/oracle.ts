@@ -1,4 +1,5 @@
 import {
+  type Aside,
   decodeRecord,
   encodeRecord,
   isCausal,
@@ -16,6 +17,9 @@ interface Remembered {
   isDurable: boolean;
   /** Lost with every disk that held it, by a fault that may: only where it turns up again does it count. */
   isExcused: boolean;
+  /** Its member was evicted before anybody else had it. */
+  isWithdrawn: boolean;
+  readonly record: LogRecord;
 }
 
 interface Share {
@@ -60,9 +64,10 @@ export class Oracle {
       this.#problem('an instance wrote a record behind one that it never wrote');
       return;
     }
-    known.list[seq - 1] = { fingerprint: fingerprintOf(record), isDurable: false, isExcused: false };
     // Sources are compared by identity, so the oracle needs its own.
     const own = decodeRecord(encodeRecord(record), this.#sources);
+    const fingerprint = fingerprintOf(record);
+    known.list[seq - 1] = { fingerprint, isDurable: false, isExcused: false, isWithdrawn: false, record: own };
     own.operations.forEach((operation, idx) => {
       const causal = strategies[namespace]!.kind === 'version-vector' || isCausal(operation);
       const share = { sourceId: source.id, seq, state: stateOf(own, idx, causal) };
@@ -91,11 +96,36 @@ export class Oracle {
     });
   }
 
+  /**
+   * A member was evicted: of its records those beyond these may be nowhere, but then something must have become of them.
+   * @param missing what its log has let go of, which it reports
+   */
+  withdrawn(closed: Aside['closed'], missing: Aside['missing']): void {
+    for (const [namespace, seqs] of Object.entries(closed)) {
+      for (const [id, last] of Object.entries(seqs)) {
+        const isMissing = missing.some((each) => each.namespace === namespace && each.source.id === id);
+        for (const known of this.#records.get(`${namespace}/${id}`)?.list.slice(last) ?? []) {
+          known.isWithdrawn = true;
+          if (isMissing) known.isExcused = true;
+        }
+      }
+    }
+  }
+
+  /** Records of evicted members that reach nobody under their own name, with what each wrote. */
+  withdrawnBeyond(reach: Reach): LogRecord[] {
+    const found: LogRecord[] = [];
+    this.#forMissing(reach, ({ isDurable, isExcused, isWithdrawn, record }) => {
+      if (isDurable && !isExcused && isWithdrawn) found.push(record);
+    });
+    return found;
+  }
+
   /** How many records had to be there and are not. */
   missing(reach: Reach): number {
     let count = 0;
-    this.#forMissing(reach, ({ isDurable, isExcused }) => {
-      if (isDurable && !isExcused) count++;
+    this.#forMissing(reach, ({ isDurable, isExcused, isWithdrawn }) => {
+      if (isDurable && !isExcused && !isWithdrawn) count++;
     });
     return count;
   }
@@ -105,8 +135,16 @@ export class Oracle {
     return known === undefined || known.isExcused || !known.isDurable;
   }
 
+  isWithdrawn(namespace: string, sourceId: string, seq: number): boolean {
+    return this.#of(namespace, sourceId, seq)?.isWithdrawn === true;
+  }
+
   keys(): Iterable<string> {
     return this.#byKey.keys();
+  }
+
+  keysOf(namespace: string): string[] {
+    return [...this.#byKey.keys()].filter((key) => key.startsWith(`${namespace}.`));
   }
 
   /** What a key must hold where everything within reach is applied. */

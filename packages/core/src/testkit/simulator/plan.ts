@@ -16,6 +16,8 @@ export interface Plan {
   readonly logCommitsMax: number;
   /** Bytes of a slice of the log and of a page of states. */
   readonly sliceBytes: number;
+  /** How long a member may go unheard before it is evicted. Absent: nobody is. The first member holds the cluster key. */
+  readonly leaseMs?: number | undefined;
   /** When the last fault ends: from then on nothing goes wrong and everything must settle. */
   readonly calmMs: number;
   /** In order of time. */
@@ -51,6 +53,12 @@ export type Action = { readonly atMs: number } & (
   | { readonly do: 'clone'; readonly at: number }
   /** Nothing passes from one member to another; the way back is another action. */
   | { readonly do: 'cut'; readonly at: number; readonly to: number; readonly forMs: number }
+  /** Nothing passes between a member and any other. */
+  | { readonly do: 'away'; readonly at: number; readonly forMs: number }
+  /** An operator evicts a member, and gives it a token to come back with later. */
+  | { readonly do: 'evict'; readonly at: number; readonly forMs: number }
+  /** kill -9, for good. */
+  | { readonly do: 'leave'; readonly at: number }
   /** The wall clock jumps to this distance from true time. */
   | { readonly do: 'clock'; readonly at: number; readonly offsetMs: number }
   /** A row of the facts or of the log is damaged or lost: the one at this place, from 0 to 1, of those that qualify. */
@@ -72,6 +80,8 @@ export const strategies: Readonly<Record<string, Strategy>> = {
   sums: { kind: 'counter' },
   groups: { kind: 'set', resolver: 'add-wins' },
   adds: { kind: 'set', resolver: 'add-wins' },
+  // IPE's own: records of members, and writes that wait for an operator.
+  _sys: { kind: 'lww' },
 };
 
 /** How far a wall clock may be off, at most. */

@@ -5,6 +5,7 @@ import { digestProblems, isRepaired } from './digest-checks.ts';
 import type { Disk } from './disk.ts';
 import { drawPlan } from './draw.ts';
 import { Instance } from './instance.ts';
+import { Membership } from './membership.ts';
 import type { Mutant } from './mutants.ts';
 import { type Mutation, mutationOf } from './mutation.ts';
 import { Network } from './network.ts';
@@ -12,6 +13,8 @@ import { Oracle } from './oracle.ts';
 import type { Action, Plan } from './plan.ts';
 import { Broker, DirectPlane, noPlane, type Plane } from './plane.ts';
 import { Random } from './random.ts';
+import { Returns } from './return.ts';
+import { ReturnChecks } from './return-checks.ts';
 import { Scheduler } from './scheduler.ts';
 import { isRecord } from './state-repair.ts';
 
@@ -67,6 +70,13 @@ class Simulation {
   readonly #instances: Instance[] = [];
   readonly #joined = new Set<number>();
   readonly #copies = new Map<Instance, Disk>();
+  readonly #returns: Returns;
+  /** Members that left for good. */
+  readonly #gone = new Set<Instance>();
+  /** Records whose members offered them again, by namespace, source and number. */
+  readonly #offered = new Set<string>();
+  /** All that was added to `sums`, answered or not. */
+  #added = 0;
   readonly #acknowledged: Acknowledged[] = [];
   readonly #problems = new Set<string>();
   #crashes = 0;
@@ -93,7 +103,17 @@ class Simulation {
       (problem) => this.#problems.add(problem),
       (key) => this.#rot.isLost(key),
     );
+    this.#returns = new Returns({
+      scheduler: this.#scheduler,
+      network: this.#network,
+      oracle: this.#oracle,
+      mutation: this.#mutation,
+      holder: () => this.#instances[0]!,
+      onBack: (instance) => this.#start(instance),
+    });
     this.#instances.push(...plan.members.map((_, member) => this.#instance(member)));
+    for (const { membership } of this.#instances)
+      for (const [member, { startMs }] of plan.members.entries()) if (startMs === 0) membership.found(originOf(member));
   }
 
   run(): SimulationResult {
@@ -126,13 +146,15 @@ class Simulation {
   }
 
   #instance(member: number, disk?: Disk): Instance {
-    const { durability, logCommitsMax, sliceBytes, members } = this.#plan;
+    const { durability, logCommitsMax, sliceBytes, members, leaseMs } = this.#plan;
+    const membership = this.#instances[member]?.membership ?? new Membership(originOf(member), member === 0);
     const instance = new Instance(
       {
         origin: originOf(member),
         member,
         interest: members[member]!.interest,
-        peers: () => [...this.#joined].filter((other) => other !== member).map(originOf),
+        membership,
+        leaseMs,
         originOf,
         scheduler: this.#scheduler,
         random: this.#random,
@@ -146,6 +168,14 @@ class Simulation {
         onDurable: (at, commits) => {
           for (const { record } of commits) if (record.source.origin === at.origin) this.#oracle.durable(record);
         },
+        onEvicted: (evicted) =>
+          this.#scheduler.after(0, () => {
+            if (!evicted.isUp) return;
+            this.#trace(`return ${member}`);
+            evicted.crash();
+            this.#start(evicted);
+          }),
+        onOffered: ({ namespace, source, seq }) => void this.#offered.add(`${namespace}/${source.id}/${seq}`),
         onProblem: (problem) => this.#problems.add(problem),
         onRepaired: (_, keys) => this.#repaired(keys),
         scrubMs: this.#rots ? scrubMs : 0,
@@ -175,17 +205,24 @@ class Simulation {
     instance.disk.notes.isSettled = this.#plan.members[member]!.startMs === 0;
     if (!this.#joined.has(member)) {
       this.#joined.add(member);
-      for (const other of this.#instances) other.membersChanged();
+      const [holder] = this.#instances;
+      for (const known of holder!.membership.list()) instance.membership.put(known);
+      for (const other of this.#instances) other.membership.found(instance.origin);
     }
     this.#start(instance);
   }
 
   #start(instance: Instance): void {
-    if (instance.isUp || !this.#joined.has(instance.member)) return;
+    if (instance.isUp || !this.#joined.has(instance.member) || this.#gone.has(instance)) return;
+    if (instance.membership.mayReturn) {
+      this.#returns.begin(instance);
+      return;
+    }
     this.#trace(`start ${instance.member}`);
     const { disk } = instance;
     instance.start();
     this.#recovered(instance);
+    this.#returns.started(instance);
     if (instance.replica.appliedCommit >= disk.notes.mark) return;
     // The store lacks commits that were acknowledged: the node refuses to start, and its operator lets it join again
     // with an empty directory, or accepts the loss where nobody else holds everything.
@@ -221,7 +258,7 @@ class Simulation {
 
   /** A disk lost what it had promised to keep. */
   #lost(): void {
-    this.#oracle.lost(together(this.#instances.map(({ disk }) => reachOfDisk(disk))));
+    this.#oracle.lost(together(this.#staying().map(({ disk }) => reachOfDisk(disk))));
   }
 
   #do(action: Action): void {
@@ -283,9 +320,36 @@ class Simulation {
       case 'rot':
         if (instance.isUp) this.#rot.strike(action);
         return;
+      case 'away':
+        for (const other of this.#plan.members.keys()) {
+          this.#network.cut(action.at, other, action.forMs);
+          this.#network.cut(other, action.at, action.forMs);
+        }
+        return;
+      case 'evict': {
+        const [holder] = this.#instances;
+        if (this.#plan.leaseMs === undefined || holder === instance) return;
+        if (!holder!.isUp || !this.#joined.has(action.at)) return;
+        holder!.membership.evict(instance.origin, holder!.exchange.heldOf(instance.origin), 'operator');
+        after(() => this.#letReturn(instance));
+        return;
+      }
+      case 'leave':
+        if (action.at === 0 || !this.#joined.has(action.at)) return;
+        this.#gone.add(instance);
+        this.#crash(instance);
+        return;
       case 'clock':
         instance.clockOffsetMs = action.offsetMs;
     }
+  }
+
+  /** An operator starts an evicted member with a token. */
+  #letReturn(instance: Instance): void {
+    instance.membership.hasToken = true;
+    if (!instance.membership.mayReturn) return;
+    instance.crash();
+    this.#start(instance);
   }
 
   #crash(instance: Instance): void {
@@ -297,6 +361,7 @@ class Simulation {
 
   #submit(instance: Instance, writes: readonly Write[]): void {
     const first = writes[0]!;
+    if (first.op === 'add' && first.namespace === 'sums') this.#added += first.amount;
     const about = {
       ...(first.op === 'add' && { amount: first.amount }),
       ...(first.op === 'set-add' && { member: first.members[0]! }),
@@ -329,6 +394,7 @@ class Simulation {
       instance.disk.isFull = instance.disk.isLying = false;
       instance.clockOffsetMs = 0;
       this.#join(instance.member);
+      instance.membership.hasToken = true;
       this.#start(instance);
     }
   }
@@ -341,17 +407,39 @@ class Simulation {
     if (!this.#isSettled()) this.#problems.add('the instances did not come to hold the same');
     this.#scheduler.runUntil(this.#scheduler.nowMs + restMs);
     // What begins by the clock may be under way at any moment, but not for long.
-    for (let i = 0; i < 10 && this.#instances.some(isBusy); i++) this.#scheduler.runUntil(this.#scheduler.nowMs + 20);
-    if (this.#instances.some(isBusy)) this.#problems.add('an instance at rest has work waiting');
-    for (const instance of this.#instances) this.#checks.effects(instance, instance.wallMs);
-    for (const problem of digestProblems(this.#instances)) this.#problems.add(problem);
-    new FinalChecks(this.#oracle, this.#instances, (problem) => this.#problems.add(problem)).run(this.#acknowledged);
+    for (let i = 0; i < 10 && this.#staying().some(isBusy); i++) this.#scheduler.runUntil(this.#scheduler.nowMs + 20);
+    if (this.#staying().some(isBusy)) this.#problems.add('an instance at rest has work waiting');
+    const problem = (text: string) => this.#problems.add(text);
+    // What only those had that left for good is gone with them.
+    if (this.#gone.size > 0) this.#lost();
+    for (const instance of this.#staying()) this.#checks.effects(instance, instance.wallMs);
+    for (const problem of digestProblems(this.#staying())) this.#problems.add(problem);
+    new FinalChecks(this.#oracle, this.#staying(), problem).run(this.#acknowledged);
+    const returned = new ReturnChecks(this.#oracle, this.#staying(), problem);
+    returned.run((name) => this.#offered.has(name));
+    const standing = this.#acknowledged.filter(
+      (each) => !this.#oracle.isExcused(each.namespace, each.sourceId, each.seq),
+    );
+    returned.sums(
+      this.#added,
+      standing.reduce((sum, { namespace, amount = 0 }) => sum + (namespace === 'sums' ? amount : 0), 0),
+    );
+    if (this.#gone.size > 0) returned.purged();
+  }
+
+  #staying(): readonly Instance[] {
+    return this.#instances.filter((instance) => !this.#gone.has(instance));
   }
 
   #isSettled(): boolean {
-    return this.#instances.every(
+    const staying = this.#staying();
+    const isMember = ({ origin }: Instance) => staying.every(({ membership }) => membership.isActive(origin));
+    if (this.#plan.leaseMs !== undefined && ![...this.#gone].every((gone) => !isMember(gone))) return false;
+    return staying.every(
       (instance) =>
         instance.isUp &&
+        isMember(instance) &&
+        !this.#returns.isUnderWay(instance) &&
         instance.holdings.isSettled &&
         instance.replica.fence === undefined &&
         this.#coversAll(instance) &&
@@ -361,7 +449,7 @@ class Simulation {
   }
 
   #coversAll({ holdings }: Instance): boolean {
-    return this.#instances.every((other) =>
+    return this.#staying().every((other) =>
       other.holdings.names().every((name) => {
         if (!holdings.isOfInterest(name)) return true;
         const own = new Map([...holdings.headsOf(name)].map(([{ id }, seq]) => [id, seq]));

@@ -28,6 +28,7 @@ export interface StoreDriverOptions {
   readonly onApplied: (applied: Applied) => void;
   readonly onDamaged: (key: string) => void;
   readonly onDurable: (commit: number) => void;
+  readonly onOffered: (record: LogRecord) => void;
   readonly onGap: (gap: Gap) => void;
   readonly onRefused: (record: LogRecord, failure: Failure) => void;
 }
@@ -101,6 +102,9 @@ export class StoreDriver {
         return;
       case 'durable':
         this.#options.onDurable(effect.commit);
+        return;
+      case 'offered':
+        this.#options.onOffered(effect.record);
         return;
       case 'gap':
         this.#options.onGap(effect);

@@ -1,0 +1,115 @@
+import {
+  type Context,
+  type Dot,
+  decodeCell,
+  type LogRecord,
+  liveKey,
+  type Operation,
+  type ParkedWrite,
+  parkedKey,
+} from '../../replica/index.ts';
+import { namespaceOf, reachOf, together, valueAt } from './checks.ts';
+import type { Instance } from './instance.ts';
+import type { Oracle, Reach } from './oracle.ts';
+import { strategies } from './plan.ts';
+
+/** What must hold in the end where members were evicted. */
+export class ReturnChecks {
+  readonly #oracle: Oracle;
+  readonly #instances: readonly Instance[];
+  readonly #problem: (problem: string) => void;
+  readonly #reach: Reach;
+
+  constructor(oracle: Oracle, instances: readonly Instance[], problem: (problem: string) => void) {
+    this.#oracle = oracle;
+    this.#instances = instances;
+    this.#problem = problem;
+    this.#reach = together(instances.map(reachOf));
+  }
+
+  /**
+   * Something became of each write that an evicted member alone had: it takes part again, something later is known, or
+   * an operator is shown it. @param isOffered whether a record was told to have been offered
+   */
+  run(isOffered: (name: string) => boolean): void {
+    for (const record of this.#oracle.withdrawnBeyond(this.#reach)) {
+      const { namespace, source, seq } = record;
+      if (!isOffered(`${namespace}/${source.id}/${seq}`))
+        this.#problem('what an evicted member alone had was not offered again');
+      for (const [idx, operation] of record.operations.entries()) {
+        const id = `${namespace}:${source.id}:${seq}:${idx}`;
+        if (!this.#isParked(id) && !this.#isKnown(record, operation, { source, seq, idx }))
+          this.#problem(`a write to \`${namespace}\` that an evicted member alone had is gone`);
+      }
+    }
+  }
+
+  /**
+   * Nothing is counted twice, and nothing is missing that is not parked.
+   * @param attempted all that was added to the counter, @param acknowledged of it what was acknowledged
+   */
+  sums(attempted: number, acknowledged: number): void {
+    for (const instance of this.#instances) {
+      if (!instance.holdings.isOfInterest('sums')) continue;
+      const parked = this.#oracle
+        .keysOf('_sys')
+        .map((key) => this.#parkedAt(instance, key))
+        .reduce((sum, write) => sum + (write?.key === 'sums.all' ? (write.amount ?? 0) : 0), 0);
+      const counted = valueAt(instance, 'sums.all', 0) + parked;
+      if (counted > attempted) this.#problem('a counter is more than was added to it');
+      if (counted < acknowledged) this.#problem('what was added to a counter before an eviction is gone');
+    }
+  }
+
+  /** Members that are gone hold nothing back: what is over leaves the disks of those that stay. */
+  purged(): void {
+    for (const key of this.#oracle.keys()) {
+      if (strategies[namespaceOf(key)]!.kind === 'counter') continue;
+      for (const { disk, replica, holdings } of this.#instances) {
+        const row = disk.get('live', liveKey(key));
+        if (row === undefined || !holdings.isOfInterest(namespaceOf(key))) continue;
+        const cell = decodeCell(row, replica.sources, strategies[namespaceOf(key)]!);
+        if (cell.view === undefined)
+          this.#problem('a deletion was not forgotten though only a member that left lacks it');
+      }
+    }
+  }
+
+  #isParked(id: string): boolean {
+    const key = parkedKey(id);
+    return this.#instances.every((instance) => {
+      const cell = instance.cell(key);
+      return cell !== 'damaged' && cell.state !== undefined;
+    });
+  }
+
+  #parkedAt(instance: Instance, key: string): ParkedWrite | undefined {
+    if (!key.startsWith(parkedKey(''))) return undefined;
+    return valueAt<ParkedWrite | undefined>(instance, key, undefined);
+  }
+
+  /** Whether what is known of the key includes a write or stands for something later. */
+  #isKnown({ ms, count }: LogRecord, operation: Operation, dot: Dot): boolean {
+    // How much of a counter was known otherwise `sums` and the states of all say.
+    if (operation.op === 'add' || operation.op === 'reset') return true;
+    return this.#oracle.sharesOf(operation.key, this.#reach).some((share) => {
+      if (share.kind === 'version') return share.ms > ms || (share.ms === ms && share.count >= count);
+      if (share.kind === 'siblings') return isCovered(share.context, dot);
+      return (
+        share.kind === 'members' &&
+        operation.op === 'members' &&
+        operation.changes.every(({ member }) => this.#isMemberKnown(operation.key, member, dot))
+      );
+    });
+  }
+
+  #isMemberKnown(key: string, member: string, dot: Dot): boolean {
+    return this.#oracle.sharesOf(key, this.#reach).some((share) => {
+      if (share.kind !== 'members') return false;
+      return share.members.some((each) => each.member === member && isCovered(each.context, dot));
+    });
+  }
+}
+
+const isCovered = (context: Context, { source, seq }: Dot) =>
+  context.some((entry) => entry.source === source && entry.seq >= seq);

@@ -24,7 +24,7 @@ const sliceObjects = 500;
  * commits that no earlier run condemned, and what those reach is not deleted by this run either. That holds only if an
  * earlier run condemned everything it missed: after a sweep that was cut short, the next one only condemns. And nothing
  * else: what was put since the mark began is spared, or a new root commit would be refused whoever asks for it by its id,
- * and objects written ahead of their commit could go before it.
+ * and objects written ahead of their commit could go before it (`gc-ahead-model.test.ts`).
  */
 export async function collectGarbage(
   state: StoreState,

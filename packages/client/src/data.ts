@@ -105,7 +105,7 @@ export class DataPlane {
 
   /**
    * The pages of a query, for a caller that keeps its place: `cursor` of a page, given as option, goes on behind it. With
-   * `moment`, which `hold-moment` gives, they all show one state of the facts.
+   * `snapshot`, which `hold-snapshot` gives, they all show one state of the facts.
    */
   async *pages(
     pattern: string,

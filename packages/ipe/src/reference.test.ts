@@ -7,7 +7,7 @@ import { maxDirectoryEntries, maxPathSegments } from '@ipe/core/tree';
 import { expect, test } from 'vitest';
 import { configReference } from './config/index.ts';
 import { writeLimits } from './control/write-methods.ts';
-import { momentsMax } from './data/moments.ts';
+import { snapshotsMax } from './data/held-snapshots.ts';
 import { queryLimitMax } from './data/query.ts';
 import { batchKeysMax } from './data/reads.ts';
 import { batchEntriesMax, transactionOperationsMax } from './data/writes.ts';
@@ -75,7 +75,7 @@ test('docs/reference/limits.md states every bound as the code has it', async () 
       ['keys of `batch-get`', batchKeysMax],
       ['operations of `transaction`', transactionOperationsMax],
       ['entries of one page of `query`', queryLimitMax],
-      ['moments held by `hold-moment`', momentsMax],
+      ['snapshots held by `hold-snapshot`', snapshotsMax],
       ['one record of the log (a transaction is one record)', recordBytesMax, 'bytes'],
     ],
     Policies: [

@@ -89,7 +89,7 @@ async function changeEverything(): Promise<void> {
   for (let n = count - 100; n < count; n++) await node.data.delete(factOf(n).key);
 }
 
-test.each(['SIGKILL', 'SIGINT'] as const)('an export ended by %s goes on in the same moment', async (signal) => {
+test.each(['SIGKILL', 'SIGINT'] as const)('an export ended by %s goes on in the same snapshot', async (signal) => {
   const { code, err } = await cutShort(signal);
   if (signal === 'SIGINT') {
     expect(code).toBe(1);

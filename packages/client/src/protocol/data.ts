@@ -80,13 +80,13 @@ export interface QueryParams {
   readonly filter?: string | { readonly [path: string]: Json };
   readonly limit?: number;
   readonly cursor?: string;
-  /** What `hold-moment` gave: the facts as they stood then. Absent: each page shows the moment in which it is read. */
-  readonly moment?: string;
+  /** What `hold-snapshot` gave: the facts as they stood then. Absent: each page shows the moment in which it is read. */
+  readonly snapshot?: string;
 }
 
 /** A state of all facts that an instance holds for queries, until it is released or was not asked for a while. */
-export interface HeldMoment {
-  readonly moment: string;
+export interface HeldSnapshot {
+  readonly snapshot: string;
   /** The readers' clock then: what had expired by it is absent. */
   readonly at: number;
   /** How long after a query the next one may come. */
@@ -183,8 +183,8 @@ export interface DataCalls {
     result: { results: readonly (PutResult | DeleteResult)[]; version: number };
   };
   query: { params: QueryParams; result: QueryResult };
-  'hold-moment': { params: Record<string, never>; result: HeldMoment };
-  'release-moment': { params: { moment: string }; result: Record<string, never> };
+  'hold-snapshot': { params: Record<string, never>; result: HeldSnapshot };
+  'release-snapshot': { params: { snapshot: string }; result: Record<string, never> };
   history: { params: { key: string; limit?: number }; result: { versions: readonly EntryVersion[] } };
   add: { params: { key: string; amount: number; window?: number }; result: { key: string; value: number } };
   'set-add': { params: { key: string; members: readonly Json[] }; result: { key: string; value: readonly Json[] } };

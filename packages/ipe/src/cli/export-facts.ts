@@ -9,14 +9,14 @@ const damagedNamedMax = 100;
 
 type Damaged = NonNullable<QueryResult['damaged']>;
 
-/** How far an export has come, and in which moment of the node. */
+/** How far an export has come, and of which snapshot of the node. */
 export interface ExportPlace {
   /** What was asked for, and the patterns of it that are not whole yet, the first one being worked on. */
   readonly pattern: string;
   readonly left: readonly string[];
   readonly cursor?: string | undefined;
-  readonly moment: string;
-  /** When that moment was, Unix seconds. */
+  readonly snapshot: string;
+  /** When that was taken, Unix seconds. */
   readonly at: number;
   readonly facts: number;
   /** Bytes of the file that hold them. */
@@ -26,9 +26,9 @@ export interface ExportPlace {
 
 /** Holds the present and names everything that is to be read of it. */
 export async function beginExport(data: DataPlane, pattern: string): Promise<ExportPlace> {
-  const { moment, at } = await data.call('hold-moment', {});
-  // After the moment is held: a namespace that came since is empty in it.
-  return { pattern, left: await patternsOf(data, pattern), moment, at, facts: 0, bytes: 0, damaged: [] };
+  const { snapshot, at } = await data.call('hold-snapshot', {});
+  // After the snapshot is held: a namespace that came since is empty in it.
+  return { pattern, left: await patternsOf(data, pattern), snapshot, at, facts: 0, bytes: 0, damaged: [] };
 }
 
 /** A pattern has a namespace of its own, so everything is one pattern for each namespace. */
@@ -41,7 +41,7 @@ async function patternsOf(data: DataPlane, pattern: string): Promise<string[]> {
     .map((name) => `${name}.*`);
 }
 
-/** Reads what is left, page by page: the text of each, and the place behind it. The moment is let go at the end. */
+/** Reads what is left, page by page: the text of each, and the place behind it. The snapshot is let go at the end. */
 export async function* exportPages(
   data: DataPlane,
   from: ExportPlace,
@@ -50,10 +50,10 @@ export async function* exportPages(
   let place = from;
   while (place.left.length > 0) {
     const [pattern, ...others] = place.left;
-    const { cursor, moment } = place;
+    const { cursor, snapshot } = place;
     for await (const page of data.pages(pattern!, {
       limit: pageLimit,
-      moment,
+      snapshot,
       ...(cursor !== undefined && { cursor }),
       ...(signal !== undefined && { signal }),
     })) {
@@ -70,7 +70,7 @@ export async function* exportPages(
     }
   }
   // Best effort: one that is not released goes by itself.
-  await data.call('release-moment', { moment: place.moment }).catch(() => {});
+  await data.call('release-snapshot', { snapshot: place.snapshot }).catch(() => {});
 }
 
 function lineOf({ key, value, value_base64, siblings, expires_at }: Entry): string {
@@ -119,12 +119,12 @@ export class ExportFile {
     await this.#place.remove();
   }
 
-  /** Whether the file still holds what a place says and the node still holds its moment. */
-  async canGoOn(data: DataPlane, { left, moment, bytes }: ExportPlace): Promise<boolean> {
+  /** Whether the file still holds what a place says and the node still holds its snapshot. */
+  async canGoOn(data: DataPlane, { left, snapshot, bytes }: ExportPlace): Promise<boolean> {
     if ((await sizeOf(this.#partial)) < bytes) return false;
     if (left.length === 0) return true;
     try {
-      await data.call('query', { pattern: left[0]!, limit: 1, moment });
+      await data.call('query', { pattern: left[0]!, limit: 1, snapshot });
       return true;
     } catch (error) {
       if (isIpeClientError(error) && error.reason === 'not_found') return false;

@@ -15,8 +15,8 @@ import {
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import type { Engine } from './engine.ts';
+import { type FactsSnapshot, snapshotOf } from './held-snapshots.ts';
 import { HeldViews } from './held-views.ts';
-import { type Moment, momentOf } from './moments.ts';
 
 const format = 1;
 const pieceRows = 5_000;
@@ -25,8 +25,8 @@ const pieceBytes = 4 * 1024 * 1024;
 const idleMs = 300_000;
 const backupsMax = 4;
 
-/** A backup under way: one moment of the store, and what the store does not show of it. */
-interface View extends Moment {
+/** A backup under way: the rows as of one moment, and what they do not show of it. */
+interface View extends FactsSnapshot {
   readonly header: string;
   readonly trailer: (entries: number) => string;
 }
@@ -65,7 +65,7 @@ export function backupMethods(engine: Engine): Handlers {
 
 /** In one tick: the rows, the cells that are not committed yet, and the heads that go with them. */
 function viewOf(engine: Engine): View {
-  const moment = momentOf(engine);
+  const snapshot = snapshotOf(engine);
   const namespaces = Object.fromEntries(
     engine.namespaces().map(({ name, strategy, heads }) => [
       name,
@@ -78,11 +78,11 @@ function viewOf(engine: Engine): View {
   );
   const strategies = Object.fromEntries(Object.entries(namespaces).map(([name, { strategy }]) => [name, strategy]));
   return {
-    ...moment,
+    ...snapshot,
     header: JSON.stringify({
       ipe_facts: format,
       instance: engine.replica.origin,
-      taken_at: moment.nowMs / 1000,
+      taken_at: snapshot.nowMs / 1000,
       strategies,
     }),
     trailer: (entries) => JSON.stringify({ end: true, entries, namespaces }),
@@ -98,7 +98,7 @@ async function readPiece(
   let bytes = 0;
   const scratch = new ByteWriter();
   const range = { order: 'store' as const, ...(after !== undefined && { gt: Buffer.from(after) }) };
-  for await (const [keyBytes, value] of view.snapshot.entries('live', range)) {
+  for await (const [keyBytes, value] of view.rows.entries('live', range)) {
     const key = Buffer.from(keyBytes.buffer, keyBytes.byteOffset, keyBytes.byteLength).toString('utf8');
     const held = view.uncommitted.get(key);
     let row = value;

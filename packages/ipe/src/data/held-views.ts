@@ -12,7 +12,7 @@ interface Held<View> {
  * Views of the store that requests come back to by name. One that is not asked for is let go after a while, as a snapshot
  * keeps what was deleted since from leaving the disk.
  */
-export class HeldViews<View extends { readonly snapshot: KvSnapshot<DataFamily> }> {
+export class HeldViews<View extends { readonly rows: KvSnapshot<DataFamily> }> {
   readonly #held = new Map<string, Held<View>>();
   /** What people call them, such as `backups`. */
   readonly #what: string;
@@ -54,7 +54,7 @@ export class HeldViews<View extends { readonly snapshot: KvSnapshot<DataFamily> 
     this.#held.delete(name);
     clearTimeout(held.timer);
     // A store that was closed meanwhile has closed its snapshots.
-    void held.view.snapshot.close().catch(() => {});
+    void held.view.rows.close().catch(() => {});
   }
 
   #letGoLater(name: string): NodeJS.Timeout {

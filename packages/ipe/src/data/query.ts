@@ -7,7 +7,7 @@ import type { Engine } from './engine.ts';
 import { type Entry, entryOf } from './entry.ts';
 import { readFilter, type ValueFilter } from './filter.ts';
 import type { Freshness } from './freshness.ts';
-import type { Moment, Moments } from './moments.ts';
+import type { FactsSnapshot, HeldSnapshots } from './held-snapshots.ts';
 import { type KeyPattern, readPattern } from './pattern.ts';
 import { requireHeld } from './reads.ts';
 import { scan } from './scan.ts';
@@ -23,10 +23,10 @@ const lookAheadMax = 1_000;
 const damagedNamedMax = 100;
 
 /** The method `query`. */
-export function queryMethods(engine: Engine, freshness: Freshness, moments: Moments): Handlers {
+export function queryMethods(engine: Engine, freshness: Freshness, snapshots: HeldSnapshots): Handlers {
   return {
     query: async (params, { caller, signal }) => {
-      const fields = readParams(params, ['pattern', 'filter', 'limit', 'cursor', 'fresh_as_of', 'moment']);
+      const fields = readParams(params, ['pattern', 'filter', 'limit', 'cursor', 'fresh_as_of', 'snapshot']);
       const pattern = readPattern(fields.string('pattern'));
       requireAccess(caller, pattern.namespace, 'read');
       requireHeld(engine, pattern.namespace);
@@ -35,9 +35,9 @@ export function queryMethods(engine: Engine, freshness: Freshness, moments: Mome
       const from = readCursor(fields.optionalString('cursor'), pattern);
       const token = fields.optionalString('fresh_as_of');
       if (token !== undefined) await freshness.reached(token, signal);
-      const name = fields.optionalString('moment');
-      const moment = name === undefined ? undefined : moments.get(name);
-      return await page({ engine, pattern, filter, limit, from, moment });
+      const name = fields.optionalString('snapshot');
+      const snapshot = name === undefined ? undefined : snapshots.get(name);
+      return await page({ engine, pattern, filter, limit, from, snapshot });
     },
   };
 }
@@ -58,12 +58,12 @@ interface PageRequest {
   readonly filter: ValueFilter | undefined;
   readonly limit: number;
   readonly from: Cursor;
-  readonly moment: Moment | undefined;
+  readonly snapshot: FactsSnapshot | undefined;
 }
 
-async function page({ engine, pattern, filter, limit, from, moment }: PageRequest): Promise<Page> {
+async function page({ engine, pattern, filter, limit, from, snapshot }: PageRequest): Promise<Page> {
   const { after, isDamaged } = from;
-  const nowMs = moment?.nowMs ?? engine.readMs();
+  const nowMs = snapshot?.nowMs ?? engine.readMs();
   const entries: Entry[] = [];
   let last: string | undefined;
   let scanned = 0;
@@ -77,7 +77,7 @@ async function page({ engine, pattern, filter, limit, from, moment }: PageReques
     const cursor = writeCursor({ after: last!, isDamaged: isDamaged || damaged.length > 0 });
     return { entries, cursor, complete: false, ...told() };
   };
-  for await (const { key, cell } of scan(engine, pattern, { after, onDamaged, moment })) {
+  for await (const { key, cell } of scan(engine, pattern, { after, onDamaged, snapshot })) {
     if (scanned >= scannedTo || bytes >= pageBytesMax) return more();
     scanned++;
     const entry = entryOf(key, cell, nowMs);

@@ -2,7 +2,7 @@ import { type Cell, decodeCell, type Sources, type Strategy } from '@ipe/core/re
 import type { Damage } from './damage.ts';
 import { errorOf, failureOf } from './driver.ts';
 import type { Engine } from './engine.ts';
-import { type Moment, momentOf } from './moments.ts';
+import { type FactsSnapshot, snapshotOf } from './held-snapshots.ts';
 import type { KeyPattern } from './pattern.ts';
 
 /** A cell that a scan met. */
@@ -16,8 +16,8 @@ export interface ScanOptions {
   readonly after?: string | undefined;
   /** Told of each damaged row, which is then passed over. Absent: the scan ends with `corrupt`. */
   readonly onDamaged?: (damage: Damage) => void;
-  /** A moment that is held; absent: that of the call. */
-  readonly moment?: Moment | undefined;
+  /** A snapshot that is held; absent: one of the call's tick. */
+  readonly snapshot?: FactsSnapshot | undefined;
 }
 
 /**
@@ -28,11 +28,11 @@ export interface ScanOptions {
 export async function* scan(
   engine: Engine,
   pattern: KeyPattern,
-  { after, onDamaged, moment }: ScanOptions = {},
+  { after, onDamaged, snapshot }: ScanOptions = {},
 ): AsyncGenerator<Scanned> {
   const { replica } = engine;
   const { namespace } = pattern;
-  const { snapshot, uncommitted } = moment ?? momentOf(engine);
+  const { rows, uncommitted } = snapshot ?? snapshotOf(engine);
   const met = (key: string | undefined, error: unknown) => {
     const damage = { namespace, key, failure: failureOf(error) };
     engine.damage.met(damage);
@@ -45,7 +45,7 @@ export async function* scan(
     const upper = { ...(pattern.isKey ? { lte: from } : { lt: following(from) }), order: 'store' as const };
     const bounds = after === undefined ? { ...upper, gte: from } : { ...upper, gt: Buffer.from(after) };
     const range = { ...bounds, onDamaged: (error: unknown) => met(undefined, error) };
-    for await (const [row, value] of snapshot.entries('live', range)) {
+    for await (const [row, value] of rows.entries('live', range)) {
       const key = Buffer.from(row.buffer, row.byteOffset, row.byteLength).toString('utf8');
       if (!pattern.matches(key)) continue;
       let cell = uncommitted.get(key);
@@ -60,7 +60,7 @@ export async function* scan(
       yield { key, cell };
     }
   } finally {
-    if (moment === undefined) await snapshot.close();
+    if (snapshot === undefined) await rows.close();
   }
 }
 

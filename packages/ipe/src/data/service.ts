@@ -2,8 +2,8 @@ import type { PlaneService } from '../api/method.ts';
 import { aggregateMethods } from './aggregates.ts';
 import type { Engine } from './engine.ts';
 import { Freshness } from './freshness.ts';
+import { HeldSnapshots } from './held-snapshots.ts';
 import { historyMethods } from './history.ts';
-import { Moments } from './moments.ts';
 import { queryMethods } from './query.ts';
 import { readMethods } from './reads.ts';
 import { type PeerLag, statsMethods } from './stats.ts';
@@ -30,7 +30,7 @@ const alone: Acks = { peerCount: 0, peers: async () => {} };
 /** The data plane's methods over an engine, each call held to what its caller may touch. */
 export function createDataService({ engine, acks = alone, peers = () => [] }: DataServiceOptions): DataService {
   const freshness = new Freshness(engine);
-  const moments = new Moments(engine);
+  const snapshots = new HeldSnapshots(engine);
   const subscriptions = new Subscriptions(engine);
   return {
     plane: 'data',
@@ -38,8 +38,8 @@ export function createDataService({ engine, acks = alone, peers = () => [] }: Da
     handlers: {
       ...readMethods(engine, freshness),
       ...writeMethods(engine, acks),
-      ...queryMethods(engine, freshness, moments),
-      ...moments.handlers(),
+      ...queryMethods(engine, freshness, snapshots),
+      ...snapshots.handlers(),
       ...historyMethods(engine),
       ...aggregateMethods(engine),
       ...subscriptions.handlers(),

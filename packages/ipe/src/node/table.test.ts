@@ -193,8 +193,8 @@ describe('namespaces of service tokens', () => {
   test('methods cover the whole plane', () => {
     const covered = new Set(touching('a').map(([method]) => method));
     expect(Object.keys(methods.data).filter((method) => !covered.has(method))).toEqual([
-      'hold-moment',
-      'release-moment',
+      'hold-snapshot',
+      'release-snapshot',
       'unsubscribe',
       'stats',
     ]);

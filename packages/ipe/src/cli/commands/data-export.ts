@@ -23,7 +23,7 @@ One JSON object a line: key, value (or value_base64), and expires_at where it ex
 All of them stand as they did in the moment the export began, whatever is written meanwhile.
 
 The file appears under its name when it is whole. Until then it is FILE.partial, and FILE.partial.json says how far it has
-come: the same command goes on there, in the same moment, as long as the node holds it (ten minutes after the last page,
+come: the same command goes on there, of the same snapshot, as long as the node holds it (ten minutes after the last page,
 and until it stops), else it says so and begins anew. Standard output cannot be gone on with.
 
 Examples:
@@ -70,7 +70,7 @@ async function toFile(
     cli.out.note(`going on behind ${from.facts} facts with the export of ${at} that was cut short`);
   } else if (stopped !== undefined)
     cli.out.note(
-      `beginning anew: an export was cut short after ${stopped.facts} facts, and the node no longer holds its moment`,
+      `beginning anew: an export was cut short after ${stopped.facts} facts, and the node no longer holds its snapshot`,
     );
   from ??= await beginExport(data, pattern);
   let place = from;

@@ -40,6 +40,8 @@ export interface AntiEntropyOptions {
   readonly onWhole: (namespace: string) => void;
   /** States came in, and the vector moved with them. */
   readonly onAdvanced: (namespace: string) => void;
+  /** This store is an old copy, as a peer knows. */
+  readonly onGoneBack: (goneBack: Extract<ExchangeEffect, { type: 'gone-back' }>) => void;
   readonly onMismatch: (mismatch: Extract<ExchangeEffect, { type: 'mismatch' }>) => void;
   readonly onError: (error: unknown, what: string) => void;
 }
@@ -144,6 +146,9 @@ export class AntiEntropy {
       case 'fold':
         this.#track(this.#fold(effect.namespace, effect.head));
         return;
+      case 'gone-back':
+        this.#options.onGoneBack(effect);
+        return;
       case 'mismatch':
         this.#options.onMismatch(effect);
         return;
@@ -163,8 +168,10 @@ export class AntiEntropy {
 
   #answerReport(body: Uint8Array, fingerprint: string): Uint8Array {
     const peer = this.#options.originOf(fingerprint);
-    if (peer !== undefined) this.#reported(this.#readReport(body), peer, false);
-    return Buffer.from(encodeReport(this.#report()));
+    if (peer === undefined) return Buffer.from(encodeReport(this.#report()));
+    this.#reported(this.#readReport(body), peer, false);
+    const promised = this.exchange.promisedBy(peer);
+    return Buffer.from(encodeReport({ ...this.#report(), ...(promised.size > 0 && { promised }) }));
   }
 
   #readReport(bytes: Uint8Array): VectorReport {

@@ -348,6 +348,38 @@ describe('replication', () => {
     expect(second.replication.status().joinedStates).toBeGreaterThan(0);
   });
 
+  test('a member whose directory went back to an old copy hears so, and forgets what all others have deleted', async () => {
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const first = await startMember(mesh, 0, { logBytesMax: 1 });
+    const second = await startMember(mesh, 1);
+    for (const name of ['gone', 'stays']) await first.engine.put(`users.${name}`, 'old');
+    await untilValue(second, 'users.stays', 'old');
+    const copy: Uint8Array[] = [];
+    for await (const [, row] of second.engine.kv.entries('log')) copy.push(row);
+    await first.engine.delete('users.gone');
+    await untilValue(second, 'users.gone', undefined);
+    while (first.engine.replica.purgedMsOf('users') === 0) {
+      await first.engine.housekeep();
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await first.engine.put('users.last', 'here');
+    await first.engine.housekeep();
+    await second.replication.close();
+    const old = await startMember(mesh, 1, {
+      alone: async (engine) => {
+        engine.takeRecords(
+          'the copy',
+          copy.map((row) => decodeRecord(row, engine.replica.sources)),
+        );
+        await untilValue({ engine }, 'users.gone', 'old');
+      },
+    });
+    await untilValue(old, 'users.gone', undefined);
+    await untilValue(old, 'users.last', 'here');
+    expect(await valueAt(old, 'users.stays')).toBe('old');
+  });
+
   test('a concurrent revocation wins over a grant at every instance', async () => {
     const [, members] = await cluster(2);
     await members[0]!.engine.put('approvals.d1', { by: 'alice' });

@@ -146,6 +146,14 @@ export class Replication {
         this.#antiEntropy.moved(namespace);
       },
       onAdvanced: (namespace) => this.#antiEntropy.moved(namespace),
+      onGoneBack: ({ peer, namespace }) => {
+        if (!this.#holdings.isWhole(namespace)) return;
+        this.#holdings.wentBack(namespace);
+        const message =
+          'this data directory is an old copy: a peer knows that more was held here; the namespace is loaded again';
+        log.error({ peer, namespace }, message);
+        this.#antiEntropy.moved(namespace);
+      },
       onMismatch: ({ peer, namespace, ours, theirs }) => {
         this.#mismatched.add(namespace);
         log.warn({ peer, namespace, ours, theirs }, 'a namespace is not exchanged: its conflict strategies differ');

@@ -101,6 +101,13 @@ export class Holdings {
     this.#whole.add(namespace);
   }
 
+  /** This store is an old copy, as a peer knows: what others deleted and forgot since may be in the namespace. */
+  wentBack(namespace: string): void {
+    if (this.#isSettled) for (const name of this.names()) this.#whole.add(name);
+    this.#isSettled = false;
+    this.#whole.delete(namespace);
+  }
+
   /** All of the interest is whole. */
   settle(): void {
     this.#isSettled = true;

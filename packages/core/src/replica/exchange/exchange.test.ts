@@ -93,6 +93,7 @@ class Node {
   carryOut(effect: ExchangeEffect): void {
     if (effect.type === 'whole') this.isWhole = true;
     if (effect.type === 'mismatch' || effect.type === 'whole' || effect.type === 'fold') return;
+    if (effect.type === 'gone-back') throw new Error('nobody goes back here');
     const peer = [...this.links].find((node) => node.origin === effect.peer);
     if (effect.type === 'ask') {
       if (!peer) {
@@ -257,6 +258,76 @@ describe('exchange', () => {
     expect(exchange.step({ type: 'heads', namespace: 'n', vector: missing }, 3)).toEqual([]);
   });
 
+  test('a member that goes back behind what it held whole is told so where that is whole, until it says that it loads', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const vector = (seq: number, isWhole = true) => ({
+      strategy,
+      isWhole,
+      heads: new Map(seq > 0 ? [[sourceOf(1), seq]] : []),
+    });
+    const says = (seq: number, isWhole = true): VectorReport => ({
+      origin: originOf(1),
+      interest: 'all',
+      isSettled: isWhole,
+      namespaces: new Map([['n', vector(seq, isWhole)]]),
+    });
+    const promised = () => exchange.promisedBy(originOf(1)).get('n');
+    exchange.step({ type: 'members', origins: [originOf(1)] }, 0);
+    exchange.step({ type: 'heads', namespace: 'n', vector: vector(5) }, 0);
+    for (const seq of [3, 5]) exchange.step({ type: 'reported', report: says(seq), isAnswer: false }, seq);
+    expect(promised()).toBeUndefined();
+    // Twice, as the answer to the first may be lost.
+    for (const nowMs of [6, 7]) {
+      exchange.step({ type: 'reported', report: says(3), isAnswer: false }, nowMs);
+      expect(promised()).toEqual(new Map([[sourceOf(1), 5]]));
+    }
+    exchange.step({ type: 'heads', namespace: 'n', vector: vector(5, false) }, 8);
+    expect(promised()).toBeUndefined();
+    exchange.step({ type: 'heads', namespace: 'n', vector: vector(5) }, 9);
+    exchange.step({ type: 'reported', report: says(3, false), isAnswer: false }, 10);
+    exchange.step({ type: 'reported', report: says(4), isAnswer: false }, 11);
+    expect(promised()).toBeUndefined();
+  });
+
+  test('a member that is told of more than it holds has gone back; of what it holds, a report was late', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const told = (seq: number): VectorReport => ({
+      origin: originOf(1),
+      interest: 'all',
+      isSettled: true,
+      namespaces: new Map(),
+      promised: new Map([['n', new Map([[sourceOf(0), seq]])]]),
+    });
+    exchange.step({ type: 'members', origins: [originOf(1)] }, 0);
+    const heads = new Map([[sourceOf(0), 3]]);
+    exchange.step({ type: 'heads', namespace: 'n', vector: { strategy, isWhole: true, heads } }, 0);
+    expect(exchange.step({ type: 'reported', report: told(3), isAnswer: true }, 1)).toEqual([]);
+    expect(exchange.step({ type: 'reported', report: told(4), isAnswer: true }, 2)).toEqual([
+      { type: 'gone-back', peer: originOf(1), namespace: 'n' },
+    ]);
+  });
+
+  test('where no member holds everything, all have to be heard, and all that they name has to be whole here', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const says = (i: number, namespace: string): VectorReport => ({
+      origin: originOf(i),
+      interest: 'all',
+      isSettled: false,
+      namespaces: new Map([[namespace, { strategy, isWhole: true, heads: new Map() }]]),
+    });
+    const whole = new Set(['n']);
+    const isDone = () => exchange.hasHeardAll((name) => whole.has(name));
+    exchange.step({ type: 'members', origins: [originOf(1), originOf(2)] }, 0);
+    for (const namespace of ['n', 'm'])
+      exchange.step({ type: 'heads', namespace, vector: { strategy, isWhole: false, heads: new Map() } }, 0);
+    exchange.step({ type: 'reported', report: says(1, 'n'), isAnswer: true }, 1);
+    expect(isDone()).toBe(false);
+    exchange.step({ type: 'reported', report: says(2, 'm'), isAnswer: true }, 2);
+    expect(isDone()).toBe(false);
+    whole.add('m');
+    expect(isDone()).toBe(true);
+  });
+
   test('a log that no longer reaches back is replaced by a bootstrap from the same peer', () => {
     const cluster = new Cluster(2);
     const [a, b] = [cluster.nodes[0]!, cluster.nodes[1]!];
@@ -310,6 +381,7 @@ describe('reports and vectors', () => {
           interest: isWhole ? 'all' : ['n'],
           isSettled: isWhole,
           namespaces: new Map([['n', { strategy, isWhole, heads: vector }]]),
+          ...(isWhole && { promised: new Map([['n', vector]]) }),
         };
         expect(decodeReport(encodeReport(report), sources)).toEqual(report);
       }),
@@ -319,6 +391,7 @@ describe('reports and vectors', () => {
       '[]',
       '{"origin":"x","namespaces":{}}',
       '{"origin":"0000000000000001","namespaces":{"n":["lww",1,{"bad":1}]}}',
+      '{"origin":"0000000000000001","interest":"all","settled":true,"namespaces":{},"promised":{"n":{"bad":1}}}',
     ])
       expect(() => decodeReport(text, sources)).toThrow(/vector report/);
   });

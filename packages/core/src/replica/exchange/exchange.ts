@@ -54,6 +54,11 @@ export type ExchangeEffect =
   | { readonly type: 'fold'; readonly namespace: string; readonly head: Head }
   /** The namespace is held whole from now on: it may be read and decided upon. */
   | { readonly type: 'whole'; readonly namespace: string }
+  /**
+   * A peer was told that more of the namespace is held here than is: this store is an old copy. Others may have forgotten
+   * deletions meanwhile of which it does not know, so the namespace must not count as whole.
+   */
+  | { readonly type: 'gone-back'; readonly peer: string; readonly namespace: string }
   /** Two instances settle this namespace's conflicts differently: it is not exchanged with that peer. */
   | {
       readonly type: 'mismatch';
@@ -89,6 +94,8 @@ interface Peer {
   readonly failed: Set<string>;
   interest: Interest;
   isSettled: boolean;
+  /** By namespace: the most that the peer has said to hold whole. */
+  readonly promised: Map<string, Heads>;
   /** By namespace: the last time when all that the peer had reported was held here. */
   readonly confirmedMs: Map<string, number>;
 }
@@ -209,13 +216,40 @@ export class Exchange {
     return this.#own.get(namespace)?.isWhole === true;
   }
 
-  /** Whether some settled peer has been heard, and everything that settled peers name satisfies the test. */
+  /**
+   * Whether some settled peer has been heard, and everything that settled peers name satisfies the test. Where none is
+   * settled, since several went back to old copies one after the other, all members have to be heard.
+   */
   hasHeardAll(isWhole: (namespace: string) => boolean): boolean {
-    const settled = [...this.#peers.values()].filter(({ isSettled }) => isSettled);
+    const peers = [...this.#peers.values()];
+    const settled = peers.filter(({ isSettled }) => isSettled);
+    const telling = settled.length === 0 && this.haveAllReported() ? peers : settled;
     return (
-      settled.length > 0 &&
-      settled.every(({ namespaces }) => [...namespaces.keys()].every((name) => !this.#own.has(name) || isWhole(name)))
+      telling.length > 0 &&
+      telling.every(({ namespaces }) => [...namespaces.keys()].every((name) => !this.#own.has(name) || isWhole(name)))
     );
+  }
+
+  /**
+   * By namespace, what a peer has said to hold whole and, by its last report, does not hold any more: its answer is to
+   * tell it. Only of namespaces that are whole here, from where it can load them again, and of what is held here: nothing
+   * else can have been forgotten here, and what all have lost it could never load.
+   */
+  promisedBy(origin: string): Map<string, Heads> {
+    const broken = new Map<string, Heads>();
+    const peer = this.#peers.get(origin);
+    for (const [namespace, promised] of peer?.promised ?? []) {
+      const own = this.#own.get(namespace);
+      if (own?.isWhole !== true) continue;
+      const told = peer?.namespaces.get(namespace)?.heads ?? emptyHeads;
+      const missing = new Map<Source, number>();
+      for (const [source, seq] of promised) {
+        const held = reaches(own.heads, source, seq) ? seq : (own.heads.get(source) ?? 0);
+        if (!reaches(told, source, held)) missing.set(source, held);
+      }
+      if (missing.size > 0) broken.set(namespace, missing);
+    }
+    return broken;
   }
 
   /** How many members are known to hold a record, this instance left out. */
@@ -327,6 +361,7 @@ export class Exchange {
         failed: new Set(),
         interest: [],
         isSettled: false,
+        promised: new Map(),
         confirmedMs: new Map(),
       };
       this.#peers.set(origin, peer);
@@ -356,6 +391,18 @@ export class Exchange {
     for (const [namespace, vector] of report.namespaces) {
       peer.namespaces.set(namespace, vector);
       this.#confirm(peer, namespace);
+      // One that is loading promises nothing. One that goes back behind its word is told so, until it says that it loads.
+      const promised = peer.promised.get(namespace);
+      if (!vector.isWhole) peer.promised.delete(namespace);
+      else if (promised === undefined || covers(vector.heads, promised)) peer.promised.set(namespace, vector.heads);
+    }
+    if (!report.isSettled)
+      for (const namespace of peer.promised.keys())
+        if (!report.namespaces.has(namespace)) peer.promised.delete(namespace);
+    for (const [namespace, heads] of report.promised ?? []) {
+      const own = this.#own.get(namespace);
+      if (own !== undefined && !covers(own.heads, heads))
+        this.#effects.push({ type: 'gone-back', peer: report.origin, namespace });
     }
     // A peer that does not name a namespace has nothing of it, which is as good as being covered.
     for (const namespace of this.#own.keys()) {

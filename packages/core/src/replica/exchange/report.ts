@@ -1,5 +1,5 @@
 import { IpeError } from '../../errors.ts';
-import type { Sources } from '../dot.ts';
+import type { Source, Sources } from '../dot.ts';
 import type { Heads } from './vectors.ts';
 
 /** What one instance tells another of the namespaces it holds: only what is durable there, never more. */
@@ -15,6 +15,11 @@ export interface VectorReport {
   readonly heardMs?: ReadonlyMap<string, number>;
   /** The reporting instance's wall clock. */
   readonly clockMs?: number;
+  /**
+   * In an answer: by namespace, what the one who asked has said to hold whole, where it goes beyond what it says now. One
+   * that holds less than that has gone back: its directory is an old copy.
+   */
+  readonly promised?: ReadonlyMap<string, Heads>;
 }
 
 /** All namespaces, or the named ones. IPE's own (`_sys`) always belong to it. */
@@ -42,23 +47,24 @@ type ReportJson = {
   namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number]>;
   heard?: Record<string, number>;
   clock?: number;
+  promised?: Record<string, Record<string, number>>;
 };
 
 /** JSON text of a report. */
 export function encodeReport(report: VectorReport): string {
   const namespaces: ReportJson['namespaces'] = {};
   for (const [name, { strategy, isWhole, heads, purgedMs }] of report.namespaces) {
-    const seqs: Record<string, number> = {};
-    for (const [source, seq] of heads) seqs[source.id] = seq;
     namespaces[name] = [
       strategy,
       isWhole ? 1 : 0,
-      seqs,
+      seqsOf(heads),
       ...(purgedMs ? [purgedMs] : []),
     ] as (typeof namespaces)[string];
   }
   const { origin, interest, isSettled: settled, clockMs: clock } = report;
   const heard = report.heardMs && Object.fromEntries(report.heardMs);
+  const promised =
+    report.promised && Object.fromEntries([...report.promised].map(([name, heads]) => [name, seqsOf(heads)]));
   return JSON.stringify({
     origin,
     interest,
@@ -66,25 +72,21 @@ export function encodeReport(report: VectorReport): string {
     namespaces,
     ...(heard && { heard }),
     ...(clock !== undefined && { clock }),
+    ...(promised && { promised }),
   } satisfies ReportJson);
 }
 
 /** @throws IpeError `invalid_request` for anything that `encodeReport` does not write. */
 export function decodeReport(text: string, sources: Sources): VectorReport {
   try {
-    const { origin, interest, settled, namespaces, heard = {}, clock } = JSON.parse(text) as ReportJson;
+    const { origin, interest, settled, namespaces, heard = {}, clock, promised = {} } = JSON.parse(text) as ReportJson;
     const isInterest =
       interest === 'all' || (Array.isArray(interest) && interest.every((name) => typeof name === 'string'));
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
     if (!/^[0-9a-f]{16}$/.test(origin)) throw new Error('origin');
     const decoded = new Map<string, NamespaceVector>();
     for (const [name, [strategy, whole, seqs, purgedMs = 0]] of Object.entries(namespaces)) {
-      const heads = new Map();
-      for (const [id, seq] of Object.entries(seqs)) {
-        const source = sources.parse(id);
-        if (source === undefined || !Number.isSafeInteger(seq) || seq < 0) throw new Error(`head \`${id}\``);
-        heads.set(source, seq);
-      }
+      const heads = headsIn(seqs, sources);
       if (!Number.isSafeInteger(purgedMs) || purgedMs < 0) throw new Error('purge floor');
       decoded.set(name, { strategy, isWhole: whole === 1, heads, ...(purgedMs > 0 && { purgedMs }) });
     }
@@ -97,8 +99,27 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       namespaces: decoded,
       ...(clock !== undefined && { clockMs: clock }),
       ...(Object.keys(heard).length > 0 && { heardMs: new Map(Object.entries(heard)) }),
+      ...(Object.keys(promised).length > 0 && {
+        promised: new Map(Object.entries(promised).map(([name, seqs]) => [name, headsIn(seqs, sources)])),
+      }),
     };
   } catch (cause) {
     throw new IpeError('invalid_request', `a vector report cannot be read: ${(cause as Error).message}`, { cause });
   }
+}
+
+function seqsOf(heads: Heads): Record<string, number> {
+  const seqs: Record<string, number> = {};
+  for (const [source, seq] of heads) seqs[source.id] = seq;
+  return seqs;
+}
+
+function headsIn(seqs: Readonly<Record<string, number>>, sources: Sources): Heads {
+  const heads = new Map<Source, number>();
+  for (const [id, seq] of Object.entries(seqs)) {
+    const source = sources.parse(id);
+    if (source === undefined || !Number.isSafeInteger(seq) || seq < 0) throw new Error(`head \`${id}\``);
+    heads.set(source, seq);
+  }
+  return heads;
 }

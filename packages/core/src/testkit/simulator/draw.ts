@@ -33,7 +33,7 @@ export function drawPlan(seed: number): Plan {
   actions.push(...rot);
   // Sorting is stable: what is drawn first comes first.
   actions.sort((a, b) => a.atMs - b.atMs);
-  // A disk that went back behind what the others have purged and trimmed has to be emptied: see docs/replication.md.
+  // Old copies and disks that lie have limits of their own where logs are short: see docs/replication.md.
   const isRolledBack = actions.some((action) => action.do === 'restore' || action.do === 'lie');
   // What a damaged row held is mended from elsewhere, where its record must have come by the log.
   const isRotten = rot.length > 0;

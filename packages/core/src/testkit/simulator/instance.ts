@@ -89,6 +89,8 @@ const askTimeoutMs = 3_000;
 const housekeepingMs = 3_000;
 export const tombstoneGraceMs = 2_000;
 const queueBytesMax = 1 << 20;
+/** Where a report's text has the origin. */
+const originPlace = [11, 27] as const;
 const strategyOf = (namespace: string): Strategy => strategies[namespace]!;
 
 /**
@@ -366,7 +368,7 @@ export class Instance implements Receiver {
     switch (question.type) {
       case 'report':
         this.#reported(question.report, false);
-        return this.#report();
+        return this.#answerTo(question.report.slice(...originPlace));
       case 'log':
         return this.#transfer.slice(question);
       case 'snapshot':
@@ -469,6 +471,11 @@ export class Instance implements Receiver {
     return this.#ownReport;
   }
 
+  #answerTo(origin: string): string {
+    const promised = this.exchange.promisedBy(origin);
+    return promised.size === 0 ? this.#report() : encodeReport({ ...this.holdings.report(), promised });
+  }
+
   #reported(text: string, isAnswer: boolean): void {
     const report = this.#readReport(text);
     for (const found of this.holdings.newIn(report)) this.#exchange({ type: 'heads', ...found });
@@ -476,7 +483,7 @@ export class Instance implements Receiver {
   }
 
   #readReport(text: string): VectorReport {
-    const origin = text.slice(11, 27);
+    const origin = text.slice(...originPlace);
     const known = this.#reports.get(origin);
     if (known?.text === text) return known.report;
     const report = decodeReport(text, this.replica.sources);
@@ -503,6 +510,11 @@ export class Instance implements Receiver {
         return;
       case 'whole':
         this.holdings.becameWhole(effect.namespace);
+        this.#moved(effect.namespace);
+        return;
+      case 'gone-back':
+        if (!this.holdings.isWhole(effect.namespace)) return;
+        this.holdings.wentBack(effect.namespace);
         this.#moved(effect.namespace);
         return;
       case 'mismatch':

@@ -117,7 +117,11 @@ function tell({ seed, instances, traceHash, problems }) {
 }
 
 function tellShrunk(seed) {
-  const plan = shrink(drawPlan(seed), (candidate) => simulate({ plan: candidate }).problems.length > 0);
+  const drawn = drawPlan(seed);
+  // A smaller plan may fail in a way of its own.
+  const kinds = (plan) => simulate({ plan }).problems.map((problem) => problem.split(':')[0]);
+  const wanted = new Set(kinds(drawn));
+  const plan = shrink(drawn, (candidate) => kinds(candidate).some((kind) => wanted.has(kind)));
   let text = JSON.stringify(plan);
   if (text.length > printedBytesMax) {
     const file = join(tmpdir(), `ipe-simulation-${seed}.json`);

@@ -32,13 +32,16 @@ export class ReturnChecks {
    * an operator is shown it. @param isOffered whether a record was told to have been offered
    */
   run(isOffered: (name: string) => boolean): void {
-    for (const record of this.#oracle.withdrawnBeyond(this.#reach)) {
+    const withdrawn = this.#oracle.withdrawnBeyond(this.#reach);
+    for (const record of withdrawn) {
       const { namespace, source, seq } = record;
       if (!isOffered(`${namespace}/${source.id}/${seq}`))
         this.#problem('what an evicted member alone had was not offered again');
       for (const [idx, operation] of record.operations.entries()) {
         const id = `${namespace}:${source.id}:${seq}:${idx}`;
-        if (!this.#isParked(id) && !this.#isKnown(record, operation, { source, seq, idx }))
+        // Its member was evicted again before anybody had the offer: that is looked at in its turn, as a write of its own.
+        const isCarriedOn = withdrawn.some((offered) => isOfferOf(offered, record, operation));
+        if (!isCarriedOn && !this.#isParked(id) && !this.#isKnown(record, operation, { source, seq, idx }))
           this.#problem(`a write to \`${namespace}\` that an evicted member alone had is gone`);
       }
     }
@@ -110,6 +113,15 @@ export class ReturnChecks {
     });
   }
 }
+
+/** Whether a record is what an operation was offered as: under a later source of its writer, with its old time. */
+const isOfferOf = (offered: LogRecord, { namespace, source, ms, count }: LogRecord, { op, key }: Operation) =>
+  offered.namespace === namespace &&
+  offered.source.origin === source.origin &&
+  offered.source.epoch > source.epoch &&
+  offered.ms === ms &&
+  offered.count === count &&
+  offered.operations.some((operation) => operation.op === op && operation.key === key);
 
 const isCovered = (context: Context, { source, seq }: Dot) =>
   context.some((entry) => entry.source === source && entry.seq >= seq);

@@ -141,7 +141,7 @@ export const benches = [
         const store = await openAtOnce(kv);
         const stored = await store.current().readPolicy(paths.at(-1));
         first.push(performance.now() - started);
-        b.check(stored?.files.source.length > 500 && store.status().policies === null, 'not a read while it loads');
+        b.check(stored?.files.source.length > 500, 'another policy was read');
         await store.ready();
         whole.push(performance.now() - started);
         await checkPolicy(b, store, paths.at(-1));

@@ -283,7 +283,9 @@ export class Snapshot implements PolicySnapshot {
       });
     }
     const wanted = [ids.source, ids.program, ids.manifest, ...(info.test === null ? [] : [info.test])];
-    const [source, program, manifest, test] = await objects.readMany(wanted.map((id) => [id, 'blob'] as const));
+    const blobs = await objects.readMany(wanted.map((id) => [id, 'blob'] as const));
+    // Exact copies: what was inflated lies in buffers several times its size, and these are kept.
+    const [source, program, manifest, test] = blobs.map((blob) => new Uint8Array(blob));
     const files = { source: source!, program: program!, manifest: manifest! };
     return test === undefined ? files : { ...files, test };
   }

@@ -1,9 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Crash, InstantReplica, randomFrom } from '../testkit/replica.ts';
+import type { Cell } from './cell.ts';
 import type { Offered } from './offer.ts';
 import { type ParkedWrite, parkedPrefix } from './parked.ts';
 import { decodeRecord } from './record-codec.ts';
+import { liveDots } from './resolve.ts';
 import type { Strategy } from './state.ts';
 import type { Write } from './write.ts';
 
@@ -11,10 +13,14 @@ const startMs = 1_700_000_000_000;
 const strategies: Readonly<Record<string, Strategy>> = {
   plain: { kind: 'lww' },
   revoked: { kind: 'version-vector', resolver: 'revoke-wins' },
+  granted: { kind: 'version-vector', resolver: 'add-wins' },
   counted: { kind: 'counter' },
+  chosen: { kind: 'version-vector', resolver: 'siblings' },
   sets: { kind: 'set', resolver: 'add-wins' },
 };
-const namespaces = Object.keys(strategies);
+/** Those that show one value a key. */
+const namespaces = Object.keys(strategies).filter((name) => name !== 'chosen');
+const dotsOf = ({ state }: Cell) => liveDots(state!).map(({ source, seq, idx }) => `${source.id}:${seq}:${idx}`);
 
 const open = (i: number, seed: number) =>
   new InstantReplica(
@@ -57,7 +63,7 @@ class Return {
   }
 
   comeBack(): void {
-    for (const namespace of namespaces) {
+    for (const namespace of Object.keys(strategies)) {
       const { sources } = this.back.replica;
       const entries = [0, 1].flatMap((i) => {
         const { state } = this.stayed.cell(`${namespace}.k${i}`);
@@ -154,7 +160,62 @@ describe('writes that a returning member alone had', () => {
     member.offer();
     expect(member.stayed.seen('plain.k0')).toBe('"newer"');
     expect(member.stayed.seen('revoked.k0')).toBeUndefined();
-    expect(member.parked.map(({ verdict }) => verdict)).toEqual(['superseded', 'applied']);
+    expect(member.parked.map(({ verdict }) => verdict)).toEqual(['superseded', 'superseded']);
+  });
+
+  test('settle the same with a deletion that was heard, whether or not the others have forgotten it by then', () => {
+    for (const [namespace, verdict] of [
+      ['revoked', 'superseded'],
+      ['granted', 'applied'],
+      ['sets', 'applied'],
+    ] as const) {
+      const member = new Return();
+      const key = `${namespace}.k0`;
+      member.old.write(writeOf(namespace, 0, 1));
+      member.leave();
+      member.stayed.write(writeOf(namespace, 4, 1));
+      member.old.nowMs += 5_000;
+      member.old.write(writeOf(namespace, 0, 1));
+      member.comeBack();
+      member.stayed.nowMs += 1_000;
+      member.stayed.step({ type: 'purge', keys: [key] });
+      expect(member.stayed.cell(key).state).toBeUndefined();
+      expect(member.back.cell(key).state).toBeDefined();
+      member.offer();
+      expect(member.parked.map((each) => each.verdict)).toEqual([verdict]);
+      const [stayed, back] = [member.stayed, member.back].map((at) => at.cell(key));
+      expect(member.stayed.seen(key)).toBe(member.back.seen(key));
+      expect(member.stayed.seen(key) !== undefined).toBe(verdict === 'applied');
+      if (verdict === 'applied') expect(dotsOf(stayed!)).toEqual(dotsOf(back!));
+    }
+  });
+
+  test('are parked where the application is to settle a conflict with a deletion that others may forget', () => {
+    const member = new Return();
+    const key = 'chosen.k0';
+    put(member.old, key, '1');
+    member.leave();
+    remove(member.stayed, key);
+    member.old.nowMs += 5_000;
+    put(member.old, key, '2');
+    member.comeBack();
+    member.offer();
+    expect(member.parked.map(({ verdict }) => verdict)).toEqual(['parked']);
+    expect(member.parkedAt(member.stayed)).toMatchObject([{ key, json: '2' }]);
+  });
+
+  test('lose where a value that they had not seen has expired since, and would have ended them', () => {
+    const member = new Return();
+    const key = 'revoked.k0';
+    member.leave();
+    member.stayed.write({ op: 'put', namespace: 'revoked', key, json: '1', ttlMs: 1_000 });
+    put(member.old, key, '2');
+    member.stayed.nowMs += 5_000;
+    member.back.nowMs += 5_000;
+    member.comeBack();
+    member.stayed.step({ type: 'purge', keys: [key] });
+    member.offer();
+    for (const each of [member.back, member.stayed]) expect(each.seen(key)).toBeUndefined();
   });
 
   test('are parked where the key may have been deleted and purged meanwhile; revocations are not', () => {

@@ -1,17 +1,18 @@
 import { compareDots, type Dot, placesMax, type Source } from './dot.ts';
 import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
+import { memberBeside, putBeside } from './offer-over.ts';
 import type { AddOperation, LogRecord, MembersOperation, Operation } from './record.ts';
 import { latestOf, versionOf } from './resolve.ts';
-import type { Context, Counter, KeyState, Member, Members } from './state.ts';
+import type { Context, Counter, KeyState, Member, Members, Strategy } from './state.ts';
 import type { Failure } from './write.ts';
 
 /**
  * What becomes of a write that a returning member alone had (design 0013, return):
  * - `applied`: it takes part, under a new dot and with its old time;
- * - `superseded`: what the others wrote since comes after it;
+ * - `superseded`: what the others wrote since comes after it, or is a concurrent deletion that wins;
  * - `parked`: the key is absent and something as late was purged from the namespace: whether it was deleted meanwhile
- *   cannot be told, and an operator must say.
+ *   cannot be told, and an operator must say; or it conflicts with a deletion and the application is to settle that.
  */
 export type OfferVerdict = 'applied' | 'superseded' | 'parked';
 
@@ -37,6 +38,9 @@ export interface Offering {
 export interface OfferSite {
   /** What the key holds now. */
   readonly state: KeyState | undefined;
+  readonly strategy: Strategy;
+  /** The readers' clock. */
+  readonly readMs: number;
   /** Source of the offers. */
   readonly source: Source;
   /** Highest version purged from the namespace, and the latest time of what was. */
@@ -63,7 +67,14 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       if (state?.kind === 'version' && compareHlc(latestOf(state), record) >= 0) return { verdict: 'superseded' };
       if (operation.op === 'put' && isDoubtful(record, site)) return { verdict: 'parked', parked: operation };
       const context = operation.context && withDot(operation.context, dot, site);
-      return { verdict: 'applied', operation: { ...operation, version: versionAt(operation, site), context } };
+      const now = { ...operation, version: versionAt(operation, site) };
+      if (now.op === 'delete' || context === undefined || state?.kind !== 'siblings')
+        return { verdict: 'applied', operation: { ...now, context } };
+      const others = { ...state, live: withoutOwn(state.live, site) };
+      const beside = putBeside(others, record, { ...now, context }, site);
+      if (beside === 'superseded') return { verdict: beside };
+      if (beside === 'parked') return { verdict: beside, parked: operation };
+      return { verdict: 'applied', operation: { ...now, ...beside } };
     }
     case 'add':
       return offerAdd(record, operation, site);
@@ -89,6 +100,9 @@ function isOwnDeletion(state: KeyState, site: OfferSite): boolean {
 }
 
 const isOwn = (dot: Dot, { seen, source }: OfferSite) => dot.source === source || covers(seen, dot);
+
+/** What others wrote. What was offered before tells nothing of what they may have forgotten. */
+const withoutOwn = <T extends Dot>(live: readonly T[], site: OfferSite) => live.filter((dot) => !isOwn(dot, site));
 
 const versionAt = ({ version }: Operation, { state, floor }: OfferSite) =>
   Math.max(version, 1 + (state === undefined ? floor : versionOf(state)));
@@ -129,9 +143,14 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
   const isParked = ({ member, present }: (typeof fresh)[number]) =>
     present && isUnknown(known.get(member)) && record.ms <= site.purgedMs;
   const parked = fresh.filter(isParked);
-  const changes = fresh
-    .filter((change) => !isParked(change))
-    .map((change) => ({ ...change, context: withDot(change.context, dot, site) }));
+  const changes = fresh.flatMap((change) => {
+    if (isParked(change)) return [];
+    const held = known.get(change.member);
+    const context = withDot(change.context, dot, site);
+    if (!change.present || held === undefined) return [{ ...change, context }];
+    const beside = memberBeside({ ...held, live: withoutOwn(held.live, site) }, context, site.strategy);
+    return beside === 'superseded' ? [] : [{ ...change, ...beside }];
+  });
   return {
     verdict: changes.length > 0 ? 'applied' : parked.length > 0 ? 'parked' : 'superseded',
     ...(changes.length > 0 && { operation: { ...operation, changes, version: versionAt(operation, site) } }),

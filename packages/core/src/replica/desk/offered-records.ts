@@ -26,6 +26,7 @@ export class OfferedRecords {
    */
   offer(old: LogRecord, offering: Offering, nowMs: number): readonly Offered[] | undefined {
     const { states, namespaces, pipeline, offered, offersSource } = this.#parts;
+    const readMs = this.#parts.readMs(nowMs);
     if (offering.failure !== undefined) return undefined;
     if (offered.isKnown(old)) return [];
     const namespace = namespaces.open(old.namespace);
@@ -41,6 +42,8 @@ export class OfferedRecords {
       const cell = states.latest(operation.key);
       const verdict = offer(old, idx, {
         state: cell.state,
+        strategy: namespace.strategy,
+        readMs,
         source,
         floor: namespace.floor,
         purgedMs,

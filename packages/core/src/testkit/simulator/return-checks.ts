@@ -7,6 +7,7 @@ import {
   type Operation,
   type ParkedWrite,
   parkedKey,
+  type Siblings,
 } from '../../replica/index.ts';
 import { namespaceOf, reachOf, together, valueAt } from './checks.ts';
 import type { Instance } from './instance.ts';
@@ -19,11 +20,13 @@ export class ReturnChecks {
   readonly #instances: readonly Instance[];
   readonly #problem: (problem: string) => void;
   readonly #reach: Reach;
+  readonly #nowMs: number;
 
   constructor(oracle: Oracle, instances: readonly Instance[], problem: (problem: string) => void) {
     this.#oracle = oracle;
     this.#instances = instances;
     this.#problem = problem;
+    this.#nowMs = Math.max(...instances.map(({ replica, wallMs }) => replica.readMs(wallMs)));
     this.#reach = together(instances.map(reachOf));
   }
 
@@ -97,13 +100,28 @@ export class ReturnChecks {
     if (operation.op === 'add' || operation.op === 'reset') return true;
     return this.#oracle.sharesOf(operation.key, this.#reach).some((share) => {
       if (share.kind === 'version') return share.ms > ms || (share.ms === ms && share.count >= count);
-      if (share.kind === 'siblings') return isCovered(share.context, dot);
+      if (share.kind === 'siblings') return isCovered(share.context, dot) || this.#isOver(share, operation, ms);
       return (
         share.kind === 'members' &&
         operation.op === 'members' &&
         operation.changes.every(({ member }) => this.#isMemberKnown(operation.key, member, dot))
       );
     });
+  }
+
+  /** Whether a write that the operation had not seen is over, and wins: then the operation need not take part. */
+  #isOver({ live }: Siblings, operation: Operation, ms: number): boolean {
+    const strategy = strategies[namespaceOf(operation.key)]!;
+    const isRevocationFirst = strategy.kind === 'version-vector' && strategy.resolver === 'revoke-wins';
+    return (
+      operation.op === 'put' &&
+      live.some(
+        (version) =>
+          !isCovered(operation.context ?? [], version) &&
+          (isRevocationFirst || version.ms >= ms) &&
+          (version.json === undefined || (version.expiresMs !== 0 && version.expiresMs <= this.#nowMs)),
+      )
+    );
   }
 
   #isMemberKnown(key: string, member: string, dot: Dot): boolean {

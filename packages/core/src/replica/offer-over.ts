@@ -1,0 +1,53 @@
+import { Cell } from './cell.ts';
+import type { Stamp } from './dot.ts';
+import { covers, joinContexts, stateOf } from './join.ts';
+import type { LogRecord, PutOperation } from './record.ts';
+import { isTombstone } from './resolve.ts';
+import type { Context, Member, Siblings, Strategy } from './state.ts';
+
+/**
+ * What is over, deleted or expired, members forget once all hold it, without waiting for what a returning member is
+ * still to offer. An offer that stood beside it would lose where it is remembered and stand alone where it is not. So it
+ * takes part as one that has seen all of it, or not at all.
+ */
+export type BesideOver = 'superseded' | 'parked' | { readonly context: Context };
+
+interface Site {
+  readonly strategy: Strategy;
+  /** The readers' clock. */
+  readonly readMs: number;
+}
+
+/**
+ * What becomes of an offered put beside what others wrote to its key.
+ * @param operation with the context that it is offered with
+ */
+export function putBeside(
+  state: Siblings,
+  record: LogRecord,
+  operation: PutOperation & { readonly context: Context },
+  { strategy, readMs }: Site,
+): BesideOver {
+  const { context, expiresMs } = operation;
+  const isOver = new Cell(state, 0, strategy).seenAt(readMs) === undefined;
+  if (!isOver || (expiresMs !== 0 && expiresMs <= readMs)) return { context };
+  const small = stateOf({ ...record, operations: [operation] }, 0, true) as Siblings;
+  const joined: Siblings = {
+    kind: 'siblings',
+    live: [...state.live.filter((dot) => !covers(context, dot)), ...small.live],
+    context: joinContexts(state.context, small.context),
+  };
+  if (new Cell(joined, 0, strategy).seenAt(readMs) === undefined) return 'superseded';
+  // A conflict between a value and a deletion is the application's to settle, and would not be seen everywhere.
+  const isConflict = 'resolver' in strategy && strategy.resolver === 'siblings' && joined.live.some(isTombstone);
+  return isConflict ? 'parked' : { context: joinContexts(context, state.context) };
+}
+
+/** What becomes of a member that is offered, beside what others made of it. */
+export function memberBeside(held: Member, context: Context, strategy: Strategy): Exclude<BesideOver, 'parked'> {
+  const isAdded = ({ present }: Stamp & { readonly present: boolean }) => present;
+  const isRemoveWins = 'resolver' in strategy && strategy.resolver === 'remove-wins';
+  if (isRemoveWins ? held.live.every(isAdded) : held.live.some(isAdded)) return { context };
+  if (isRemoveWins && held.live.some((mark) => !mark.present && !covers(context, mark))) return 'superseded';
+  return { context: joinContexts(context, held.context) };
+}

@@ -14,6 +14,7 @@ import type { Engine, Scrubber } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
 import { type Alarm, alarmsOf, watchAlarms } from './alarms.ts';
+import { MemberFacts, memberPrefix } from './member-facts.ts';
 import { offerAgain } from './return.ts';
 import type { PartsContext } from './start.ts';
 
@@ -38,7 +39,6 @@ export async function isClustered({ config, layout, join: joining }: PartsContex
   return (await readIfPresent(join(layout.keys, 'cluster.pub'))) !== undefined;
 }
 
-const memberPrefix = '_sys.members.';
 const inviteTtlDefaultSeconds = 3_600;
 
 /** Links this node to its cluster and begins to replicate its facts. */
@@ -78,10 +78,12 @@ export async function openClusterPart(
   peers.on('up', (_, member) => log.info({ peer: member.id }, 'linked'));
   peers.on('down', (_, member) => log.info({ peer: member.id }, 'link lost'));
 
-  const stopMembers = shareMembers(engine, membership, (error) =>
-    log.warn({ err: error }, 'a member record is not stored'),
-  );
-  onClose('member records', stopMembers);
+  const memberFacts = new MemberFacts({
+    directory,
+    facts: engine,
+    onError: (error) => log.warn({ err: error }, 'a member record is not stored yet'),
+  });
+  onClose('member records', () => memberFacts.close());
   const plane = await openPlane(settings, peers, identity.id);
   const replication = await Replication.start({
     engine,
@@ -236,39 +238,6 @@ function addRepairMetrics(metrics: PartsContext['metrics'], replication: Replica
     help: 'Memory of the digest trees.',
     read: () => replication.status().repair?.digestBytes ?? 0,
   });
-}
-
-/** Keeps the directory and the facts under `_sys.members` equal: what one learns, the other is told. */
-function shareMembers(engine: Engine, { directory }: Membership, onError: (error: unknown) => void): () => void {
-  const store = (signed: SignedMember) => {
-    engine.put(memberPrefix + signed.body.origin, signed).catch(onError);
-  };
-  const learn = (value: unknown) => {
-    if (typeof value !== 'object' || value === null) return;
-    const told = value as SignedMember;
-    if (directory.put(told)) return;
-    // Written by one that did not know better yet, and later: others would go by it.
-    const held = directory.list().find(({ body }) => body.origin === told.body?.origin);
-    if (held !== undefined && held.body.sequence > told.body.sequence) store(held);
-  };
-  for (const signed of directory.list()) {
-    void Promise.resolve(engine.get(memberPrefix + signed.body.origin)).then((cell) => {
-      const held = cell.seenAt(engine.readMs()) === undefined ? undefined : (cell.value as SignedMember | undefined);
-      if (held === undefined || held.body.sequence < signed.body.sequence) store(signed);
-      else learn(held);
-    }, onError);
-  }
-  const stopFacts = engine.onApplied(({ cells }) => {
-    for (const [key, { after }] of cells) if (key.startsWith(memberPrefix)) learn(after.value);
-  });
-  const stopDirectory = directory.onChange((record) => {
-    const signed = directory.list().find(({ body }) => body.origin === record.origin);
-    if (signed !== undefined) store(signed);
-  });
-  return () => {
-    stopFacts();
-    stopDirectory();
-  };
 }
 
 function memberHandlers(

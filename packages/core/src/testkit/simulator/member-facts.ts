@@ -1,6 +1,8 @@
-import { isCutFinal, type MemberState } from '../../replica/index.ts';
+import { isCutFinal, type MemberState, supersedes } from '../../replica/index.ts';
 import type { Instance } from './instance.ts';
 import { type Membership, memberPrefix } from './membership.ts';
+
+const retryMs = 1_000;
 
 /** Keeps what an instance knows of its members and the facts about them equal: what one learns, the other is told. */
 export class MemberFacts {
@@ -26,7 +28,16 @@ export class MemberFacts {
     const write = { op: 'put', namespace: '_sys', key, json: JSON.stringify(member) } as const;
     const event = (id: number) =>
       ({ type: 'submit', id, request: { writes: [write], atomic: false, sizeBytes: 64 } }) as const;
-    this.#instance.ask(event, () => {});
+    this.#instance.ask(event, ({ ok }) => {
+      if (!ok) this.#instance.later(retryMs, () => this.#again(member.origin));
+    });
+  }
+
+  /** What was not stored is told again, unless something later is told meanwhile. */
+  #again(origin: string): void {
+    const held = this.#membership.of(origin);
+    const told = this.#told(origin);
+    if (held !== undefined && (told === undefined || supersedes(held, told))) this.changed(held);
   }
 
   /** Facts may have changed. */

@@ -1,0 +1,82 @@
+import { type Cell, supersedes } from '@ipe/core/replica';
+import type { MemberDirectory, SignedMember } from '../cluster/members.ts';
+import type { Applied } from '../data/index.ts';
+
+export interface MemberFactsOptions {
+  readonly directory: Pick<MemberDirectory, 'list' | 'put' | 'onChange'>;
+  /** The engine, as far as facts about members go through it. */
+  readonly facts: {
+    get(key: string): Cell | Promise<Cell>;
+    put(key: string, value: unknown): Promise<unknown>;
+    readMs(): number;
+    onApplied(listener: (applied: Pick<Applied, 'cells'>) => void): () => void;
+  };
+  readonly onError: (error: unknown) => void;
+}
+
+export const memberPrefix = '_sys.members.';
+const retryMs = 1_000;
+
+/**
+ * Keeps the directory of members and the facts under `_sys.members` equal: what one learns, the other is told. What could
+ * not be stored is tried again until it is: an eviction that stands in the directory alone reaches nobody else, and then
+ * the evicted member could never return.
+ */
+export class MemberFacts {
+  readonly #options: MemberFactsOptions;
+  readonly #retries = new Map<string, NodeJS.Timeout>();
+  readonly #stops: readonly (() => void)[];
+  #isClosed = false;
+
+  constructor(options: MemberFactsOptions) {
+    this.#options = options;
+    const { directory, facts } = options;
+    for (const { body } of directory.list()) this.#check(body.origin);
+    this.#stops = [
+      facts.onApplied(({ cells }) => {
+        for (const [key, { after }] of cells) if (key.startsWith(memberPrefix)) this.#learn(after.value);
+      }),
+      directory.onChange(({ origin }) => this.#check(origin)),
+    ];
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    for (const stop of this.#stops) stop();
+    for (const timer of this.#retries.values()) clearTimeout(timer);
+    this.#retries.clear();
+  }
+
+  #held(origin: string | undefined): SignedMember | undefined {
+    return this.#options.directory.list().find(({ body }) => body.origin === origin);
+  }
+
+  #learn(value: unknown): void {
+    if (typeof value !== 'object' || value === null) return;
+    const told = value as SignedMember;
+    if (this.#options.directory.put(told)) return;
+    // Written by one that did not know better yet, and later: others would go by it.
+    const held = this.#held(told.body?.origin);
+    if (held !== undefined && held.body.sequence > told.body.sequence) this.#check(held.body.origin);
+  }
+
+  #check(origin: string): void {
+    this.#compare(origin).catch((error) => {
+      if (this.#isClosed) return;
+      this.#options.onError(error);
+      clearTimeout(this.#retries.get(origin));
+      this.#retries.set(origin, setTimeout(() => this.#check(origin), retryMs).unref());
+    });
+  }
+
+  async #compare(origin: string): Promise<void> {
+    const { facts } = this.#options;
+    const cell = await facts.get(memberPrefix + origin);
+    const told =
+      cell.seenAt(facts.readMs()) === undefined ? undefined : (cell.value as Partial<SignedMember> | undefined);
+    const held = this.#held(origin);
+    if (held === undefined) return;
+    if (told?.body === undefined || supersedes(held.body, told.body)) await facts.put(memberPrefix + origin, held);
+    else this.#learn(told);
+  }
+}

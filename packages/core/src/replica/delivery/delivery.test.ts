@@ -176,6 +176,32 @@ describe('a bootstrap', () => {
     expect(fetches.step({ type: 'stored', pull: 2 }, 6)).toMatchObject([{ heads: [{ source, seq: 5 }] }]);
   });
 
+  test('begins anew when its giver has gone back behind what the first page said', () => {
+    const fetches = make();
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    const gone = fetches.step({ type: 'page', pull: 1, page: page(['n.k2'], 4, true) }, 3);
+    expect(gone).toEqual([{ type: 'pulled', pull: 1, outcome: 'failed' }]);
+    // Nothing of the first page's promise is kept: what the second try is told is what counts.
+    expect(fetches.step({ ...bootstrap, pull: 2 }, 4)).toMatchObject([{ type: 'ask-snapshot', after: undefined }]);
+    fetches.step({ type: 'page', pull: 2, page: page(['n.k1'], 4, true) }, 5);
+    expect(fetches.step({ type: 'stored', pull: 2 }, 6)).toMatchObject([{ heads: [{ source, seq: 4 }] }]);
+  });
+
+  test('begins anew when its giver went back while it was interrupted', () => {
+    const fetches = make(false);
+    fetches.step({ ...bootstrap, pull: 1 }, 0);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    fetches.step({ type: 'failed', pull: 1 }, 3);
+    fetches.step({ ...bootstrap, pull: 2 }, 4);
+    const gone = fetches.step({ type: 'page', pull: 2, page: page(['n.k2'], 4, true) }, 5);
+    expect(gone).toEqual([{ type: 'pulled', pull: 2, outcome: 'failed' }]);
+    expect(fetches.unawaited([record(5)])).toHaveLength(1);
+    expect(fetches.step({ ...bootstrap, pull: 3 }, 6)).toMatchObject([{ type: 'ask-snapshot', after: undefined }]);
+  });
+
   test('of a namespace that is not whole says which keys each page tells all of, as of the first page', () => {
     const fetches = make(false);
     fetches.step({ ...bootstrap, pull: 1 }, 0);

@@ -2,7 +2,7 @@ import { decodeCell } from '../cell.ts';
 import { malformed } from '../codec.ts';
 import type { Source, Sources } from '../dot.ts';
 import type { ExchangeEffect, PullOutcome } from '../exchange/index.ts';
-import { headOf } from '../fold.ts';
+import { headOf, reaches } from '../fold.ts';
 import type { LogRecord } from '../record.ts';
 import { decodeRecord } from '../record-codec.ts';
 import type { Head, KeyState, Strategy } from '../state.ts';
@@ -122,7 +122,7 @@ interface BootstrapFetch {
 
 /** How far a bootstrap has come. */
 interface Place {
-  /** Of the first page: later pages were read later, so they hold at least as much. */
+  /** Of the first page: later pages were read later, so they hold at least as much, or the giver has gone back. */
   readonly heads: readonly Head[] | undefined;
   /** By source, the record up to which the states show all, where the namespace was not whole at the first page. */
   readonly shown: ReadonlyMap<Source, number> | undefined;
@@ -146,7 +146,8 @@ const beginning: Place = {
 /**
  * Carries out what the exchange decided to fetch, as a deterministic state machine: records slice by slice, each durable
  * before the next is asked for; states page by page, joined and never replacing, the vector moved only behind the last.
- * A bootstrap that was interrupted goes on behind the last page that is durable.
+ * A bootstrap that was interrupted goes on behind the last page that is durable; one whose giver has gone back behind
+ * its first page begins anew.
  *
  * Where a namespace is not whole yet, records may have come in, from a log or a plane, of which the giver's states show
  * nothing, because what overwrote them is forgotten: each page takes such writes away. One that came in behind a page
@@ -287,12 +288,18 @@ export class Fetches {
   #page(fetch: BootstrapFetch, page: SnapshotPage, nowMs: number): void {
     const { heads, floor, rows, isLast } = page;
     const { sources, strategyOf, isWhole } = this.#options;
-    const { pull, namespace, place } = fetch;
+    const { pull, peer, namespace, place } = fetch;
+    const now = new Map(heads.map(({ source, seq }) => [source, seq]));
+    if (!(place.heads ?? []).every(({ source, seq }) => reaches(now, source, seq))) {
+      // The giver has gone back since the first page: of what that promised, this one may show nothing.
+      this.#places.delete(`${namespace}/${peer}`);
+      this.#end(pull, 'failed');
+      return;
+    }
     const held = this.#reading(pull, () => page.held.map((record) => decodeRecord(record, sources)));
     if (held === undefined) return;
     const isFirst = place.heads === undefined;
-    const before =
-      isFirst && !isWhole(namespace) ? new Map(heads.map(({ source, seq }) => [source, seq])) : place.shown;
+    const before = isFirst && !isWhole(namespace) ? now : place.shown;
     fetch.place = {
       heads: place.heads ?? heads,
       shown: before && withoutHeld(before, held),

@@ -98,9 +98,9 @@ export class StateRepair {
     );
     this.#repairs = new Repairs(engine.replica, this.digests.items);
     this.#stops.push(
-      engine.onApplied(({ cells, joined }) => {
+      engine.onApplied(({ commits, cells, joined }) => {
         this.digests.changed(cells);
-        this.#repairs.changed(cells.keys());
+        this.#repairs.changed(cells.keys(), commits);
         // After a failure of the store nobody knows which states came in: what is on disk counts.
         if (cells.size === 0) for (const namespace of joined) scrubber.recount(namespace);
       }),

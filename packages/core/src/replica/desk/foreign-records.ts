@@ -28,7 +28,10 @@ export class ForeignRecords {
     this.#held = held;
   }
 
-  /** Joins a record of another source. Known ones are ignored; what is missing before it is reported. */
+  /**
+   * Joins a record of another source. Known ones are ignored; what is missing before it is reported. What it did to a
+   * key whose row is damaged comes with the state that mends the row: until then the key is refused.
+   */
   record(received: LogRecord, nowMs: number): void {
     const { states, namespaces, clock, pipeline, emit } = this.#parts;
     const namespace = namespaces.open(received.namespace);
@@ -43,8 +46,7 @@ export class ForeignRecords {
       emit({ type: 'gap', namespace: namespace.name, source, after: head, before: seq });
       return;
     }
-    const failure =
-      misfit(received, namespace) ?? operations.map(({ key }) => states.damageOf(key)).find((damage) => damage);
+    const failure = misfit(received, namespace);
     if (failure !== undefined) {
       emit({ type: 'refused', record: received, failure });
       return;
@@ -55,7 +57,8 @@ export class ForeignRecords {
     if (this.#held.isHeldBack(received, nowMs)) {
       for (const operation of operations) {
         record.operations.push(operation);
-        const cell = states.latest(operation.key);
+        const isDamaged = states.damageOf(operation.key) !== undefined;
+        const cell = isDamaged ? absentCell(namespace.strategy) : states.latest(operation.key);
         record.changes.push({ key: operation.key, effect: 'none', cell, superseded: undefined });
         record.sizeBytes += operationBytes(operation);
       }

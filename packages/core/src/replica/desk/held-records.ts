@@ -27,6 +27,7 @@ export class HeldRecords {
   /** Whether the keys of a record are as far ahead already: a write exceeds the time of all that it overwrites. */
   #isExplained({ ms, operations }: LogRecord): boolean {
     return operations.every(({ key }) => {
+      if (this.#parts.states.damageOf(key) !== undefined) return false;
       const { state } = this.#parts.states.latest(key);
       return state !== undefined && latestOf(state).ms + quarantineAheadMs >= ms;
     });

@@ -1,4 +1,4 @@
-import { Cell } from '../cell.ts';
+import { absentCell, Cell } from '../cell.ts';
 import type { Change } from '../events.ts';
 import { join, stateOf } from '../join.ts';
 import type { Namespace } from '../namespaces.ts';
@@ -20,6 +20,9 @@ export function joinRecord(
   const { source, seq } = received;
   return received.operations.map((operation, idx) => {
     const { key } = operation;
+    // Whoever mends the row must cover this record too (`Repairs.mending`).
+    if (states.damageOf(key) !== undefined)
+      return { key, operation, effect: 'none', cell: absentCell(namespace.strategy), superseded: undefined };
     const before = states.latest(key);
     const state = join(before.state, stateOf(received, idx, namespace.strategy.kind === 'version-vector'));
     const isIn = liveDots(state).some((dot) => dot.source === source && dot.seq === seq && dot.idx === idx);

@@ -1,7 +1,11 @@
 import { describe, expect, test } from 'vitest';
+import { sipHash128 } from '../../bytes/siphash.ts';
 import { TestInstance } from '../../testkit/digest-fixture.ts';
+import { InstantReplica, randomFrom } from '../../testkit/replica.ts';
 import { Cell } from '../cell.ts';
 import { Sources } from '../dot.ts';
+import { decodeRecord } from '../record-codec.ts';
+import { Items } from './items.ts';
 import { Repairs } from './repair.ts';
 
 const key = 'plain.k1';
@@ -24,10 +28,10 @@ describe('what a peer shows and is absent here', () => {
     const deleteAndPurge = () => {
       instance.submit({ op: 'delete', namespace, key });
       instance.commitAll();
-      repairs.changed([key]);
+      repairs.changed([key], []);
       nowMs += 2 * hourMs;
       instance.purge();
-      repairs.changed([key]);
+      repairs.changed([key], []);
     };
     return { repairs, lost, deleteAndPurge, rows: () => instance.disk.rows('live').length };
   };
@@ -44,5 +48,56 @@ describe('what a peer shows and is absent here', () => {
     const { repairs, lost, deleteAndPurge } = setUp();
     deleteAndPurge();
     expect(lost(repairs.open())).toEqual([key]);
+  });
+});
+
+describe('a damaged row', () => {
+  const open = (origin: string, seed: number) =>
+    new InstantReplica({ origin, strategyOf: () => ({ kind: 'lww' }) }, randomFrom(seed), 1_700_000_000_000);
+  const items = new Items(sipHash128(new Uint8Array(16)));
+  /** An instance whose row is damaged, and one that has forgotten what was deleted in it. */
+  const setUp = () => {
+    const other = open('00000000000000a1', 1);
+    other.write({ op: 'put', namespace, key, json: '"earlier"' });
+    const damaged = open('00000000000000a2', 2);
+    damaged.nowMs += 1_000;
+    damaged.write({ op: 'delete', namespace, key });
+    other.receive(...damaged.log);
+    other.nowMs += 5_000;
+    other.step({ type: 'purge', keys: [key] });
+    expect(other.rows('live')).toEqual([]);
+    damaged.rows('live')[0]![1].fill(0xff);
+    damaged.restart();
+    const repairs = new Repairs(damaged.replica, items);
+    repairs.met(namespace, key);
+    const heads = () =>
+      [...other.replica.headsOf(namespace)].map(([{ id }, seq]) => ({
+        source: damaged.replica.sources.parse(id)!,
+        seq,
+      }));
+    return { other, damaged, repairs, heads };
+  };
+
+  test('is not mended by the absence at one that has applied what is still to come here', () => {
+    const { other, damaged, repairs, heads } = setUp();
+    const mended = () => repairs.mending(namespace, [key], { heads: heads(), rows: [] });
+    expect(mended()).toEqual([]);
+    damaged.receive(...other.log);
+    expect(mended()).toEqual([{ key, state: undefined }]);
+  });
+
+  test('does not keep records from being applied; what mends it must cover them', () => {
+    const { other, damaged, repairs, heads } = setUp();
+    const before = heads().filter(({ source }) => source.origin === damaged.replica.origin);
+    damaged.receive(...other.log);
+    const source = damaged.replica.sources.parse(other.replica.source.id)!;
+    expect(damaged.replica.headsOf(namespace).get(source)).toBe(1);
+    const record = decodeRecord(other.log[0]!, damaged.replica.sources);
+    repairs.changed([], [{ record }]);
+    expect(repairs.mending(namespace, [key], { heads: before, rows: [] })).toEqual([]);
+    const entries = repairs.mending(namespace, [key], { heads: heads(), rows: [] });
+    damaged.ask((id) => ({ type: 'states', id, namespace, entries, rewrite: true }));
+    expect(damaged.seen(key)).toBeUndefined();
+    expect(damaged.told).toEqual([]);
   });
 });

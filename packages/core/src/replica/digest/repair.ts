@@ -2,8 +2,9 @@ import { isIpeError } from '../../errors.ts';
 import { type Cell, decodeCell } from '../cell.ts';
 import type { SnapshotPage } from '../delivery/slice.ts';
 import type { Source } from '../dot.ts';
-import type { StateEntry } from '../events.ts';
-import { covers, type Heads } from '../exchange/vectors.ts';
+import type { Commit, StateEntry } from '../events.ts';
+import { covers, coversDot, type Heads } from '../exchange/vectors.ts';
+import type { LogRecord } from '../record.ts';
 import type { Replica } from '../replica.ts';
 import type { KeyState } from '../state.ts';
 import type { Cuts } from './cuts.ts';
@@ -49,10 +50,23 @@ export class Repairs {
     this.#open.delete(question);
   }
 
-  /** Takes in the keys of a commit, in the tick in which readers begin to see it. */
-  changed(keys: Iterable<string>): void {
+  /**
+   * Takes in what was committed, in the tick in which readers begin to see it.
+   * @param keys those whose cells changed @param commits records that were applied
+   */
+  changed(keys: Iterable<string>, commits: readonly Pick<Commit, 'record'>[]): void {
+    if (this.#heldAtDamage.size > 0) for (const { record } of commits) this.#absorbed(record);
     if (this.#open.size === 0) return;
     for (const key of keys) for (const { changed } of this.#open) changed.add(key);
+  }
+
+  /** A record that wrote to a damaged key: what it did is to come with what mends the row. */
+  #absorbed({ source, seq, operations }: LogRecord): void {
+    for (const { key } of operations) {
+      const held = this.#heldAtDamage.get(key);
+      if (held !== undefined && !coversDot(held, { source, seq, idx: 0 }))
+        this.#heldAtDamage.set(key, new Map(held).set(source, seq));
+    }
   }
 
   /** How far states here tell of what a vector covers (by default that of commits): up to the first record held back. */
@@ -99,9 +113,13 @@ export class Repairs {
     return lost;
   }
 
-  /** What takes the place of damaged rows, of those that this answer of a peer can mend. */
+  /**
+   * What takes the place of damaged rows, of those that this answer of a peer can mend. Nothing may come here later that
+   * the peer has applied already: it may have forgotten the deletion that beat it there.
+   */
   mending(namespace: string, keys: readonly string[], page: Pick<SnapshotPage, 'heads' | 'rows'>): StateEntry[] {
     const heads = new Map(page.heads.map(({ source, seq }) => [source, seq]));
+    if (!covers(this.toldOf(namespace), heads)) return [];
     const states = this.statesOf(namespace, page);
     const isDamagedThere = (key: string) => !states.has(key) && page.rows.some((row) => row.key === key);
     return (

@@ -406,8 +406,9 @@ export class Instance implements Receiver {
     this.disk.notes.ahead = new Set(this.#partial.keys());
   }
 
-  #applied({ commits, cells, joined }: Applied): void {
-    this.repair.applied(cells, joined);
+  #applied(applied: Applied): void {
+    const { commits, joined } = applied;
+    this.repair.applied(applied);
     for (const namespace of joined) this.#ranAhead(namespace);
     this.holdings.applied(commits);
     this.#options.onApplied(this, commits);

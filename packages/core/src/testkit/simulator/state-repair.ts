@@ -32,6 +32,7 @@ import {
   type WriteOutcome,
 } from '../../replica/index.ts';
 import type { Disk } from './disk.ts';
+import type { Applied } from './store-driver.ts';
 
 /** What members ask each other to compare and to repair. */
 export type RepairQuestion =
@@ -120,9 +121,9 @@ export class StateRepair {
     return this.#damaged.size === 0 && this.#records.size === 0;
   }
 
-  applied(cells: Parameters<Digests['changed']>[0], joined: readonly string[]): void {
+  applied({ cells, joined, commits }: Applied): void {
     this.digests.changed(cells);
-    this.#repairs.changed(cells.keys());
+    this.#repairs.changed(cells.keys(), commits);
     // After a failure of the store nobody knows which states came in: what is on disk counts.
     if (cells.size === 0) for (const namespace of joined) this.recount(namespace);
     if (this.#damaged.size > 0) for (const key of cells.keys()) this.#damaged.delete(key);

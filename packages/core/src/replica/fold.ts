@@ -34,6 +34,17 @@ export function headOf(heads: ReadonlyMap<Source, number>, source: Source): numb
   return heads.get(source) ?? (foldOver(heads, source) === undefined ? 0 : Number.POSITIVE_INFINITY);
 }
 
+/** The same of a source that is known by its id alone. */
+export function headById(heads: ReadonlyMap<Source, number>, id: string): number {
+  let head = 0;
+  for (const [source, seq] of heads) {
+    if (source.id === id) return seq;
+    // Ids of one origin are in the order of their epochs.
+    if (isFolded(seq) && id.startsWith(`${source.origin}:`) && source.id > id) head = Number.POSITIVE_INFINITY;
+  }
+  return head;
+}
+
 /** Whether a vector holds what another's entry says, be it one source's records or folded ones. */
 export function reaches(heads: ReadonlyMap<Source, number>, source: Source, seq: number): boolean {
   if (headOf(heads, source) >= seq) return true;

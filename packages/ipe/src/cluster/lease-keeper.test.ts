@@ -1,6 +1,7 @@
 import type { Accepted, LeaseVerdict } from '@ipe/core/replica';
 import { afterEach, describe, expect, test } from 'vitest';
 import { type Mesh, startMesh } from '../testkit/mesh.ts';
+import type { Identity } from './identity.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Membership } from './membership.ts';
 
@@ -12,6 +13,8 @@ afterEach(async () => {
 interface Known {
   verdict: LeaseVerdict;
   held: Accepted;
+  /** Who may hold alone what counts of another. */
+  alone?: readonly string[];
 }
 
 /** The keeper of a mesh's first member, what it knows being the test's to say. */
@@ -33,7 +36,11 @@ async function keeperOf(mesh: Mesh, known: Known, { holdsKey = true } = {}) {
       accept: membership.accept.bind(membership),
     },
     leaseMs: 1_000,
-    replication: { judgeLeases: () => known.verdict, heldOf: () => known.held },
+    replication: {
+      judgeLeases: () => known.verdict,
+      heldOf: () => known.held,
+      mayHoldAlone: (origin) => known.alone?.includes(origin) === true,
+    },
     log: { warn: (_, message) => void warnings.push(message) },
   });
   cleanups.push(async () => {
@@ -96,6 +103,23 @@ describe('leases of members', () => {
     expect(membership.directory.byOrigin(origin)?.state).toBe('active');
     expect(keeper.status()).toEqual({ lapsed: [id], waitsFor: 'the cluster key' });
     expect(warnings).toEqual(['the lease of members has run out; their eviction waits for the cluster key']);
+  });
+
+  test('who may alone hold what counts of another is not evicted, and that it waits for it is told', async () => {
+    const three = await mesh();
+    const [, { origin: other }, { origin, id }] = three.identities as [Identity, Identity, Identity];
+    const known: Known = { verdict: { lapsed: [origin], isCutOff: false }, held: {}, alone: [origin] };
+    const { keeper, membership, warnings } = await keeperOf(three, known);
+    keeper.keep();
+    expect(membership.directory.byOrigin(origin)?.state).toBe('active');
+    expect(keeper.status()).toEqual({ lapsed: [id], waitsFor: 'its return' });
+    expect(warnings).toEqual(['the lease of members has run out; their eviction waits for its return']);
+    known.verdict = { lapsed: [origin, other], isCutOff: false };
+    keeper.keep();
+    expect(membership.directory.byOrigin(other)?.state).toBe('evicted');
+    known.alone = [];
+    keeper.keep();
+    expect(membership.directory.byOrigin(origin)?.state).toBe('evicted');
   });
 
   test('an instance that is cut off evicts nobody', async () => {

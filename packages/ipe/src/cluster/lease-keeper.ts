@@ -9,6 +9,7 @@ export interface LeaseKeeperOptions {
   readonly replication: {
     judgeLeases(leaseMs: number): LeaseVerdict;
     heldOf(origin: string): Accepted;
+    mayHoldAlone(origin: string): boolean;
   };
   readonly log: { warn(details: object, message: string): void };
 }
@@ -17,8 +18,8 @@ export interface LeaseKeeperOptions {
 export interface LeaseStatus {
   /** Members that nobody has heard for their lease and that are not evicted yet. */
   readonly lapsed: readonly string[];
-  /** Why lapsed members are not evicted, where they are not. */
-  readonly waitsFor: 'the cluster key' | 'other members' | null;
+  /** Why lapsed members are not evicted, where they are not; `its return`: one may alone hold writes that count. */
+  readonly waitsFor: 'the cluster key' | 'other members' | 'its return' | null;
 }
 
 const intervalMs = 1_000;
@@ -45,8 +46,12 @@ export class LeaseKeeper {
     const { replication, leaseMs, membership } = this.#options;
     const { lapsed, isCutOff } = replication.judgeLeases(leaseMs);
     const nameOf = (origin: string) => membership.directory.byOrigin(origin)?.id ?? origin;
-    const obstacle = isCutOff ? 'other members' : membership.keys.key === undefined ? 'the cluster key' : null;
-    return { lapsed: lapsed.map(nameOf), waitsFor: lapsed.length === 0 ? null : obstacle };
+    const obstacle = () => {
+      if (isCutOff) return 'other members';
+      if (membership.keys.key === undefined) return 'the cluster key';
+      return lapsed.some((origin) => replication.mayHoldAlone(origin)) ? 'its return' : null;
+    };
+    return { lapsed: lapsed.map(nameOf), waitsFor: lapsed.length === 0 ? null : obstacle() };
   }
 
   /** One look at all leases; called each second. */
@@ -59,7 +64,9 @@ export class LeaseKeeper {
     this.#overdue = lapsed.join();
     if (membership.keys.key === undefined) return;
     if (!isCutOff) {
-      for (const origin of lapsed) {
+      // One at a look: what each eviction accepts has to be known at the next.
+      const origin = lapsed.find((each) => !replication.mayHoldAlone(each));
+      if (origin !== undefined) {
         const { body } = membership.evict(origin, replication.heldOf(origin), 'lease');
         log.warn({ member: body.id, lease_ms: leaseMs }, 'a member was evicted: nobody has heard it for its lease');
       }

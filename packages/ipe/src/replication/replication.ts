@@ -232,6 +232,11 @@ export class Replication {
     return this.#antiEntropy.exchange.heldOf(origin);
   }
 
+  /** Whether a member may be the only one that holds some of what counts of another that was evicted before it. */
+  mayHoldAlone(origin: string): boolean {
+    return this.#antiEntropy.exchange.mayHoldAlone(origin);
+  }
+
   /** How far this instance's clock is ahead of the median of its peers', in milliseconds; undefined without peers. */
   clockAheadMs(): number | undefined {
     return this.#antiEntropy.exchange.skew.aheadMs(this.#options.now());

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type Source, Sources } from '../dot.ts';
+import { foldedBase } from '../fold.ts';
 import { type Accepted, raised } from './cut.ts';
 import { Exchange, type ExchangeEffect, type ExchangeEvent } from './exchange.ts';
 import { Leases } from './leases.ts';
@@ -465,6 +466,46 @@ describe('eviction', () => {
     const report = { ...second!.report(), namespaces: new Map([['n', ahead]]) };
     first!.exchange.step({ type: 'reported', report, isAnswer: false }, 0);
     expect(first!.exchange.heldOf(second!.origin)).toEqual({ n: { [sourceOf(1).id]: 1 } });
+  });
+});
+
+describe('what a member may hold alone', () => {
+  const evicted = sourceOf(3);
+  /** The first of three, which knows that so many records of an evicted fourth count, and holds so many. */
+  const holder = (own: number, last: number) => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const cuts = new Map([[evicted.origin, { accepted: { n: { [evicted.id]: last } }, isClosed: true }]]);
+    exchange.step({ type: 'members', origins: [originOf(1), originOf(2)], cuts }, 0);
+    const tell = (heads: ReadonlyMap<Source, number>) => ({ strategy, isWhole: true, heads });
+    exchange.step({ type: 'heads', namespace: 'n', vector: tell(new Map([[evicted, own]])) }, 0);
+    const told = (member: number, heads: ReadonlyMap<Source, number>) => {
+      const report = { origin: originOf(member), interest: 'all', isSettled: true } as const;
+      const namespaces = new Map([['n', tell(heads)]]);
+      exchange.step({ type: 'reported', report: { ...report, namespaces }, isAnswer: false }, 0);
+    };
+    return { exchange, told };
+  };
+
+  test('is what counts of an evicted one and neither this instance nor another member has said to hold', () => {
+    const { exchange, told } = holder(1, 2);
+    told(1, new Map([[evicted, 1]]));
+    told(2, new Map([[evicted, 2]]));
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(true);
+    expect(exchange.mayHoldAlone(originOf(1))).toBe(false);
+    told(1, new Map([[evicted, 2]]));
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+    told(1, new Map([[sources.of(evicted.origin, 2), foldedBase + 9]]));
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+  });
+
+  test('is everything that nobody has said to hold, while it has not reported', () => {
+    const { exchange, told } = holder(1, 2);
+    told(1, new Map([[evicted, 1]]));
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(true);
+    told(2, new Map([[evicted, 1]]));
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+    const covered = holder(2, 2);
+    expect(covered.exchange.mayHoldAlone(originOf(2))).toBe(false);
   });
 });
 

@@ -1,5 +1,5 @@
 import type { Source } from '../dot.ts';
-import { foldable, headOf, isFolded, reaches, recordsIn, recordsUpTo, startedMs } from '../fold.ts';
+import { foldable, headById, headOf, isFolded, reaches, recordsIn, recordsUpTo, startedMs } from '../fold.ts';
 import type { Head } from '../state.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
@@ -283,6 +283,30 @@ export class Exchange {
     for (const [peer, { namespaces }] of this.#peers)
       if (peer !== origin) for (const [namespace, { heads }] of namespaces) see(namespace, heads);
     return held;
+  }
+
+  /**
+   * Whether a member may be the only one that holds some of what counts of another, evicted before it: then its own
+   * eviction, after which it returns with nothing but what it wrote itself, would lose that. One that has not reported
+   * since the start may hold whatever nobody else has said to hold.
+   */
+  mayHoldAlone(origin: string): boolean {
+    const member = this.#peers.get(origin);
+    for (const [evicted, { accepted }] of this.#cuts) {
+      if (evicted === origin) continue;
+      for (const [namespace, seqs] of Object.entries(accepted)) {
+        const others = [...this.#peers].flatMap(([peer, { namespaces }]) =>
+          peer === origin ? [] : [namespaces.get(namespace)?.heads ?? emptyHeads],
+        );
+        const own = this.#own.get(namespace)?.heads ?? emptyHeads;
+        const told = member?.namespaces.get(namespace)?.heads ?? emptyHeads;
+        for (const [id, last] of Object.entries(seqs)) {
+          const theirs = member?.hasReported === true ? Math.min(last, headById(told, id)) : last;
+          if ([own, ...others].every((heads) => headById(heads, id) < theirs)) return true;
+        }
+      }
+    }
+    return false;
   }
 
   /** Whether every member has reported here since the start. */

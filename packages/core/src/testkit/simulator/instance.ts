@@ -276,7 +276,12 @@ export class Instance implements Receiver {
     if (leaseMs === undefined) return;
     this.#repeat(1_000, () => {
       const verdict = this.exchange.leases.judge(leaseMs, this.wallMs);
-      membership.keep({ verdict, heldOf: (origin) => this.exchange.heldOf(origin) });
+      const { exchange } = this;
+      membership.keep({
+        verdict,
+        heldOf: (origin) => exchange.heldOf(origin),
+        mayHoldAlone: (origin) => exchange.mayHoldAlone(origin),
+      });
     });
   }
 

@@ -17,6 +17,7 @@ export const memberPrefix = '_sys.members.';
 export interface LeaseView {
   readonly verdict: LeaseVerdict;
   heldOf(origin: string): Accepted;
+  mayHoldAlone(origin: string): boolean;
 }
 
 /**
@@ -80,9 +81,11 @@ export class Membership {
   }
 
   /** One look at all leases: evicts who is overdue, and accepts of evicted ones what others turn out to hold. */
-  keep({ verdict, heldOf }: LeaseView): void {
+  keep({ verdict, heldOf, mayHoldAlone }: LeaseView): void {
     if (!this.holdsKey) return;
-    if (!verdict.isCutOff) for (const origin of verdict.lapsed) this.evict(origin, heldOf(origin), 'lease');
+    // One at a look: what each eviction accepts has to be known at the next.
+    const overdue = verdict.isCutOff ? undefined : verdict.lapsed.find((origin) => !mayHoldAlone(origin));
+    if (overdue !== undefined) this.evict(overdue, heldOf(overdue), 'lease');
     for (const member of this.list()) {
       const accepted = raised(member.lastAccepted ?? {}, heldOf(member.origin));
       if (member.state === 'evicted' && accepted !== undefined)

@@ -330,6 +330,8 @@ class Simulation {
         const [holder] = this.#instances;
         if (this.#plan.leaseMs === undefined || holder === instance) return;
         if (!holder!.isUp || !this.#joined.has(action.at)) return;
+        // Who sends away a member that alone holds writes of another gives those up: see docs/replication.md.
+        if (holder!.exchange.mayHoldAlone(instance.origin)) return;
         holder!.membership.evict(instance.origin, holder!.exchange.heldOf(instance.origin), 'operator');
         after(() => this.#letReturn(instance));
         return;
@@ -403,7 +405,10 @@ class Simulation {
   #settle(): void {
     this.#rot.calm();
     const untilMs = this.#scheduler.nowMs + settleMaxMs;
-    while (!this.#isSettled() && this.#scheduler.nowMs < untilMs) this.#scheduler.runUntil(this.#scheduler.nowMs + 500);
+    while (!this.#isSettled() && this.#scheduler.nowMs < untilMs) {
+      this.#giveUp();
+      this.#scheduler.runUntil(this.#scheduler.nowMs + 500);
+    }
     if (!this.#isSettled()) this.#problems.add('the instances did not come to hold the same');
     this.#scheduler.runUntil(this.#scheduler.nowMs + restMs);
     // What begins by the clock may be under way at any moment, but not for long.
@@ -425,6 +430,13 @@ class Simulation {
       standing.reduce((sum, { namespace, amount = 0 }) => sum + (namespace === 'sums' ? amount : 0), 0),
     );
     if (this.#gone.size > 0) returned.purged();
+  }
+
+  /** Of a member that left for good nothing can be awaited: an operator evicts it, whatever it alone held. */
+  #giveUp(): void {
+    const { membership, exchange } = this.#instances[0]!;
+    for (const { origin } of this.#gone)
+      if (exchange.mayHoldAlone(origin)) membership.evict(origin, exchange.heldOf(origin), 'operator');
   }
 
   #staying(): readonly Instance[] {

@@ -82,12 +82,13 @@ export {
   type FeedStart,
   type FeedStep,
   type FeedSteps,
+  type GivenToken,
   type LogPart,
   mergedKeys,
-  placeOf,
   RecentCommits,
   rangesBeyond,
   reviveCommit,
+  startOf,
   WrittenKeys,
 } from './feed/index.ts';
 export { headOf, isFolded, recordsIn } from './fold.ts';

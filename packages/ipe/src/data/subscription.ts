@@ -1,3 +1,4 @@
+import { IpeError } from '@ipe/core';
 import {
   type Cell,
   dotsTag,
@@ -115,11 +116,11 @@ export class Subscription {
       case 'tell':
         return this.#tell(step.event);
       case 'read-log':
-        return this.#options.log.read(step.after, this.pattern.namespace).then(step.take);
+        return unlessDamaged(this.#options.log.read(step.after, this.pattern.namespace)).then(step.take);
       case 'tag':
-        return this.#options.log.tagOf(step.commit).then(step.take);
+        return unlessDamaged(this.#options.log.tagOf(step.commit)).then(step.take);
       case 'changed-since':
-        return changedSince(this.#options.engine, this.pattern, step.vector).then(step.take);
+        return unlessDamaged(changedSince(this.#options.engine, this.pattern, step.vector)).then(step.take);
       case 'scan':
         return this.#next(step);
     }
@@ -145,6 +146,16 @@ export class Subscription {
   async #tell(event: FeedEvent): Promise<void> {
     const { session, id } = this.#options;
     await session.notify('data-changed', notificationOf(id, event), event.token);
+  }
+}
+
+/** A damaged row tells as little as one that is gone; other failures end the subscription. */
+async function unlessDamaged<Found>(reading: Promise<Found>): Promise<Found | undefined> {
+  try {
+    return await reading;
+  } catch (error) {
+    if (error instanceof IpeError && error.reason === 'corrupt') return undefined;
+    throw error;
   }
 }
 

@@ -1,5 +1,5 @@
 import { IpeError } from '@ipe/core';
-import { type Change, type FeedStart, placeOf } from '@ipe/core/replica';
+import { type Change, type FeedStart, type GivenToken, startOf } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readParams } from '../api/params.ts';
 import { requireAccess } from '../security/access.ts';
@@ -57,7 +57,7 @@ export class Subscriptions {
         const from = fields.optionalString('from');
         const start =
           from !== undefined
-            ? await this.#placeOf(from, pattern.namespace)
+            ? await this.#startOf(from, pattern.namespace)
             : includeExisting
               ? ('existing' as const)
               : { after: this.#log.head };
@@ -93,19 +93,19 @@ export class Subscriptions {
   }
 
   /** @param from one token, or several joined by `,`: the first that this instance can go on from counts */
-  async #placeOf(from: string, namespace: string): Promise<FeedStart> {
+  async #startOf(from: string, namespace: string): Promise<FeedStart> {
     const { replica } = this.#engine;
-    const tokens = from.split(',').map((text) => replica.parseToken(text.trim()));
-    if (tokens.length > fromTokensMax || !tokens.every((token) => token !== undefined))
+    const texts = from.split(',').map((text) => text.trim());
+    const given: GivenToken[] = [];
+    for (const text of texts.slice(0, fromTokensMax)) {
+      const token = replica.parseToken(text);
+      if (token !== undefined) given.push({ text, token, tag: await this.#log.tagOf(token.commit) });
+    }
+    if (given.length < texts.length)
       throw new IpeError('invalid_params', '`from` is not a token: use one that a notification or a write gave', {
         details: { field: 'from' },
       });
-    for (const token of tokens) {
-      const after = placeOf(token, namespace, replica, this.#log.head, await this.#log.tagOf(token.commit));
-      if (after !== undefined) return { after };
-    }
-    const beyond = tokens.find((token) => token.vector !== undefined && token.namespace === namespace)?.vector;
-    return beyond === undefined ? 'resync' : { beyond, from };
+    return startOf(given, namespace, replica, this.#log.head);
   }
 
   #add(options: SubscriptionOptions): void {

@@ -4,6 +4,7 @@ import type { Heads } from '../exchange/vectors.ts';
 import type { Replica } from '../replica.ts';
 import { noTag } from '../token.ts';
 import { eventsOf, type FeedEvent } from './events.ts';
+import { ToldAhead } from './told-ahead.ts';
 
 /** Where a follower begins: see `FeedOptions`. */
 export type FeedStart =
@@ -79,6 +80,7 @@ export class Feed {
   #mustResync = false;
   /** Whether anything was told since the last bookmark. */
   #hasTold = false;
+  readonly #ahead = new ToldAhead();
 
   constructor(options: FeedOptions) {
     this.#options = options;
@@ -123,6 +125,7 @@ export class Feed {
       if (this.#mustResync) yield* this.#tellExisting(true);
       else yield* this.#tellNext();
     }
+    this.#ahead.clear();
     this.#isIdle = true;
   }
 
@@ -163,7 +166,10 @@ export class Feed {
       yield* this.#tellExisting(true);
       return;
     }
-    for (const commit of older.part.commits) yield* this.#tellCommit(commit);
+    for (const commit of older.part.commits) {
+      yield* this.#tellCommit(commit);
+      for (const { key, effect, cell } of commit.changes) if (effect === 'merged') this.#ahead.add(key, cell);
+    }
     this.#position = Math.max(this.#position, older.part.upTo);
   }
 
@@ -172,7 +178,11 @@ export class Feed {
     if (this.#isEnded) return;
     if (commit.record.namespace === namespace)
       for (const event of eventsOf(commit, matches, replica)) {
-        if (event.type === 'change') this.#hasTold = true;
+        if (event.type === 'change') {
+          // It was told already, as part of what came behind it.
+          if (this.#ahead.includes(event.key, event.cell)) continue;
+          this.#hasTold = true;
+        }
         yield tell(event);
         if (this.#isEnded) return;
       }
@@ -183,6 +193,7 @@ export class Feed {
   *#tellExisting(isResync: boolean): FeedSteps {
     const { replica, recent, namespace, readMs } = this.#options;
     this.#mustResync = false;
+    this.#ahead.clear();
     const token = replica.bookmark(namespace, 0, noTag);
     if (isResync) yield tell({ type: 'resync', token });
     const nowMs = readMs();
@@ -221,6 +232,7 @@ export class Feed {
       if (this.#isEnded) return;
       // Until all of it is told, the place to go on from is the one it came with.
       yield this.#change(key, cell, from);
+      this.#ahead.add(key, cell);
     }
     this.#position = start;
     yield* this.#mark(start, vector);

@@ -8,5 +8,5 @@ export {
   type FeedSteps,
   type LogPart,
 } from './feed.ts';
-export { placeOf, rangesBeyond, WrittenKeys } from './place.ts';
+export { type GivenToken, rangesBeyond, startOf, WrittenKeys } from './place.ts';
 export { mergedKeys, RecentCommits, type RecentCommitsBounds, reviveCommit } from './recent-commits.ts';

@@ -1,10 +1,14 @@
 import { Cell } from '../cell.ts';
 import type { LogRange } from '../delivery/slice.ts';
+import { compareStamps } from '../dot.ts';
 import type { Heads } from '../exchange/vectors.ts';
-import { isCausal, stateOf } from '../join.ts';
+import { namespaceOf } from '../key.ts';
 import type { LogRecord } from '../record.ts';
 import type { Replica } from '../replica.ts';
+import type { Version } from '../state.ts';
 import type { Token } from '../token.ts';
+import type { FeedStart } from './feed.ts';
+import { purgedBy } from './purged.ts';
 
 /**
  * Where a follower goes on from a token of this instance; undefined when it cannot, and needs a vector or a resync.
@@ -24,6 +28,36 @@ export function placeOf(
   // The number may have been given to another commit since, if a crash took the end of the log.
   if (tag !== itsTag) return undefined;
   return isPartial ? commit - 1 : commit;
+}
+
+/** A token that a follower came with. `tag`: that of its commit as it is known here. */
+export interface GivenToken {
+  readonly text: string;
+  readonly token: Token;
+  readonly tag: string | undefined;
+}
+
+/**
+ * Where a follower goes on that came with some tokens, the one that it was told last before others: the first that this
+ * instance can go on from counts.
+ */
+export function startOf(
+  given: readonly GivenToken[],
+  namespace: string,
+  replica: Parameters<typeof placeOf>[2],
+  head: number,
+): FeedStart {
+  // The last thing it was told is part of a snapshot that was not told to its end: what it held before is forgotten.
+  const last = given[0]?.token;
+  if (last?.commit === 0 && last.vector === undefined) return 'resync';
+  for (const { token, tag } of given) {
+    const after = placeOf(token, namespace, replica, head, tag);
+    if (after !== undefined) return { after };
+  }
+  // What is told with the token is told with this one alone, so that what the follower comes with does not grow.
+  for (const { text, token } of given)
+    if (token.vector !== undefined && token.namespace === namespace) return { beyond: token.vector, from: text };
+  return 'resync';
 }
 
 /** Records that are gone through for a follower from another instance; with more, it is given everything instead. */
@@ -46,8 +80,8 @@ export function rangesBeyond(vector: Heads, namespace: string, heads: Heads): Lo
 export class WrittenKeys {
   readonly #matches: (key: string) => boolean;
   readonly #replica: Pick<Replica, 'strategyOf'>;
-  /** The last write of each key, for those of which nothing else is left. */
-  readonly #written = new Map<string, Cell>();
+  /** The last write of each key, as a deletion: for those of which nothing else is left. */
+  readonly #written = new Map<string, Version>();
 
   constructor(matches: (key: string) => boolean, replica: Pick<Replica, 'strategyOf'>) {
     this.#matches = matches;
@@ -55,10 +89,11 @@ export class WrittenKeys {
   }
 
   take(record: LogRecord): void {
-    const strategy = this.#replica.strategyOf(record.namespace);
-    record.operations.forEach((operation, i) => {
-      if (this.#matches(operation.key))
-        this.#written.set(operation.key, new Cell(stateOf(record, i, isCausal(operation)), 0, strategy));
+    record.operations.forEach(({ key }, i) => {
+      if (!this.#matches(key)) return;
+      const before = this.#written.get(key);
+      const version = purgedBy(record, i);
+      if (before === undefined || compareStamps(before, version) < 0) this.#written.set(key, version);
     });
   }
 
@@ -66,8 +101,13 @@ export class WrittenKeys {
     return this.#written.keys();
   }
 
-  /** What is told of a key. One that was purged since has the deletion that was. @param now what it holds now */
+  /**
+   * What is told of a key. One that was purged since is told as deleted, whichever of the writes that ended so are among
+   * those gathered. @param now what it holds now
+   */
   told(key: string, now: Cell): Cell {
-    return now.view === undefined ? (this.#written.get(key) ?? now) : now;
+    const written = this.#written.get(key);
+    if (now.view !== undefined || written === undefined) return now;
+    return new Cell(written, 0, this.#replica.strategyOf(namespaceOf(key)));
   }
 }

@@ -5,6 +5,7 @@ import { isCausal, stateOf } from '../join.ts';
 import type { LogRecord } from '../record.ts';
 import type { Strategy } from '../state.ts';
 import { commitTag, noTag } from '../token.ts';
+import { purgedBy } from './purged.ts';
 
 export interface RecentCommitsBounds {
   /** Rough memory that commits may take. */
@@ -73,7 +74,7 @@ export class RecentCommits {
 
 /**
  * A commit as it was delivered when it was applied, from what the log keeps of it. What a merge gave at the time is not
- * kept: it is followed, in order, by whatever the key holds now.
+ * kept: it is followed, in order, by whatever the key holds now, which is a deletion where it was purged.
  * @param now what keys hold that a merge gave; of `mergedKeys`
  */
 export function reviveCommit(
@@ -86,9 +87,10 @@ export function reviveCommit(
   const changes = record.operations.map((operation, i): Change => {
     const { key } = operation;
     const effect = effects?.[i] ?? 'whole';
-    const cell =
-      (effect === 'merged' ? now.get(key) : undefined) ??
-      new Cell(stateOf(record, i, isCausal(operation)), 0, strategy);
+    const merged = effect === 'merged' ? now.get(key) : undefined;
+    const isPurged = merged !== undefined && merged.view === undefined;
+    const state = isPurged ? purgedBy(record, i) : stateOf(record, i, isCausal(operation));
+    const cell = merged === undefined || isPurged ? new Cell(state, 0, strategy) : merged;
     return { key, effect, cell, superseded: superseded.get(i) };
   });
   return { number, record, changes };

@@ -201,7 +201,8 @@ export function valueAt<Value>(instance: Instance, key: string, nothing: Value):
   return text === undefined || text === 'absent' ? nothing : (JSON.parse(text) as Value);
 }
 
-function shown(view: View | undefined): string {
+/** What a reader is shown, as text. */
+export function shown(view: View | undefined): string {
   if (view === undefined) return 'absent';
   return view.kind === 'siblings' ? view.siblings.map(({ json }) => json).join('|') : (view.json ?? 'bytes');
 }

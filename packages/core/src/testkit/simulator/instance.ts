@@ -3,7 +3,6 @@ import {
   type Commit,
   decodeCell,
   decodeRecord,
-  decodeReport,
   Exchange,
   type ExchangeEffect,
   type ExchangeEvent,
@@ -26,11 +25,11 @@ import {
   readMetadata,
   Sources,
   type Strategy,
-  type VectorReport,
   type WriteOutcome,
   type WriteRequest,
 } from '../../replica/index.ts';
 import { Disk } from './disk.ts';
+import { Feeds } from './feeds.ts';
 import { housekeep } from './housekeeping.ts';
 import { MemberFacts } from './member-facts.ts';
 import type { Membership } from './membership.ts';
@@ -39,6 +38,7 @@ import type { Endpoint, Network } from './network.ts';
 import { strategies } from './plan.ts';
 import type { Batch, Plane, Receiver } from './plane.ts';
 import type { Random } from './random.ts';
+import { originPlace, Reports } from './reports.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type LogQuestion, type RepairQuestion, StateRepair } from './state-repair.ts';
 import { type Applied, StoreDriver } from './store-driver.ts';
@@ -66,6 +66,8 @@ export interface InstanceOptions {
   readonly originOf: (member: number) => string;
   readonly scheduler: Scheduler;
   readonly random: Random;
+  /** Of its own, so that a run without subscribers is the same. */
+  readonly feedRandom: Random;
   readonly network: Network;
   readonly plane: Plane;
   readonly durability: 'fsync' | 'wal';
@@ -87,10 +89,9 @@ export interface InstanceOptions {
 
 const askTimeoutMs = 3_000;
 const housekeepingMs = 3_000;
+const bookmarkMs = 5_000;
 export const tombstoneGraceMs = 2_000;
 const queueBytesMax = 1 << 20;
-/** Where a report's text has the origin. */
-const originPlace = [11, 27] as const;
 const strategyOf = (namespace: string): Strategy => strategies[namespace]!;
 
 /**
@@ -108,6 +109,7 @@ export class Instance implements Receiver {
   exchange!: Exchange;
   holdings!: Holdings;
   repair!: StateRepair;
+  feeds!: Feeds;
   readonly #options: InstanceOptions;
   /** Which start this is: calls of an earlier one do nothing. */
   #life = 0;
@@ -119,9 +121,7 @@ export class Instance implements Receiver {
   #transfer!: Transfer;
   /** When states last came into a namespace: until a later report is covered, they may run ahead of the vector. */
   #partial = new Map<string, number>();
-  /** Reports as they were last read, by peer: they repeat for most of the time. */
-  #reports = new Map<string, { readonly text: string; readonly report: VectorReport }>();
-  #ownReport: string | undefined;
+  #reports!: Reports;
   #facts: MemberFacts | undefined;
 
   constructor(options: InstanceOptions, disk = new Disk()) {
@@ -149,10 +149,9 @@ export class Instance implements Receiver {
     this.#life++;
     this.isUp = true;
     this.#publishing = new Set();
-    this.#reports = new Map();
     this.#partial = new Map([...this.disk.notes.ahead].map((namespace) => [namespace, this.wallMs]));
-    this.#ownReport = undefined;
     const sources = new Sources();
+    this.#reports = new Reports(sources);
     this.replica = new Replica(
       {
         origin,
@@ -233,6 +232,17 @@ export class Instance implements Receiver {
       isGullible: mutation.isGullible,
       onRepaired: (keys) => this.#options.onRepaired(this, keys),
     });
+    this.feeds = new Feeds({
+      disk: this.disk,
+      replica: this.replica,
+      random: this.#options.feedRandom,
+      wallMs: () => this.wallMs,
+      later: (delayMs, run) => this.later(delayMs, run),
+      read: (key) => this.cell(key),
+      onDamaged: (key) => this.repair.met(key),
+      onRecordDamaged: (name) => this.repair.recordMet(name),
+      resumed: mutation.resumed,
+    });
     this.#startMembers();
     for (const namespace of this.holdings.names()) this.#moved(namespace);
     this.#repeat(200, () => {
@@ -246,6 +256,7 @@ export class Instance implements Receiver {
       mutation.housekeep(this);
     });
     this.#repeat(2_000, () => this.repair.mend());
+    this.#repeat(bookmarkMs, () => this.feeds.bookmarkAll());
     if (this.#options.scrubMs > 0) this.#repeat(this.#options.scrubMs, () => this.repair.scrub());
     network.turned(this);
     plane.subscribe(this, this.disk.notes.cursor);
@@ -256,6 +267,7 @@ export class Instance implements Receiver {
     if (!this.isUp) return;
     this.isUp = false;
     this.#life++;
+    this.feeds.close();
     this.disk.crash(this.#options.random.int(0, this.disk.unsyncedCount));
     this.#options.network.turned(this);
   }
@@ -417,6 +429,7 @@ export class Instance implements Receiver {
     for (const namespace of joined) this.#ranAhead(namespace);
     this.holdings.applied(commits);
     this.#options.onApplied(this, commits);
+    this.feeds.applied(applied);
     const isTold = joined.includes('_sys') || commits.some(({ record }) => record.namespace === '_sys');
     if (isTold) this.#facts?.learn();
   }
@@ -463,7 +476,7 @@ export class Instance implements Receiver {
   }
 
   #moved(namespace: string): void {
-    this.#ownReport = undefined;
+    this.#reports.moved();
     this.#exchange({ type: 'heads', namespace, vector: this.holdings.vectorOf(namespace) });
     this.#fetch({ type: 'moved', namespace });
   }
@@ -473,8 +486,7 @@ export class Instance implements Receiver {
       const heardMs = this.exchange.leases.ages(this.wallMs);
       return encodeReport({ ...this.holdings.report(), heardMs });
     }
-    this.#ownReport ??= encodeReport(this.holdings.report());
-    return this.#ownReport;
+    return this.#reports.own(() => encodeReport(this.holdings.report()));
   }
 
   #answerTo(origin: string): string {
@@ -483,18 +495,9 @@ export class Instance implements Receiver {
   }
 
   #reported(text: string, isAnswer: boolean): void {
-    const report = this.#readReport(text);
+    const report = this.#reports.read(text);
     for (const found of this.holdings.newIn(report)) this.#exchange({ type: 'heads', ...found });
     this.#exchange({ type: 'reported', report, isAnswer });
-  }
-
-  #readReport(text: string): VectorReport {
-    const origin = text.slice(...originPlace);
-    const known = this.#reports.get(origin);
-    if (known?.text === text) return known.report;
-    const report = decodeReport(text, this.replica.sources);
-    this.#reports.set(origin, { text, report });
-    return report;
   }
 
   #exchange(event: ExchangeEvent): void {

@@ -22,6 +22,8 @@ export const mutants = {
     'HarperFast/harper#2193: a repair takes what the other has in the place of what is newer here',
   'evicted-returns-as-it-was':
     'superfly/corrosion#533: a member that was away for longer than deletions wait for it brings its old store',
+  'resumed-from-now':
+    'shubhamranjan/dotnet-etcd#310: a subscriber that comes back is told what happens from then on, not what it missed',
 } as const;
 
 export type Mutant = keyof typeof mutants;

@@ -2,6 +2,7 @@ import {
   decodeRecord,
   encodeRecord,
   expiryKey,
+  type FeedStart,
   type LogRecord,
   liveDots,
   liveKey,
@@ -45,6 +46,8 @@ export interface Mutation {
   housekeep(instance: Instance): void;
   /** An evicted member comes back with its store as it was. */
   readonly keepsStore: boolean;
+  /** Where a subscriber goes on that was away. @param head the newest commit */
+  resumed(start: FeedStart, head: number): FeedStart;
 }
 
 const faithful: Mutation = {
@@ -63,6 +66,7 @@ const faithful: Mutation = {
   parts: (request) => [request],
   housekeep: () => {},
   keepsStore: false,
+  resumed: (start) => start,
 };
 
 /** The bug of a name; none: what nodes do. */
@@ -147,6 +151,7 @@ const bugs: Readonly<Record<Mutant, () => Partial<Mutation>>> = {
       request.atomic ? request.writes.map((write) => ({ ...request, atomic: false, writes: [write] })) : [request],
   }),
   'evicted-returns-as-it-was': () => ({ keepsStore: true }),
+  'resumed-from-now': () => ({ resumed: (_, head) => ({ after: head }) }),
 };
 
 /** Whether what an operation wrote is what readers see of its key now. */

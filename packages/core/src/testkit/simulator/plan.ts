@@ -61,6 +61,14 @@ export type Action = { readonly atMs: number } & (
   | { readonly do: 'leave'; readonly at: number }
   /** The wall clock jumps to this distance from true time. */
   | { readonly do: 'clock'; readonly at: number; readonly offsetMs: number }
+  /** A subscriber of a namespace leaves the instance that it follows, and goes on at this one after a while. */
+  | {
+      readonly do: 'follow';
+      readonly at: number;
+      readonly follower: number;
+      readonly namespace: string;
+      readonly forMs: number;
+    }
   /** A row of the facts or of the log is damaged or lost: the one at this place, from 0 to 1, of those that qualify. */
   | { readonly do: 'rot'; readonly at: number; readonly what: Rot; readonly place: number }
   | { readonly do: 'broker'; readonly what: BrokerFault; readonly forMs: number }

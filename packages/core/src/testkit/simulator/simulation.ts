@@ -4,6 +4,7 @@ import { type Acknowledged, Checks, FinalChecks, reachOfDisk, together } from '.
 import { digestProblems, isRepaired } from './digest-checks.ts';
 import type { Disk } from './disk.ts';
 import { drawPlan } from './draw.ts';
+import { Followers } from './followers.ts';
 import { Instance } from './instance.ts';
 import { Membership } from './membership.ts';
 import type { Mutant } from './mutants.ts';
@@ -57,6 +58,7 @@ class Simulation {
   readonly #plan: Plan;
   readonly #mutation: Mutation;
   readonly #random: Random;
+  readonly #feedRandom: Random;
   readonly #scheduler = new Scheduler();
   readonly #network: Network;
   readonly #plane: Plane;
@@ -71,6 +73,7 @@ class Simulation {
   readonly #joined = new Set<number>();
   readonly #copies = new Map<Instance, Disk>();
   readonly #returns: Returns;
+  readonly #followers: Followers;
   /** Members that left for good. */
   readonly #gone = new Set<Instance>();
   /** Records whose members offered them again, by namespace, source and number. */
@@ -86,6 +89,7 @@ class Simulation {
     this.#plan = plan;
     this.#mutation = mutationOf(mutant);
     this.#random = new Random(plan.seed ^ 0x5eed);
+    this.#feedRandom = new Random(plan.seed ^ 0xfeed);
     const trace = (text: string) => this.#trace(text);
     this.#network = new Network(this.#scheduler, this.#random, plan.network, trace);
     this.#plane =
@@ -103,6 +107,13 @@ class Simulation {
       (problem) => this.#problems.add(problem),
       (key) => this.#rot.isLost(key),
     );
+    this.#followers = new Followers({
+      scheduler: this.#scheduler,
+      instanceOf: (at) => this.#instances[at]!,
+      keysOf: (namespace) => this.#oracle.keysOf(namespace),
+      isLost: (key) => this.#rot.isLost(key),
+      problem: (problem) => this.#problems.add(problem),
+    });
     this.#returns = new Returns({
       scheduler: this.#scheduler,
       network: this.#network,
@@ -158,6 +169,7 @@ class Simulation {
         originOf,
         scheduler: this.#scheduler,
         random: this.#random,
+        feedRandom: this.#feedRandom,
         network: this.#network,
         plane: this.#plane,
         durability,
@@ -264,6 +276,10 @@ class Simulation {
   #do(action: Action): void {
     if (action.do === 'broker') {
       this.#plane.disturb(action.what, action.forMs);
+      return;
+    }
+    if (action.do === 'follow') {
+      this.#followers.follow(action);
       return;
     }
     const instance = this.#instances[action.at]!;
@@ -404,12 +420,14 @@ class Simulation {
   /** Everything must have come everywhere in time; then it must stay so. */
   #settle(): void {
     this.#rot.calm();
+    this.#followers.calm((at) => this.#gone.has(this.#instances[at]!), 0);
     const untilMs = this.#scheduler.nowMs + settleMaxMs;
-    while (!this.#isSettled() && this.#scheduler.nowMs < untilMs) {
+    while (!(this.#isSettled() && this.#followers.areSettled) && this.#scheduler.nowMs < untilMs) {
       this.#giveUp();
       this.#scheduler.runUntil(this.#scheduler.nowMs + 500);
     }
     if (!this.#isSettled()) this.#problems.add('the instances did not come to hold the same');
+    else if (!this.#followers.areSettled) this.#problems.add('a subscriber was not told everything in time');
     this.#scheduler.runUntil(this.#scheduler.nowMs + restMs);
     // What begins by the clock may be under way at any moment, but not for long.
     for (let i = 0; i < 10 && this.#staying().some(isBusy); i++) this.#scheduler.runUntil(this.#scheduler.nowMs + 20);
@@ -418,6 +436,7 @@ class Simulation {
     // What only those had that left for good is gone with them.
     if (this.#gone.size > 0) this.#lost();
     for (const instance of this.#staying()) this.#checks.effects(instance, instance.wallMs);
+    this.#followers.check();
     for (const problem of digestProblems(this.#staying())) this.#problems.add(problem);
     new FinalChecks(this.#oracle, this.#staying(), problem).run(this.#acknowledged);
     const returned = new ReturnChecks(this.#oracle, this.#staying(), problem);

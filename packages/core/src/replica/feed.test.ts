@@ -1,0 +1,140 @@
+import { describe, expect, test } from 'vitest';
+import { Cell } from './cell.ts';
+import type { Commit } from './events.ts';
+import {
+  Feed,
+  type FeedEvent,
+  type GivenToken,
+  RecentCommits,
+  reviveCommit,
+  Sources,
+  type Strategy,
+  startOf,
+  WrittenKeys,
+} from './index.ts';
+import type { LogRecord } from './record.ts';
+import { formatToken, parseToken } from './token.ts';
+
+const sources = new Sources();
+const [here, there] = [1, 2].map((n) => sources.parse(`${'0'.repeat(15)}${n}:${'0'.repeat(12)}`)!);
+const counter: Strategy = { kind: 'counter' };
+const lww: Strategy = { kind: 'lww' };
+
+const put = (json: string | undefined, version: number) => ({
+  op: json === undefined ? ('delete' as const) : ('put' as const),
+  key: 'facts.a',
+  version,
+  createdMs: 1,
+  expiresMs: 0,
+  json,
+  bytes: undefined,
+  isConditional: false,
+  context: undefined,
+});
+
+function record(source: LogRecord['source'], seq: number, ms: number, operation: object): LogRecord {
+  return { namespace: 'facts', source, seq, ms, count: 0, operations: [operation] } as unknown as LogRecord;
+}
+
+const total = (plus: number, version: number): Cell =>
+  new Cell(
+    {
+      kind: 'counter',
+      reset: undefined,
+      windowStartMs: 0,
+      windowMs: 0,
+      totals: [{ source: here!, seq: plus, idx: 0, ms: plus, count: 0, plus, minus: 0 }],
+      version,
+      createdMs: 1,
+    },
+    0,
+    counter,
+  );
+
+describe('a feed that catches up', () => {
+  test('does not tell what a merged value includes again behind it', () => {
+    const add = { op: 'add', key: 'facts.a', version: 1 };
+    const commit = (number: number, cell: Cell): Commit => ({
+      number,
+      record: record(here!, number, number, add),
+      changes: [{ key: 'facts.a', effect: 'merged', cell, superseded: undefined }],
+    });
+    // Memory goes back to the second commit only; the log tells the first, with what its key holds by now.
+    const recent = new RecentCommits(1, { bytesMax: 1 << 20, commitsMax: 10 });
+    recent.append([commit(2, total(2, 2)), commit(3, total(3, 3)), commit(4, total(4, 4))], true);
+    const feed = new Feed({
+      namespace: 'facts',
+      matches: () => true,
+      replica: { tokenOf: () => '', bookmark: () => '', visibleHeads: () => new Map() },
+      recent,
+      readMs: () => 10,
+      isClustered: () => false,
+      start: { after: 0 },
+    });
+    const told: FeedEvent[] = [];
+    for (const step of feed.start()) {
+      if (step.type === 'tell') told.push(step.event);
+      if (step.type === 'read-log') step.take({ commits: [commit(1, total(3, 3))], upTo: 1 });
+    }
+    expect(told.map((event) => event.type === 'change' && event.cell.view?.json)).toEqual(['3', '4']);
+  });
+});
+
+describe('a key that was purged since', () => {
+  test('is told as deleted, whichever of its writes the follower has not seen', () => {
+    const absent = new Cell(undefined, 0, lww);
+    for (const unseen of [
+      [record(here!, 1, 5, put('"dead"', 1))],
+      [record(here!, 1, 9, put(undefined, 2)), record(there!, 1, 5, put('"dead"', 1))],
+    ]) {
+      const written = new WrittenKeys(() => true, { strategyOf: () => lww });
+      for (const each of unseen) written.take(each);
+      expect(written.told('facts.a', absent).view?.kind).toBe('absent');
+    }
+  });
+
+  test('is told as deleted where its commit gave a merge', () => {
+    const entry = { namespace: 'facts', source: here!, seq: 1, effects: ['merged' as const], superseded: new Map() };
+    const now = new Map([['facts.a', new Cell(undefined, 0, counter)]]);
+    const revived = reviveCommit(
+      1,
+      record(here!, 1, 5, { op: 'add', key: 'facts.a', version: 1 }),
+      entry,
+      counter,
+      now,
+    );
+    expect(revived.changes[0]?.cell.view?.kind).toBe('absent');
+  });
+});
+
+describe('a follower that comes with tokens', () => {
+  const place = { namespace: 'facts', source: here!, seq: 0, instance: here!.origin, isPartial: false };
+  const given = (token: Parameters<typeof formatToken>[0]): GivenToken => {
+    const text = formatToken(token);
+    return { text, token: parseToken(text, sources)!, tag: token.tag };
+  };
+  const replica = { origin: here!.origin, trimmedCommit: 0, joinedCommit: () => 0 };
+  const bookmark = given({ ...place, commit: 3, tag: '00000003' });
+  const vector = given({
+    ...place,
+    instance: there!.origin,
+    commit: 3,
+    tag: '00000003',
+    vector: new Map([[here!, 2]]),
+  });
+
+  test('of which the last is of a snapshot that was not told to its end is told everything', () => {
+    const begun = given({ ...place, commit: 0, tag: '00000000' });
+    expect(startOf([begun, bookmark], 'facts', replica, 5)).toBe('resync');
+    expect(startOf([begun, vector], 'facts', replica, 5)).toBe('resync');
+  });
+
+  test('goes on from the first that leads anywhere, and is given that one alone to come back with', () => {
+    const elsewhere = given({ ...place, instance: there!.origin, commit: 4, tag: '00000004' });
+    expect(startOf([elsewhere, bookmark], 'facts', replica, 5)).toEqual({ after: 3 });
+    expect(startOf([elsewhere, vector], 'facts', replica, 5)).toEqual({
+      beyond: vector.token.vector,
+      from: vector.text,
+    });
+  });
+});

@@ -1,4 +1,13 @@
-import { decodeCell, namespaceOf, type Replica } from '../../replica/index.ts';
+import {
+  decodeCell,
+  type KeyState,
+  namespaceOf,
+  type Replica,
+  readMetadata,
+  Sources,
+  type Version,
+} from '../../replica/index.ts';
+import type { Disk } from './disk.ts';
 import type { Instance } from './instance.ts';
 import type { Action, MemberPlan } from './plan.ts';
 import { Random } from './random.ts';
@@ -71,13 +80,32 @@ export class BitRot {
   strike({ at, what, place }: RotAction): boolean {
     const instance = this.#instances[at]!;
     const family = what === 'record' ? 'log' : 'live';
-    const rows = instance.disk.rows(family).filter((row) => this.#isElsewhere(instance, what, row));
+    const isBehind = this.#behind(instance);
+    const rows = instance.disk
+      .rows(family)
+      .filter(
+        (row) => this.#isElsewhere(instance, what, row) && (what === 'record' || !isNeeded(instance, row, isBehind)),
+      );
     const row = rows[Math.floor(place * rows.length)];
     if (row === undefined) return false;
     const [key] = row;
     if (what === 'loss') this.#lost.add(String.fromCharCode(...key));
     instance.disk.rot(family, key, what === 'loss' ? undefined : flipped);
     return true;
+  }
+
+  /** Tells of a namespace whether some disk holds records that an instance lacks. */
+  #behind({ disk }: Instance): (namespace: string) => boolean {
+    const sources = new Sources();
+    const vectorsOn = (at: Disk) => readMetadata(at.rows('metadata'), sources).namespaces;
+    const own = vectorsOn(disk);
+    const others = this.#instances.map((other) => vectorsOn(other.disk));
+    return (namespace) =>
+      others.some((each) =>
+        [...(each.get(namespace)?.heads ?? [])].some(
+          ([source, seq]) => seq > (own.get(namespace)?.heads.get(source) ?? 0),
+        ),
+      );
   }
 
   #isElsewhere(instance: Instance, what: Rot, [key, value]: Row): boolean {
@@ -96,6 +124,39 @@ export class BitRot {
     return what === 'fact' || isLasting(text, value, instance.replica);
   }
 }
+
+/**
+ * Whether a row holds the memory of something that is over, while writes that it may stand for are still to come here.
+ * The others forget a deletion once this instance has said that it holds it. If its disk loses it then, nobody can give
+ * it back, and what comes later finds nothing that beats it (docs/replication.md, limits).
+ */
+function isNeeded({ replica }: Instance, [key, row]: Row, isBehind: (namespace: string) => boolean): boolean {
+  const text = String.fromCharCode(...key);
+  const namespace = namespaceOf(text);
+  if (!isBehind(namespace)) return false;
+  try {
+    const { state } = decodeCell(row, replica.sources, replica.strategyOf(namespace));
+    return state !== undefined && remembersEnd(state);
+  } catch {
+    return false;
+  }
+}
+
+/** Whether a state tells that something was deleted, or will be over. */
+function remembersEnd(state: KeyState): boolean {
+  switch (state.kind) {
+    case 'version':
+      return isOver(state);
+    case 'siblings':
+      return state.live.some(isOver);
+    case 'counter':
+      return state.windowMs !== 0;
+    case 'members':
+      return state.members.some(({ live }) => live.some(({ present }) => !present));
+  }
+}
+
+const isOver = ({ json, bytes, expiresMs }: Version) => expiresMs !== 0 || (json === undefined && bytes === undefined);
 
 /**
  * Whether a row that vanishes is found missing: what expires and what was deleted is not compared, as it may have been

@@ -1,6 +1,7 @@
 import {
   decodeCell,
   type KeyState,
+  liveKey,
   namespaceOf,
   type Replica,
   readMetadata,
@@ -54,7 +55,8 @@ export function drawRot(
 /** Lets rows rot, and knows which facts may look lost until they are found again. */
 export class BitRot {
   readonly #instances: readonly Instance[];
-  readonly #lost = new Set<string>();
+  /** By fact: whose disks lost it without a trace. */
+  readonly #lost = new Map<string, Set<number>>();
   #isCalm = false;
 
   constructor(instances: readonly Instance[]) {
@@ -64,6 +66,12 @@ export class BitRot {
   /** Whether a fact was lost somewhere without a trace: until it is found, readers are told that it is absent. */
   isLost(key: string): boolean {
     return !this.#isCalm && this.#lost.has(key);
+  }
+
+  /** Whether a disk lost a fact without a trace and does not hold it again. */
+  isLostAt(key: string, at: number): boolean {
+    const isThere = () => this.#instances[at]!.disk.get('live', liveKey(key)) !== undefined;
+    return this.#lost.get(key)?.has(at) === true && !isThere();
   }
 
   /** Whether a fact was ever lost without a trace. */
@@ -89,7 +97,10 @@ export class BitRot {
     const row = rows[Math.floor(place * rows.length)];
     if (row === undefined) return false;
     const [key] = row;
-    if (what === 'loss') this.#lost.add(String.fromCharCode(...key));
+    if (what === 'loss') {
+      const text = String.fromCharCode(...key);
+      this.#lost.set(text, (this.#lost.get(text) ?? new Set()).add(at));
+    }
     instance.disk.rot(family, key, what === 'loss' ? undefined : flipped);
     return true;
   }

@@ -58,6 +58,8 @@ export interface FollowersOptions {
   readonly keysOf: (namespace: string) => readonly string[];
   /** Whether a fact vanished from a disk without a trace and is not found again yet. */
   readonly isLost: (key: string) => boolean;
+  /** Whether it vanished from the disk of this instance, and is not there again. */
+  readonly isLostAt: (key: string, at: number) => boolean;
   readonly problem: (problem: string) => void;
 }
 
@@ -105,6 +107,11 @@ class Copy implements Follower {
   readonly #told = new Set<string>();
   /** What it was told cannot be read. */
   readonly #damaged = new Set<string>();
+  /**
+   * Facts that the instance had lost when it said that all of it was told. Where they are found again, they are told; who
+   * is elsewhere by then, with a bookmark that covers them, is not (docs/replication.md, limits).
+   */
+  readonly #unseen = new Set<string>();
   #token: string | undefined;
   #bookmark: string | undefined;
   #instance: Instance | undefined;
@@ -142,6 +149,7 @@ class Copy implements Follower {
         this.#cells.clear();
         this.#told.clear();
         this.#damaged.clear();
+        this.#unseen.clear();
         break;
       case 'bookmark':
         this.#bookmark = token;
@@ -200,6 +208,7 @@ class Copy implements Follower {
     }
     this.#told.add(key);
     this.#damaged.delete(key);
+    this.#unseen.delete(key);
     this.#cells.set(key, cell);
   }
 
@@ -208,6 +217,8 @@ class Copy implements Follower {
    * another instance, which was ahead, told it.
    */
   #marked(token: string): void {
+    for (const key of this.#options.keysOf(this.namespace))
+      if (this.#options.isLostAt(key, this.at)) this.#unseen.add(key);
     const { replica, feeds } = this.#instance!;
     const commit = replica.parseToken(token)!.commit;
     // States that came in are told by a resync, which is yet to begin; and what is in an uncertain batch nobody knows.
@@ -221,6 +232,7 @@ class Copy implements Follower {
     for (const key of new Set([...this.#cells.keys(), ...this.#options.keysOf(this.namespace)])) {
       const cell = instance.read(key);
       if (cell === undefined || cell === 'damaged' || this.#damaged.has(key) || this.#options.isLost(key)) continue;
+      if (this.#unseen.has(key)) continue;
       const want = shown(cell.seenAt(nowMs));
       const told = this.#cells.get(key);
       const have = shown(told?.seenAt(nowMs));

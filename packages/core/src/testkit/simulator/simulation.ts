@@ -112,6 +112,7 @@ class Simulation {
       instanceOf: (at) => this.#instances[at]!,
       keysOf: (namespace) => this.#oracle.keysOf(namespace),
       isLost: (key) => this.#rot.isLost(key),
+      isLostAt: (key, at) => this.#rot.isLostAt(key, at),
       problem: (problem) => this.#problems.add(problem),
     });
     this.#returns = new Returns({

@@ -72,6 +72,7 @@ export class TestInstance {
   get local(): LocalDigests {
     return {
       digests: this.digests,
+      names: () => this.replica.report().map(({ name }) => name),
       cuts: () => this.cuts(),
       headsOf: (namespace) => this.replica.headsOf(namespace),
       strategyOf: (namespace) => JSON.stringify(strategies[namespace]),

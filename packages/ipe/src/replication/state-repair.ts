@@ -92,10 +92,7 @@ export class StateRepair {
     const key = new Uint8Array(hkdfSync('sha256', secret, '', 'ipe digests of facts', 16));
     this.#keyId = createHash('sha256').update(key).digest('hex').slice(0, 8);
     // In one tick: from here on commits are counted, and the namespaces there are by then are walked.
-    this.digests = new Digests(
-      sipHash128(key),
-      engine.namespaces().map(({ name }) => name),
-    );
+    this.digests = new Digests(sipHash128(key), this.#names());
     this.#repairs = new Repairs(engine.replica, this.digests.items);
     this.#stops.push(
       engine.onApplied(({ commits, cells, joined }) => {
@@ -151,7 +148,7 @@ export class StateRepair {
 
   status(): StateRepairStatus {
     return {
-      counted: this.digests.names().length,
+      counted: this.#names().filter((name) => this.digests.isCounted(name)).length,
       digestBytes: this.digests.sizeBytes,
       peers: this.#comparison.status(),
       fetchedBytes: this.#fetchedBytes,
@@ -169,11 +166,16 @@ export class StateRepair {
     const { engine, isWhole } = this.#options;
     return {
       digests: this.digests,
+      names: () => this.#names(),
       cuts: () => this.#cuts(),
       headsOf: (namespace) => this.#repairs.toldOf(namespace),
       strategyOf: (namespace) => strategyText(engine.replica.strategyOf(namespace)),
       isWhole,
     };
+  }
+
+  #names(): string[] {
+    return this.#options.engine.namespaces().map(({ name }) => name);
   }
 
   #cuts(): Cuts {

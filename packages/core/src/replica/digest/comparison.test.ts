@@ -51,6 +51,15 @@ class Pair {
     this.a.commitAll();
   }
 
+  /** The first joins, and is given the vector of the second and no fact. */
+  joinWithoutFacts(): void {
+    this.b.commitAll();
+    const heads = [...this.b.replica.headsOf('plain')].map(([source, seq]) => ({ source, seq }));
+    this.a.step({ type: 'advance', id: 1, namespace: 'plain', heads, floor: 0 });
+    this.a.commitAll();
+    this.link();
+  }
+
   /** The first stops, something happens to its rows, and it starts again. */
   restart(damage: () => void): void {
     this.a.commitAll();
@@ -235,6 +244,46 @@ describe('comparing digests', () => {
     expect(pair.recounts).toBeGreaterThan(0);
     expect(pair.a.walk('plain')).toBe(true);
     expect(pair.equal()).toBe(true);
+  });
+
+  test('an instance that joined when all was deleted and purged is found equal to the others', () => {
+    const pair = new Pair();
+    pair.b.submit(put(1));
+    pair.b.commitAll();
+    pair.b.submit({ op: 'delete', namespace: 'plain', key: 'plain.k1' });
+    pair.b.commitAll();
+    pair.nowMs += 7_200_000;
+    pair.b.purge();
+    expect(pair.b.cells('plain').size).toBe(0);
+    pair.joinWithoutFacts();
+    pair.run(5_000);
+    expect(pair.asked).toEqual(['roots']);
+    expect(pair.comparison.status()).toMatchObject([
+      { namespace: 'plain', equalMs: expect.any(Number), differing: 0, repaired: 0 },
+    ]);
+  });
+
+  test('an instance that joined from one that had lost every fact of a namespace fetches them from another', () => {
+    const pair = new Pair();
+    pair.b.submit(put(1), put(2));
+    pair.joinWithoutFacts();
+    pair.run(5_000);
+    expect(pair.repaired.sort()).toEqual(['plain.k1', 'plain.k2']);
+    expect(pair.equal()).toBe(true);
+  });
+
+  test('a namespace that nothing is known of, or that is not counted in yet, is not answered for', () => {
+    const pair = new Pair();
+    pair.fill(1);
+    const restarted = new TestInstance('a'.repeat(16), new Sources(), () => pair.nowMs, pair.a.disk);
+    const rootsOf = () => {
+      const question = { kind: 'roots', cuts: pair.a.cuts(), namespaces: ['plain', 'sets'] } as const;
+      const answer = answerDigest(restarted.local, question);
+      return answer?.kind === 'roots' ? [...answer.namespaces.keys()] : undefined;
+    };
+    expect(rootsOf()).toEqual([]);
+    restarted.walk('plain');
+    expect(rootsOf()).toEqual(['plain']);
   });
 
   test('instances that settle conflicts differently do not compare', () => {

@@ -212,7 +212,11 @@ export class DigestComparison {
       const cuts = this.#local.cuts();
       this.#ask(origin, peer, 'branches', namespace, { kind: 'branches', cuts, namespace });
     } else if (this.#nowMs >= peer.dueMs) {
-      const namespaces = this.#local.digests.names().filter((name) => this.#local.isWhole(name));
+      const { digests } = this.#local;
+      const namespaces = this.#local
+        .names()
+        .filter((name) => digests.isCounted(name) && this.#local.isWhole(name))
+        .sort();
       peer.dueMs = this.#nowMs + this.#options.intervalMs;
       if (namespaces.length > 0)
         this.#ask(origin, peer, 'roots', '', { kind: 'roots', cuts: this.#local.cuts(), namespaces });

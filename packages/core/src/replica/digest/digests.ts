@@ -93,9 +93,9 @@ export class Digests {
     return bytes;
   }
 
-  /** Namespaces that can be compared. */
-  names(): string[] {
-    return [...this.#built.keys()].sort();
+  /** Whether a namespace can be compared: all rows that it had are counted in. */
+  isCounted(namespace: string): boolean {
+    return !this.#unread.has(namespace);
   }
 
   /** Takes in a commit, in the tick in which readers begin to see it. */
@@ -112,7 +112,7 @@ export class Digests {
 
   #builtOrNew(name: string): NamespaceDigest | undefined {
     let digest = this.#built.get(name);
-    if (digest === undefined && !this.#unread.has(name)) {
+    if (digest === undefined && this.isCounted(name)) {
       digest = new NamespaceDigest(this.#floor);
       this.#built.set(name, digest);
     }
@@ -147,7 +147,10 @@ export class Digests {
 
   /** What can be compared of a namespace above the cuts; undefined while it is not counted in yet. */
   view(namespace: string, cuts: Cuts): DigestView | undefined {
-    return this.#built.get(namespace)?.view(laterCuts(cuts, this.#floor));
+    if (!this.isCounted(namespace)) return undefined;
+    // Of a namespace that was deleted whole and purged elsewhere, a vector comes here and no cell.
+    const digest = this.#built.get(namespace) ?? new NamespaceDigest(this.#floor);
+    return digest.view(laterCuts(cuts, this.#floor));
   }
 
   /** Forgets the hours below the cuts, which must never go back. */

@@ -36,6 +36,8 @@ export interface RootAnswer {
 /** An instance's digests and what they are of; all as of now, in one tick. */
 export interface LocalDigests {
   readonly digests: Digests;
+  /** Namespaces that something is known of: those of which only a vector came, and no fact, too. */
+  names(): readonly string[];
   /** Never goes back. */
   cuts(): Cuts;
   /** By source, the record up to which all are committed. */
@@ -50,8 +52,9 @@ export function answerDigest(local: LocalDigests, question: DigestQuestion): Dig
   const cuts = laterCuts(local.cuts(), question.cuts);
   if (question.kind === 'roots') {
     const namespaces = new Map<string, RootAnswer>();
+    const known = new Set(local.names());
     for (const name of question.namespaces) {
-      const view = local.isWhole(name) ? local.digests.view(name, cuts) : undefined;
+      const view = known.has(name) && local.isWhole(name) ? local.digests.view(name, cuts) : undefined;
       if (view === undefined) continue;
       namespaces.set(name, { strategy: local.strategyOf(name), heads: new Map(local.headsOf(name)), root: view.root });
     }

@@ -395,6 +395,7 @@ export class StateRepair {
     const { replica, holdings } = this.#options;
     return {
       digests: this.digests,
+      names: () => replica.report().map(({ name }) => name),
       cuts: () => this.#cuts(),
       headsOf: (namespace) => this.#repairs.toldOf(namespace),
       strategyOf: (namespace) => strategyText(replica.strategyOf(namespace)),

@@ -112,6 +112,18 @@ const cases: Readonly<Record<string, readonly [methods: readonly string[], body:
       ]);
     },
   ],
+  'queries of a held snapshot show the facts as they stood, until it is released': [
+    ['put', 'query', 'hold-snapshot', 'release-snapshot'],
+    async () => {
+      await call('put', { key: 'users.a', value: 1 });
+      const { snapshot } = await call('hold-snapshot', {});
+      await call('put', { key: 'users.b', value: 2 });
+      expect(keysOf(await call('query', { pattern: 'users.*', snapshot }))).toEqual(['users.a']);
+      expect(keysOf(await call('query', { pattern: 'users.*' })).sort()).toEqual(['users.a', 'users.b']);
+      expect(await call('release-snapshot', { snapshot })).toEqual({});
+      expect((await refused('query', { pattern: 'users.*', snapshot })).reason).toBe('not_found');
+    },
+  ],
   'a read waits for what a token names, or says that it is stale': [
     ['put', 'get'],
     async () => {

@@ -75,7 +75,8 @@ function check(pkg, file, declared) {
     const target = match[1] ?? match[2] ?? match[3];
     if (target.startsWith('.')) {
       const to = relative(src, resolve(dirname(file), target)).split(sep);
-      if (to[0] === '..') say(match.index, `\`${target}\` leaves the package; import it by name`);
+      const isTestSupport = isTest && to[0] === '..' && to[1] === 'test';
+      if (to[0] === '..' && !isTestSupport) say(match.index, `\`${target}\` leaves the package; import it by name`);
       else if (!isTest) checkFolders(pkg, relative(src, file).split(sep), to, match.index, say);
       continue;
     }

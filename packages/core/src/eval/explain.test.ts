@@ -1,16 +1,9 @@
-import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import type { Primitives } from '../bytes/index.ts';
+import { primitives } from '../../test/node-runtime.ts';
 import { compilePolicy, planObservedPolicy } from '../policy/index.ts';
 import { ColdFacts, someRequest } from '../testkit/scripted-policies.ts';
 import { decide } from './decide.ts';
 import { ExplanationCollector, type ObservedPolicyAt } from './explain.ts';
-
-const primitives: Primitives = {
-  sha256: (data) => createHash('sha256').update(data).digest(),
-  utf8Encode: (text) => new TextEncoder().encode(text),
-  utf8Decode: (bytes) => new TextDecoder().decode(bytes),
-};
 
 function observed(path: string, source: string): ObservedPolicyAt {
   const result = compilePolicy(source, { primitives });

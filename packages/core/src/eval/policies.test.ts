@@ -1,18 +1,11 @@
-import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import type { Primitives } from '../bytes/index.ts';
+import { primitives } from '../../test/node-runtime.ts';
 import { compilePolicy, parseTestDocument, planPolicy, readRequest } from '../policy/index.ts';
 import { decide, type Outcome, type PolicyAt } from './decide.ts';
 import { type Facts, factsFromMap } from './facts.ts';
 import { makeReceipt, receiptBytes, sameReceipt } from './receipt.ts';
 import { compareReceipts, factsOfReceipt } from './replay.ts';
 import { runTests } from './run-tests.ts';
-
-const primitives: Primitives = {
-  sha256: (data) => createHash('sha256').update(data).digest(),
-  utf8Encode: (text) => new TextEncoder().encode(text),
-  utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true }).decode(bytes),
-};
 
 /** The policy of DESIGN §3, and its tests. */
 const source = `description: Production deployments need two senior approvals

@@ -1,11 +1,10 @@
 import { execFileSync } from 'node:child_process';
-import { createHash } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import type { Primitives } from '../bytes/index.ts';
+import { primitives } from '../../test/node-runtime.ts';
 import {
   type Commit,
   compareEntries,
@@ -23,12 +22,6 @@ import {
   type TreeEntry,
   unframeObject,
 } from './index.ts';
-
-const primitives: Primitives = {
-  sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
-  utf8Encode: (text) => new TextEncoder().encode(text),
-  utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-};
 
 let repository = '';
 const git = (args: string[], input?: string | Uint8Array, env: Record<string, string> = {}): string =>

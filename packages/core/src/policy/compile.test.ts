@@ -1,15 +1,9 @@
-import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
-import type { Primitives } from '../bytes/index.ts';
+import { primitives } from '../../test/node-runtime.ts';
 import { compilePolicy, isCompiledFrom } from './compile.ts';
 import { planPolicy } from './plan.ts';
 import { decodeProgram } from './program.ts';
 
-const primitives: Primitives = {
-  sha256: (data) => createHash('sha256').update(data).digest(),
-  utf8Encode: (text) => new TextEncoder().encode(text),
-  utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true }).decode(bytes),
-};
 const text = (bytes: Uint8Array) => primitives.utf8Decode(bytes);
 
 const approval = `description: Production deployments need two senior approvals

@@ -1,15 +1,9 @@
-import { createHash } from 'node:crypto';
 import { expect, test } from 'vitest';
+import { primitives } from '../../test/node-runtime.ts';
 import { decideOnce, factsFromMap } from '../eval/index.ts';
 import { compilePolicy } from './compile.ts';
 import { CoverageCollector } from './coverage.ts';
 import { planObservedPolicy } from './plan.ts';
-
-const primitives = {
-  sha256: (data: Uint8Array) => new Uint8Array(createHash('sha256').update(data).digest()),
-  utf8Encode: (text: string) => new TextEncoder().encode(text),
-  utf8Decode: (bytes: Uint8Array) => new TextDecoder('utf-8', { fatal: true }).decode(bytes),
-};
 
 const source = `
 matchConditions:

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { expect, test } from 'vitest';
-import type { Primitives } from '../bytes/index.ts';
+import { primitives } from '../../test/node-runtime.ts';
 import { compilePolicy, isCompiledFrom } from './compile.ts';
 import { languageVersion } from './language.ts';
 
@@ -18,11 +18,6 @@ interface Vector {
   readonly manifest: string;
 }
 
-const primitives: Primitives = {
-  sha256: (data) => createHash('sha256').update(data).digest(),
-  utf8Encode: (text) => new TextEncoder().encode(text),
-  utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true }).decode(bytes),
-};
 const file = new URL(`../../../../spec/vectors/programs-v${languageVersion}.json`, import.meta.url);
 const vectors: readonly Vector[] = JSON.parse(readFileSync(file, 'utf8'));
 

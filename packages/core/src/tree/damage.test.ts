@@ -1,20 +1,12 @@
-import { createHash } from 'node:crypto';
 import { setImmediate } from 'node:timers/promises';
-import { deflateSync, inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { codec, primitives } from '../../test/node-runtime.ts';
 import { assertTold, damageCheck, flippedBits } from '../testkit/tree-damage.ts';
 import { treeFixture } from '../testkit/tree-fixture.ts';
 
 const fixture = treeFixture({
-  primitives: {
-    sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
-    utf8Encode: (text) => new TextEncoder().encode(text),
-    utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-  },
-  codec: {
-    deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
-    inflate: (bytes, maxBytes) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
-  },
+  primitives,
+  codec,
   breathe: () => setImmediate(),
 });
 

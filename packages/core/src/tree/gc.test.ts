@@ -1,22 +1,11 @@
-import { createHash } from 'node:crypto';
-import { deflateSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { codec, primitives } from '../../test/node-runtime.ts';
 import type { KvOperation } from '../store/index.ts';
 import { treeFixture } from '../testkit/tree-fixture.ts';
 import type { PolicyFamily, PolicyStore } from './index.ts';
 
-const { apply, author, files, newKv, open } = treeFixture({
-  primitives: {
-    sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
-    utf8Encode: (text) => new TextEncoder().encode(text),
-    utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-  },
-  codec: {
-    deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
-    inflate: (bytes, maxBytes) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
-  },
-});
+const { apply, author, files, newKv, open } = treeFixture({ primitives, codec });
 
 const day = 24 * 3600 * 1000;
 const now = 1_800_000_000_000;

@@ -1,21 +1,10 @@
-import { createHash } from 'node:crypto';
-import { deflateSync, inflateSync } from 'node:zlib';
 import { describe, expect, test } from 'vitest';
+import { codec, primitives } from '../../test/node-runtime.ts';
 import { createMemoryDisk, openMemoryKv } from '../store/index.ts';
 import { treeFixture } from '../testkit/tree-fixture.ts';
 import { policyFamilies as families, type UpdateEvent } from './types.ts';
 
-const { apply, open, put } = treeFixture({
-  primitives: {
-    sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
-    utf8Encode: (text) => new TextEncoder().encode(text),
-    utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-  },
-  codec: {
-    deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
-    inflate: (bytes, maxBytes) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
-  },
-});
+const { apply, open, put } = treeFixture({ primitives, codec });
 
 /** A store of `a.b` and a pin, whose next updates meet a full disk. */
 async function filled() {

@@ -1,21 +1,10 @@
-import { createHash } from 'node:crypto';
-import { deflateSync, inflateSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
+import { codec, primitives } from '../../test/node-runtime.ts';
 import { treeFixture } from '../testkit/tree-fixture.ts';
 import { emptyRoot, type PolicyStore, type TreeChange } from './index.ts';
 
-const { apply, files, newKv, open } = treeFixture({
-  primitives: {
-    sha256: (data) => new Uint8Array(createHash('sha256').update(data).digest()),
-    utf8Encode: (text) => new TextEncoder().encode(text),
-    utf8Decode: (bytes) => new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes),
-  },
-  codec: {
-    deflate: (bytes) => new Uint8Array(deflateSync(bytes)),
-    inflate: (bytes, maxBytes) => new Uint8Array(inflateSync(bytes, { maxOutputLength: maxBytes })),
-  },
-});
+const { apply, files, newKv, open } = treeFixture({ primitives, codec });
 // A few names that sort badly, so that random paths collide as policy and namespace often enough to matter.
 const segment = fc.constantFrom('a', 'b', 'a-b', 'config', 'config0');
 const path = fc.array(segment, { minLength: 1, maxLength: 3 }).map((segments) => segments.join('.'));

@@ -1,20 +1,19 @@
+import { stateOf } from '../join.ts';
 import type { LogRecord } from '../record.ts';
 import type { Version } from '../state.ts';
 
 /** What is told of a write to a key that was purged since: whatever was written, nothing of it is left. */
-export function purgedBy({ source, seq, ms, count, operations }: LogRecord, idx: number): Version {
-  return {
-    kind: 'version',
-    source,
-    seq,
-    idx,
-    ms,
-    count,
-    version: operations[idx]!.version,
-    createdMs: ms,
-    expiresMs: 0,
-    json: undefined,
-    bytes: undefined,
+export function purgedBy(record: LogRecord, idx: number): Version {
+  const { key, version } = record.operations[idx]!;
+  const deletion = {
+    op: 'delete',
+    key,
+    version,
+    createdMs: record.ms,
+    context: undefined,
+    over: undefined,
     isConditional: false,
-  };
+  } as const;
+  const operations = record.operations.with(idx, deletion);
+  return stateOf({ ...record, operations }, idx, false) as Version;
 }

@@ -27,6 +27,21 @@ const decide = (node: NodeProcess) =>
     resource: { type: 'deployment', id: 'd1', properties: { environment: 'production' } },
   });
 
+/** Writes until it is taken. Until then the reason is that there is no room. */
+async function untilTaken(write: () => Promise<unknown>): Promise<void> {
+  for (;;) {
+    const taken = await write().then(
+      () => true,
+      (error: { reason?: string }) => {
+        expect(error.reason).toBe('unavailable');
+        return false;
+      },
+    );
+    if (taken) return;
+    await setTimeout(100);
+  }
+}
+
 function fetchText(
   node: NodeProcess,
   plane: 'control' | 'data',
@@ -85,17 +100,7 @@ test.for(['fsync', 'wal'])(
     expect((await fetchText(node, 'control', '/metrics')).text).toContain('ipe_data_writes_refused 1');
 
     await rm(filler);
-    for (;;) {
-      const taken = await node.data.put('fill.after', 'room').then(
-        () => true,
-        (error: { reason?: string }) => {
-          expect(error.reason).toBe('unavailable');
-          return false;
-        },
-      );
-      if (taken) break;
-      await setTimeout(100);
-    }
+    await untilTaken(() => node.data.put('fill.after', 'room'));
     expect((await fetchText(node, 'data', '/readyz')).status).toBe(200);
     expect((await fetchText(node, 'control', '/metrics')).text).toContain('ipe_data_writes_refused 0');
     expect(node.log()).toContain('the fact store takes writes again');
@@ -147,17 +152,7 @@ test('on a full disk changes of policies are refused and decisions go on; with r
   });
 
   await rm(filler);
-  for (;;) {
-    const taken = await put(1000).then(
-      () => true,
-      (error: { reason?: string }) => {
-        expect(error.reason).toBe('unavailable');
-        return false;
-      },
-    );
-    if (taken) break;
-    await setTimeout(100);
-  }
+  await untilTaken(() => put(1000));
   expect((await node.control.status())['tree']).toMatchObject({ refuses_writes: null });
   expect(node.log()).toContain('the policy store takes writes again');
   const expectAll = async (of: NodeProcess) => {

@@ -1,5 +1,6 @@
 import { once } from 'node:events';
-import { type AddressInfo, createServer, connect as dial, type Socket } from 'node:net';
+import { type AddressInfo, createServer, connect as dial } from 'node:net';
+import { TiedSockets } from './network/tied.ts';
 
 const host = '127.0.0.1';
 
@@ -18,23 +19,14 @@ export interface KafkaFront {
  * coordinators are given), another port is put in its place, which changes no length.
  */
 export async function openKafkaFront(): Promise<KafkaFront> {
-  const sockets = new Set<Socket>();
+  const sockets = new TiedSockets();
   let brokerPort: number | undefined;
   let advertised = 0;
   const server = createServer((near) => {
     const behind = brokerPort;
     if (behind === undefined) return void near.destroy();
     const far = dial({ host, port: behind });
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        sockets.delete(socket);
-        near.destroy();
-        far.destroy();
-      });
-    }
-    near.pipe(far);
+    sockets.tie(near, far);
     const [from, to] = [addressOf(behind), addressOf(advertised)];
     far.on(
       'data',
@@ -45,22 +37,19 @@ export async function openKafkaFront(): Promise<KafkaFront> {
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   advertised = port;
-  const breakAll = () => {
-    for (const socket of sockets) socket.destroy();
-  };
   return {
     port,
     lead: (next) => {
       brokerPort = next;
-      breakAll();
+      sockets.destroyAll();
     },
     advertise: (next) => {
       advertised = next;
-      breakAll();
+      sockets.destroyAll();
     },
     close: () => {
       server.close();
-      breakAll();
+      sockets.destroyAll();
     },
   };
 }

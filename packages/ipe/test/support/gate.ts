@@ -1,5 +1,6 @@
 import { once } from 'node:events';
 import { connect, createServer, type Server, type Socket } from 'node:net';
+import { TiedSockets } from '../../src/testkit/network/tied.ts';
 
 /** A door between two processes that can be held shut in the middle of what passes. */
 export interface Gate {
@@ -14,20 +15,11 @@ export interface Gate {
 export async function openGate(target: string, socket?: string): Promise<Gate> {
   const [host, port] = target.split(':') as [string, string];
   let left = Number.POSITIVE_INFINITY;
-  const sockets = new Set<Socket>();
+  const sockets = new TiedSockets();
   const held = new Set<Socket>();
   const server: Server = createServer((near) => {
     const far = socket === undefined ? connect(Number(port), host) : connect(target);
-    for (const socket of [near, far]) {
-      sockets.add(socket);
-      socket.on('error', () => {});
-      socket.on('close', () => {
-        sockets.delete(socket);
-        near.destroy();
-        far.destroy();
-      });
-    }
-    near.pipe(far);
+    sockets.tie(near, far);
     far.on('data', (chunk) => {
       near.write(chunk);
       left -= chunk.length;
@@ -50,7 +42,7 @@ export async function openGate(target: string, socket?: string): Promise<Gate> {
       held.clear();
     },
     close: async () => {
-      for (const socket of sockets) socket.destroy();
+      sockets.destroyAll();
       server.close();
       await once(server, 'close');
     },

@@ -1,12 +1,5 @@
 // Runs simulated clusters from seeds and prints what they found. A failing seed is shrunk, and replayed by the command
 // that is printed.
-//
-//   node scripts/simulate.mjs                                 100 fresh seeds
-//   node scripts/simulate.mjs --count 10000 --jobs 2          more of them, on two cores
-//   node scripts/simulate.mjs --from 20000 --count 5000       these, or where an earlier run stopped
-//   node scripts/simulate.mjs --from 17 --count 1             one seed again
-//   node scripts/simulate.mjs --replay plan.json              a shrunk run again, from a file or as JSON text
-//   node scripts/simulate.mjs --mutant dot-reused --count 40  whether a known bug would be noticed
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -23,6 +16,21 @@ const shownMax = 5;
 /** Plans up to this size are printed, longer ones are written to a file. */
 const printedBytesMax = 2_000;
 
+const help = `usage: node scripts/simulate.mjs [options]      (after \`npm run build\`)
+
+  --count N        how many seeds; default: 100
+  --from SEED      the first of them, and where to go on after a run that stopped; default: any
+  --jobs N         worker threads; default: 1
+  --mutant NAME    puts a known bug in, to see whether it is noticed:
+                   ${Object.keys(mutants).join(',\n                   ')}
+  --replay PLAN    runs a shrunk plan again, from a file or as JSON text
+
+  node scripts/simulate.mjs --count 10000 --jobs 2
+  node scripts/simulate.mjs --from 17 --count 1
+  node scripts/simulate.mjs --mutant dot-reused --count 40
+
+It ends with 1 where a seed failed.`;
+
 if (isMainThread) await main();
 else work();
 
@@ -36,6 +44,7 @@ function work() {
 async function main() {
   const { values } = parseArgs({
     options: {
+      help: { type: 'boolean', short: 'h' },
       count: { type: 'string', default: '100' },
       from: { type: 'string' },
       jobs: { type: 'string', default: '1' },
@@ -43,6 +52,7 @@ async function main() {
       replay: { type: 'string' },
     },
   });
+  if (values.help) return console.log(help);
   const { mutant } = values;
   if (mutant !== undefined && !Object.hasOwn(mutants, mutant)) {
     console.error(`no mutant \`${mutant}\`; there are ${Object.keys(mutants).join(', ')}`);
@@ -106,7 +116,7 @@ async function runSeeds(from, count, jobs, mutant) {
   );
   if (failed.length === 0) return;
   process.exitCode = 1;
-  console.log(`failed: ${failed.map(({ seed }) => seed).join(' ')}`);
+  for (const { seed, problems } of failed) console.log(`failed: ${seed}, ${problems[0]}`);
   if (mutant === undefined) for (const { seed } of failed.slice(0, shownMax)) tellShrunk(seed);
 }
 

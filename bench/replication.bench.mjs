@@ -243,13 +243,14 @@ async function watchAll(b, cluster) {
       if (failure !== undefined) throw failure;
       const visible = [...acknowledged].map(([n, at]) => [at, arrivals.map((seenBy) => seenBy.get(n))]);
       const since = (at, times) => Math.max(0, times - at);
+      const lastSeen = visible.reduce((last, [, times]) => Math.max(last, ...times), started);
       return {
         isComplete: visible.every(([, times]) => times.every((time) => time !== undefined)),
         puts,
         toOne: visible.map(([at, [first]]) => since(at, first)),
         toAll: visible.map(([at, times]) => since(at, Math.max(...times))),
         writeSeconds: (written - started) / 1e3,
-        allSeconds: (Math.max(...visible.flatMap(([, times]) => times)) - started) / 1e3,
+        allSeconds: (lastSeen - started) / 1e3,
       };
     },
   };
@@ -390,7 +391,8 @@ async function kafkaOwnLatency(url, count, perSecond) {
   const kafka = new Kafka({ brokers: [new URL(url).host], logLevel: logLevel.NOTHING });
   const topic = `own-${perSecond}`;
   const producer = kafka.producer({ createPartitioner: Partitioners.DefaultPartitioner });
-  const consumer = kafka.consumer({ groupId: topic });
+  // As the plane has it.
+  const consumer = kafka.consumer({ groupId: topic, maxWaitTimeInMs: 500 });
   const joined = new Promise((resolve) => {
     consumer.on(consumer.events.GROUP_JOIN, resolve);
   });

@@ -66,6 +66,7 @@ async function startMember(
     exchange?: MemoryExchange;
     openPlane?: () => MessagePlane;
     memory?: ReplicationMemory;
+    onSave?: (memory: ReplicationMemory) => void;
     logBytesMax?: number;
     intervalMs?: number;
     now?: () => number;
@@ -84,7 +85,10 @@ async function startMember(
     interest: options.interest ?? 'all',
     ring,
     isStrict: options.isStrict ?? false,
-    memory: { load: async () => options.memory ?? { settledInterest: 'all' }, save: async () => {} },
+    memory: {
+      load: async () => options.memory ?? { settledInterest: 'all' },
+      save: async (memory) => options.onSave?.(memory),
+    },
     now: options.now ?? Date.now,
     intervalMs: options.intervalMs ?? 50,
     log: { error: () => {}, warn: () => {}, info: () => {} },
@@ -257,6 +261,23 @@ describe('replication', () => {
     ['set-add', { key: 'users.a', members: ['m'] }],
     ['set-remove', { key: 'users.a', members: ['m'] }],
   ] as const;
+
+  test('what a member holds whole it does again after a restart, though it was still loading the rest', async () => {
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const loading = await startMember(mesh, 0, {
+      alone: (engine) => Promise.all([engine.put('users.a', 1), engine.put('groups.a', 1)]),
+      memory: { whole: ['users'] },
+    });
+    expect(loading.replication.notHeld('users')).toBeUndefined();
+    expect(loading.replication.notHeld('groups')).toMatch(/still being loaded/);
+    // Nobody else has it whole: a member that joins loads it from there, or never.
+    const saved: ReplicationMemory[] = [];
+    const joining = await startMember(mesh, 1, { memory: {}, onSave: (memory) => saved.push(memory) });
+    await expect.poll(() => joining.replication.notHeld('users')).toBeUndefined();
+    expect(joining.replication.notHeld('groups')).toMatch(/still being loaded/);
+    await expect.poll(() => saved.at(-1), { timeout: 5_000 }).toMatchObject({ whole: ['users'] });
+  });
 
   test('a member that joins refuses writes to what it is still loading, and takes them once it is whole', async () => {
     const mesh = await startMesh(2);

@@ -32,6 +32,8 @@ import { StateRepair, type StateRepairOptions, type StateRepairStatus } from './
 export interface ReplicationMemory {
   /** The interest that this instance held whole when it stopped; absent: it has never been whole. */
   readonly settledInterest?: Interest;
+  /** The namespaces that it held whole when it stopped, though others may have been missing. */
+  readonly whole?: readonly string[];
   /** Where the message plane resumes. */
   readonly planeCursor?: string;
   /** By origin, when each member was last heard; to the minute. */
@@ -128,6 +130,7 @@ export class Replication {
       strategyOf: (namespace) => engine.replica.strategyOf(namespace),
       purgedMsOf: (namespace) => engine.replica.purgedMsOf(namespace),
       isSettled: alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest)),
+      whole: memory.whole,
       recovered: engine.namespaces(),
     });
     const isWanted = (namespace: string) => this.#holdings.isOfInterest(namespace);
@@ -153,6 +156,7 @@ export class Replication {
           'this data directory is an old copy: a peer knows that more was held here; the namespace is loaded again';
         log.error({ peer, namespace }, message);
         this.#antiEntropy.moved(namespace);
+        void this.#tryToRemember();
       },
       onMismatch: ({ peer, namespace, ours, theirs }) => {
         this.#mismatched.add(namespace);
@@ -397,9 +401,7 @@ export class Replication {
     }
     this.#timer = setInterval(() => {
       this.#settle();
-      void this.#remember().catch((error) =>
-        this.#options.log.warn({ err: error }, 'replication cannot be remembered'),
-      );
+      void this.#tryToRemember();
     }, memoryIntervalMs).unref();
   }
 
@@ -473,9 +475,14 @@ export class Replication {
     return Object.fromEntries([...heard].map(([origin, ms]) => [origin, Math.floor(ms / 60_000) * 60_000]));
   }
 
+  async #tryToRemember(): Promise<void> {
+    await this.#remember().catch((error) => this.#options.log.warn({ err: error }, 'replication cannot be remembered'));
+  }
+
   async #remember(): Promise<void> {
     const memory: ReplicationMemory = {
       ...(this.#holdings.isSettled && { settledInterest: this.#options.interest }),
+      whole: this.#holdings.whole(),
       ...(this.#cursor !== undefined && { planeCursor: this.#cursor }),
       heardMs: this.#heardToTheMinute(),
     };

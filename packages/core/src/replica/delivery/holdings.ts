@@ -13,6 +13,8 @@ export interface HoldingsOptions {
   readonly purgedMsOf: (namespace: string) => number;
   /** Whether this instance held all of its interest whole when it stopped, or is alone. */
   readonly isSettled: boolean;
+  /** Namespaces that it held whole when it stopped, though others were missing. Default: none. */
+  readonly whole?: Iterable<string> | undefined;
   /** As recovered at start, when all that is known is on disk. */
   readonly recovered: readonly Pick<NamespaceReport, 'name' | 'heads'>[];
 }
@@ -34,7 +36,7 @@ export class Holdings {
     this.#options = options;
     this.#heads = new DurableHeads(options.recovered);
     this.#isSettled = options.isSettled;
-    this.#whole = new Set(options.isSettled ? this.#heads.names() : []);
+    this.#whole = new Set(options.isSettled ? this.#heads.names() : options.whole);
   }
 
   get origin(): string {
@@ -74,6 +76,14 @@ export class Holdings {
   lackOf(namespace: string): Lack | undefined {
     if (!this.isOfInterest(namespace)) return 'not-held';
     return this.isWhole(namespace) ? undefined : 'loading';
+  }
+
+  /**
+   * Namespaces that are whole, for the next start: others may wait to load them from here, and nobody else may hold them
+   * whole.
+   */
+  whole(): readonly string[] {
+    return this.names().filter((name) => this.isOfInterest(name) && this.isWhole(name));
   }
 
   /** Namespaces that may not be read yet. */

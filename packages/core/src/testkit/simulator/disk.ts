@@ -7,6 +7,8 @@ type Row = readonly [key: Uint8Array, value: Uint8Array];
 export interface Notes {
   /** Whether it held all of its interest whole. */
   isSettled: boolean;
+  /** Namespaces that it held whole. */
+  whole: readonly string[];
   /** Where the message plane resumes. */
   cursor: number | undefined;
   /** How many commits the store must hold at least. */
@@ -21,7 +23,7 @@ export class Disk {
   isFull = false;
   /** Syncs return and keep nothing. */
   isLying = false;
-  notes: Notes = { isSettled: false, cursor: undefined, mark: 0, ahead: new Set() };
+  notes: Notes = { isSettled: false, whole: [], cursor: undefined, mark: 0, ahead: new Set() };
   #families = new Map<DataFamily, Map<string, Row>>();
   /** Written and not synced, oldest first, with what each batch replaced. */
   #unsynced: { readonly family: DataFamily; readonly name: string; readonly before: Row | undefined }[][] = [];

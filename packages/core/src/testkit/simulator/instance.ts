@@ -175,6 +175,7 @@ export class Instance implements Receiver {
       strategyOf,
       purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
       isSettled: this.disk.notes.isSettled,
+      whole: this.disk.notes.whole,
       recovered: this.replica.report(),
     });
     this.#fetches = new Fetches({
@@ -410,11 +411,17 @@ export class Instance implements Receiver {
       holdings.settle();
       for (const name of holdings.names()) this.#moved(name);
     }
-    this.disk.notes.isSettled = holdings.isSettled;
+    this.#remember();
     for (const [namespace, joinedMs] of this.#partial) {
       if (this.wallMs - exchange.stalenessMs(namespace, this.wallMs) > joinedMs) this.#partial.delete(namespace);
     }
     this.disk.notes.ahead = new Set(this.#partial.keys());
+  }
+
+  #remember(): void {
+    const { disk, holdings } = this;
+    disk.notes.isSettled = holdings.isSettled;
+    disk.notes.whole = holdings.whole();
   }
 
   /** A crash does not take back that states came in: what is durable of them stays ahead of the vector. */
@@ -524,6 +531,7 @@ export class Instance implements Receiver {
       case 'gone-back':
         if (!this.holdings.isWhole(effect.namespace)) return;
         this.holdings.wentBack(effect.namespace);
+        this.#remember();
         this.#moved(effect.namespace);
         return;
       case 'mismatch':

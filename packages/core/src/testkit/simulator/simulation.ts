@@ -322,6 +322,7 @@ class Simulation {
         disk.restore(copy);
         // An old copy has to join again, as docs/replication.md says.
         disk.notes.isSettled = !this.#isElsewhere(instance);
+        disk.notes.whole = [];
         this.#start(instance);
         this.#lost();
         return;

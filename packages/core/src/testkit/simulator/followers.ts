@@ -5,12 +5,14 @@ import {
   encodeCell,
   type FeedEvent,
   join,
+  type KeyState,
   Sources,
   type Strategy,
 } from '../../replica/index.ts';
 import { namespaceOf, shown } from './checks.ts';
 import type { Follower } from './feeds.ts';
 import type { Instance } from './instance.ts';
+import type { Reach } from './oracle.ts';
 import { type Action, type Plan, strategies } from './plan.ts';
 import { Random } from './random.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -56,6 +58,8 @@ export interface FollowersOptions {
   readonly scheduler: Scheduler;
   readonly instanceOf: (at: number) => Instance;
   readonly keysOf: (namespace: string) => readonly string[];
+  /** What a key holds where everything within reach is applied, deletions that are forgotten since included. */
+  readonly expected: (key: string, reach: Reach) => KeyState | undefined;
   /** Whether a fact vanished from a disk without a trace and is not found again yet. */
   readonly isLost: (key: string) => boolean;
   /** Whether it vanished from the disk of this instance, and is not there again. */
@@ -103,7 +107,9 @@ class Copy implements Follower {
   readonly #options: FollowersOptions;
   /** What it was told last, by key. */
   readonly #cells = new Map<string, Cell>();
-  /** Of these, what it was told in this session. */
+  /** How far bookmarks have said that it was told everything, by source: what it was not told of is as of then. */
+  readonly #reach = new Map<string, number>();
+  /** Keys that it was told of in this session. */
   readonly #told = new Set<string>();
   /** What it was told cannot be read. */
   readonly #damaged = new Set<string>();
@@ -147,6 +153,7 @@ class Copy implements Follower {
         break;
       case 'resync':
         this.#cells.clear();
+        this.#reach.clear();
         this.#told.clear();
         this.#damaged.clear();
         this.#unseen.clear();
@@ -220,7 +227,8 @@ class Copy implements Follower {
     for (const key of this.#options.keysOf(this.namespace))
       if (this.#options.isLostAt(key, this.at)) this.#unseen.add(key);
     const { replica, feeds } = this.#instance!;
-    const commit = replica.parseToken(token)!.commit;
+    const { commit, vector = new Map() } = replica.parseToken(token)!;
+    for (const [{ id }, seq] of vector) this.#reach.set(id, Math.max(seq, this.#reach.get(id) ?? 0));
     // States that came in are told by a resync, which is yet to begin; and what is in an uncertain batch nobody knows.
     if (commit !== feeds.head || replica.joinedCommit(this.namespace) >= commit || replica.fence !== undefined) return;
     this.#compare('a bookmark passed over what readers see', isLater);
@@ -236,9 +244,20 @@ class Copy implements Follower {
       const want = shown(cell.seenAt(nowMs));
       const told = this.#cells.get(key);
       const have = shown(told?.seenAt(nowMs));
-      if (want !== have && !(told && isExcused(told, cell, strategies[this.namespace]!)))
+      if (want !== have && !isExcused(told ?? this.#untold(key, nowMs), cell, strategies[this.namespace]!))
         this.#options.problem(`${problem}: ${have}, not ${want}, in \`${this.namespace}\``);
     }
+  }
+
+  /**
+   * Why it was told nothing of a key that its bookmarks cover: a snapshot names no key that holds nothing any more, and
+   * other instances than the one that gave it may not have heard yet what ended there.
+   */
+  #untold(key: string, nowMs: number): Cell {
+    const strategy = strategies[this.namespace]!;
+    const state = this.#options.expected(key, (_, sourceId) => this.#reach.get(sourceId) ?? 0);
+    const cell = new Cell(state, 0, strategy);
+    return cell.seenAt(nowMs) === undefined ? cell : new Cell(undefined, 0, strategy);
   }
 }
 

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import type { Write } from '../../replica/index.ts';
 import { drawPlan, type Mutant, mutants, type Plan, type SimulationResult, shrink, simulate } from './index.ts';
 
 /** These are the same every day; `fresh` ones are not. */
@@ -66,5 +67,33 @@ describe('shrinking', () => {
     expect(replayed).toEqual(simulate({ plan: shrunk }, mutant));
     expect(shrunk.actions.length).toBeLessThan(plan.actions.length / 4);
     expect(simulate({ plan: shrunk }).problems).toEqual([]);
+  });
+});
+
+describe('subscribers', () => {
+  test('are not judged by an instance that has not heard yet of a deletion that a snapshot elsewhere left out', () => {
+    const add: Write = { op: 'add', namespace: 'counts', key: 'counts.k1', amount: 5 };
+    const follow = { do: 'follow', follower: 1, namespace: 'counts' } as const;
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      plane: 'direct',
+      durability: 'fsync',
+      logCommitsMax: 60,
+      sliceBytes: 2_000,
+      calmMs: 14_000,
+      actions: [
+        { atMs: 100, do: 'write', at: 0, writes: [add] },
+        { atMs: 1_000, do: 'away', at: 0, forMs: 12_000 },
+        { atMs: 2_000, do: 'write', at: 1, writes: [{ op: 'delete', namespace: 'counts', key: 'counts.k1' }] },
+        { atMs: 3_000, ...follow, at: 1, forMs: 0 },
+        { atMs: 9_000, ...follow, at: 0, forMs: 0 },
+      ],
+    };
+    expect(simulate({ plan }).problems).toEqual([]);
   });
 });

@@ -111,6 +111,7 @@ class Simulation {
       scheduler: this.#scheduler,
       instanceOf: (at) => this.#instances[at]!,
       keysOf: (namespace) => this.#oracle.keysOf(namespace),
+      expected: (key, reach) => this.#oracle.expected(key, reach),
       isLost: (key) => this.#rot.isLost(key),
       isLostAt: (key, at) => this.#rot.isLostAt(key, at),
       problem: (problem) => this.#problems.add(problem),

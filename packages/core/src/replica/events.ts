@@ -34,19 +34,12 @@ export type ReplicaEvent =
    * States of keys as another member holds them, to be joined in: bootstrap and repair. They are not logged here, so the
    * vector does not move until `advance`. Answered by one `reply` once they are committed.
    */
-  | {
+  | (StatesJoin & {
       readonly type: 'states';
       readonly id: number;
       readonly namespace: string;
       readonly entries: readonly StateEntry[];
-      /** The rows are written even where nothing is new: what is on disk is damaged. */
-      readonly rewrite?: boolean;
-      /**
-       * What the giver had applied: writes here that these heads cover and its states do not show were overwritten there,
-       * and go. Absent: nothing is known of what the giver forgot.
-       */
-      readonly covered?: readonly Head[] | undefined;
-    }
+    })
   /**
    * Everything up to these heads has come in as states: the vector may say so. `floor` is the giver's purge floor.
    * Answered by one `reply` once it is committed.
@@ -119,6 +112,22 @@ export type ReplicaEvent =
 export interface StateEntry {
   readonly key: string;
   readonly state: KeyState | undefined;
+}
+
+/** How another member's states are joined in. */
+export interface StatesJoin {
+  /** The rows are written even where nothing is new: what is on disk is damaged. */
+  readonly rewrite?: boolean;
+  /**
+   * What the giver had applied: writes here that these heads cover and its states do not show were overwritten there,
+   * and go. Absent: nothing is known of what the giver forgot.
+   */
+  readonly covered?: readonly Head[] | undefined;
+  /**
+   * The giver's purge floor, where its states take the place of damaged rows: what it has forgotten of their keys is
+   * forgotten here too, which writes have to tell those that have not.
+   */
+  readonly floor?: number;
 }
 
 /** What the store has of a key. */

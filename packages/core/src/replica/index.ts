@@ -47,7 +47,7 @@ export {
 } from './digest/index.ts';
 export type { Dot, Source, Stamp } from './dot.ts';
 export { compareStamps, dotsTag, dotText, Sources } from './dot.ts';
-export type { Change, Commit, LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry } from './events.ts';
+export type { Change, Commit, LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry, StatesJoin } from './events.ts';
 export {
   type Accepted,
   acceptedUpTo,

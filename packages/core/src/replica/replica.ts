@@ -2,7 +2,7 @@ import { Answers } from './answers.ts';
 import { absentCell, type Cell, decodeCell } from './cell.ts';
 import { Desk } from './desk/index.ts';
 import type { Dot, Source, Sources } from './dot.ts';
-import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry } from './events.ts';
+import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry, StatesJoin } from './events.ts';
 import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
@@ -56,14 +56,12 @@ export interface NamespaceReport extends NamespaceStats {
 type Arrival =
   | { readonly kind: 'submit'; readonly id: number; readonly request: WriteRequest }
   | { readonly kind: 'record'; readonly record: LogRecord }
-  | {
+  | (StatesJoin & {
       readonly kind: 'states';
       readonly id: number;
       readonly namespace: string;
       readonly entries: readonly StateEntry[];
-      readonly rewrite?: boolean;
-      readonly covered?: readonly Head[] | undefined;
-    }
+    })
   | {
       readonly kind: 'advance';
       readonly id: number;

@@ -13,6 +13,7 @@ import {
   type ReplicaEvent,
   type Rng,
   type StateEntry,
+  type StatesJoin,
   type WriteOutcome,
   type WriteRequest,
 } from '@ipe/core/replica';
@@ -76,8 +77,8 @@ export class Driver {
   }
 
   /** Joins states of another member in. Resolves once they are durable, or refused. */
-  joinStates(namespace: string, entries: readonly StateEntry[], rewrite: boolean, covered?: readonly Head[]) {
-    return this.ask((id) => ({ type: 'states', id, namespace, entries, rewrite, covered }));
+  joinStates(namespace: string, entries: readonly StateEntry[], how: StatesJoin): Promise<WriteOutcome> {
+    return this.ask((id) => ({ type: 'states', id, namespace, entries, ...how }));
   }
 
   /** Moves the vector to where joined states reach. Resolves once that is durable, or refused. */

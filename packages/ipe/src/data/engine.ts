@@ -17,6 +17,7 @@ import {
   type Rng,
   Sources,
   type StateEntry,
+  type StatesJoin,
   type Strategy,
   type Write,
   type WriteOutcome,
@@ -279,17 +280,11 @@ export class Engine {
 
   /**
    * Joins states of another member in, durably.
-   * @param rewrite writes rows even where nothing is new, because what is on disk is damaged
-   * @param covered what the other member had applied: what it does not show of that goes here too
+   * @param how what is known of the other member, and whether rows are written where nothing is new
    * @throws IpeError as a write does; some may be in then, which repeating does not harm
    */
-  async joinStates(
-    namespace: string,
-    entries: readonly StateEntry[],
-    rewrite = false,
-    covered?: readonly Head[],
-  ): Promise<void> {
-    const outcome = await this.#driver.joinStates(namespace, entries, rewrite, covered);
+  async joinStates(namespace: string, entries: readonly StateEntry[], how: StatesJoin = {}): Promise<void> {
+    const outcome = await this.#driver.joinStates(namespace, entries, how);
     if (!outcome.ok) throw errorOf(outcome.failure);
   }
 

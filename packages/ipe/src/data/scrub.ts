@@ -207,7 +207,7 @@ export class Scrubber {
     const state = key === undefined ? undefined : engine.replica.peek(key)?.state;
     if (key === undefined || state === undefined) engine.damage.met(damage);
     else
-      engine.joinStates(namespace, [{ key, state }], true).then(
+      engine.joinStates(namespace, [{ key, state }], { rewrite: true }).then(
         () => this.factsMended([key], 'memory'),
         () => engine.damage.met(damage),
       );

@@ -280,7 +280,7 @@ export class AntiEntropy {
     if (stretch === undefined) await engine.joinStates(namespace, entries);
     else {
       const absent = await this.#absentIn(namespace, stretch, new Set(entries.map(({ key }) => key)));
-      await engine.joinStates(namespace, [...entries, ...absent], false, stretch.heads);
+      await engine.joinStates(namespace, [...entries, ...absent], { covered: stretch.heads });
     }
     return { type: 'stored', pull };
   }

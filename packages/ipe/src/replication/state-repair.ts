@@ -277,7 +277,7 @@ export class StateRepair {
       rows[i] === undefined && replica.peek(key) === cell && !uncommitted.has(key) ? [{ key, state: cell.state }] : [],
     );
     if (entries.length === 0) return 0;
-    await engine.joinStates(namespace, entries, true);
+    await engine.joinStates(namespace, entries, { rewrite: true });
     scrubber.factsMended(
       entries.map(({ key }) => key),
       'memory',
@@ -347,14 +347,17 @@ export class StateRepair {
     if (typeof namespace !== 'string' || !Array.isArray(keys) || keys.length > keysMax || !keys.every(isKey))
       throw new IpeError('invalid_params', 'a request for states holds `namespace` and `keys`');
     const head = this.#head(namespace);
-    const { kv } = this.#options.engine;
+    const { engine } = this.#options;
+    const { kv } = engine;
     const rows = await kv.getMany(
       'live',
       keys.map((key) => liveKey(key as string)),
     );
     await kv.sync();
     const held = rows.flatMap((row, i) => (row === undefined ? [] : [{ key: keys[i] as string, row }]));
-    return encodePage({ ...head, rows: held, isLast: true });
+    // Read behind the rows: what is purged meanwhile is not in them.
+    const floor = engine.replica.floorOf(namespace);
+    return encodePage({ ...head, floor, rows: held, isLast: true });
   }
 
   #head(namespace: string): Omit<SnapshotPage, 'rows' | 'isLast' | 'next'> {
@@ -403,7 +406,7 @@ export class StateRepair {
     const asked = keys.filter((key) => damaged.has(key));
     const entries = this.#repairs.mending(namespace, asked, page);
     if (entries.length === 0) return;
-    await engine.joinStates(namespace, entries, true);
+    await engine.joinStates(namespace, entries, { rewrite: true, floor: page.floor });
     this.#repairs.mended(entries);
     const mendable = entries.map(({ key }) => key);
     scrubber.factsMended(mendable, peer);

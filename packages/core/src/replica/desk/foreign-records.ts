@@ -78,7 +78,7 @@ export class ForeignRecords {
   }
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
-  states({ id, namespace: name, entries, rewrite = false, covered }: StatesArrival, nowMs: number): void {
+  states({ id, namespace: name, entries, rewrite = false, covered, floor = 0 }: StatesArrival, nowMs: number): void {
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
@@ -103,6 +103,7 @@ export class ForeignRecords {
       const state = theirs === undefined ? kept : join(kept, theirs);
       if (state === before.state && !(isDamaged || rewrite)) continue;
       states.mend(key);
+      namespace.floor = Math.max(namespace.floor, floor);
       batch.joined.add(namespace);
       batch.operationCount++;
       if (theirs !== undefined) clock.witness(latestOf(theirs), nowMs);

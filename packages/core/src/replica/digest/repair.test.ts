@@ -86,6 +86,34 @@ describe('a damaged row', () => {
     expect(mended()).toEqual([{ key, state: undefined }]);
   });
 
+  test('is written over as by one that has seen what is forgotten, once a peer that forgot it has mended it', () => {
+    const siblings = (origin: string, seed: number) =>
+      new InstantReplica(
+        { origin, strategyOf: () => ({ kind: 'version-vector', resolver: 'siblings' }) },
+        randomFrom(seed),
+        1_700_000_000_000,
+      );
+    const [forgetful, damaged, remembering] = [1, 2, 3].map((i) => siblings(`00000000000000a${i}`, i)) as [
+      InstantReplica,
+      InstantReplica,
+      InstantReplica,
+    ];
+    forgetful.write({ op: 'put', namespace, key, json: '1' }, { op: 'delete', namespace, key });
+    for (const other of [damaged, remembering]) other.receive(...forgetful.log);
+    forgetful.nowMs += 5_000;
+    forgetful.step({ type: 'purge', keys: [key] });
+    expect(forgetful.rows('live')).toEqual([]);
+    damaged.rows('live')[0]![1].fill(0xff);
+    damaged.restart();
+    const floor = forgetful.replica.floorOf(namespace);
+    const entries = [{ key, state: undefined }];
+    damaged.ask((id) => ({ type: 'states', id, namespace, entries, rewrite: true, floor }));
+    damaged.nowMs += 5_000;
+    damaged.write({ op: 'put', namespace, key, json: '2' });
+    remembering.receive(...damaged.log.slice(-1));
+    expect(remembering.cell(key).view).toMatchObject({ kind: 'value', json: '2' });
+  });
+
   test('does not keep records from being applied; what mends it must cover them', () => {
     const { other, damaged, repairs, heads } = setUp();
     const before = heads().filter(({ source }) => source.origin === damaged.replica.origin);

@@ -56,6 +56,7 @@ type SentDigest =
   | { readonly kind: 'roots'; readonly cuts: DigestAnswer['cuts']; readonly roots: SentRoots };
 interface SentStates {
   readonly heads: SentHeads;
+  readonly floor: number;
   readonly rows: SnapshotPage['rows'];
 }
 
@@ -208,7 +209,8 @@ export class StateRepair {
   answer(asked: RepairQuestion): unknown {
     if (asked.type === 'digest') return this.#answerDigest(asked.question);
     const { namespace } = asked;
-    const { disk, holdings } = this.#options;
+    const { disk, holdings, replica } = this.#options;
+    const floor = replica.floorOf(namespace);
     const heads = sent(this.#repairs.toldOf(namespace, holdings.headsOf(namespace)));
     const isAsked =
       asked.type === 'states'
@@ -219,7 +221,7 @@ export class StateRepair {
       .map(([bytes, row]) => ({ key: String.fromCharCode(...bytes), row }))
       .filter(({ key }) => isAsked(key));
     disk.sync();
-    return { heads, rows } satisfies SentStates;
+    return { heads, floor, rows } satisfies SentStates;
   }
 
   /** Asks each linked peer for what is damaged here. */
@@ -239,11 +241,12 @@ export class StateRepair {
       this.#mendingCount--;
       if (answer === undefined) return;
       const asked = keys.filter((key) => this.#damaged.has(key));
-      const entries = this.#repairs.mending(namespace, asked, this.#received(answer as SentStates));
+      const page = this.#received(answer as SentStates);
+      const entries = this.#repairs.mending(namespace, asked, page);
       if (entries.length === 0) return;
       this.#mendingCount++;
       store(
-        (id) => ({ type: 'states', id, namespace, entries, rewrite: true }),
+        (id) => ({ type: 'states', id, namespace, entries, rewrite: true, floor: page.floor }),
         ({ ok }) => {
           this.#mendingCount--;
           if (!ok) return;
@@ -383,8 +386,8 @@ export class StateRepair {
     return { kind: 'roots', cuts: answer.cuts, namespaces };
   }
 
-  #received({ heads, rows }: SentStates): Pick<SnapshotPage, 'heads' | 'rows'> {
-    return { rows, heads: [...this.#headsOf(heads)].map(([source, seq]) => ({ source, seq })) };
+  #received({ heads, floor, rows }: SentStates): Pick<SnapshotPage, 'heads' | 'floor' | 'rows'> {
+    return { rows, floor, heads: [...this.#headsOf(heads)].map(([source, seq]) => ({ source, seq })) };
   }
 
   #headsOf(heads: SentHeads): Heads {

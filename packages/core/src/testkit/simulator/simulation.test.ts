@@ -97,3 +97,32 @@ describe('subscribers', () => {
     expect(simulate({ plan }).problems).toEqual([]);
   });
 });
+
+describe('settling', () => {
+  test('waits for what is written and not durable yet, of which the others have not heard', () => {
+    const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      plane: 'none',
+      durability: 'wal',
+      logCommitsMax: 1_000,
+      sliceBytes: 200,
+      leaseMs: 5_000,
+      calmMs: 20_000,
+      actions: [
+        { atMs: 100, do: 'write', at: 0, writes: [put('gone')] },
+        { atMs: 3_000, do: 'write', at: 0, writes: [{ op: 'delete', namespace: 'grants', key: 'grants.gone' }] },
+        { atMs: 8_000, do: 'away', at: 1, forMs: 10_000 },
+        ...Array.from({ length: 30 }, (_, i) => {
+          return { atMs: 9_000 + 50 * i, do: 'write', at: 1, writes: [put(`k${i}`)] } as const;
+        }),
+      ],
+    };
+    expect(simulate({ plan }).problems).toEqual([]);
+  });
+});

@@ -476,6 +476,8 @@ class Simulation {
         !this.#returns.isUnderWay(instance) &&
         instance.holdings.isSettled &&
         instance.replica.fence === undefined &&
+        // What is not durable yet is told to nobody.
+        instance.replica.durableCommit === instance.replica.appliedCommit &&
         this.#coversAll(instance) &&
         // What is damaged is known only once it has been looked at.
         (!this.#rots || isRepaired(instance, this.#instances)),

@@ -134,7 +134,9 @@ class Simulation {
     const scheduler = this.#scheduler;
     // Members of the beginning know of each other and hold all there is: nothing.
     plan.members.forEach(({ startMs }, member) => {
-      if (startMs === 0) this.#joined.add(member);
+      if (startMs > 0) return;
+      this.#joined.add(member);
+      this.#instances[member]!.disk.notes.isSettled = true;
     });
     for (const [member, { startMs }] of plan.members.entries()) scheduler.after(startMs, () => this.#join(member));
     for (const action of plan.actions) scheduler.after(action.atMs, () => this.#do(action));
@@ -216,7 +218,6 @@ class Simulation {
   #join(member: number): void {
     const instance = this.#instances[member]!;
     if (instance.isUp) return;
-    instance.disk.notes.isSettled = this.#plan.members[member]!.startMs === 0;
     if (!this.#joined.has(member)) {
       this.#joined.add(member);
       const [holder] = this.#instances;

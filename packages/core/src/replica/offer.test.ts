@@ -190,6 +190,28 @@ describe('writes that a returning member alone had', () => {
     }
   });
 
+  test('leave nothing of a forgotten deletion at one that hears of it only after them', () => {
+    for (const namespace of ['granted', 'sets']) {
+      const member = new Return();
+      const key = `${namespace}.k0`;
+      member.leave();
+      member.stayed.write(writeOf(namespace, 4, 1));
+      member.stayed.nowMs += 1_000;
+      member.stayed.step({ type: 'purge', keys: [key] });
+      expect(member.stayed.cell(key).state).toBeUndefined();
+      member.old.nowMs += 5_000;
+      member.old.write(writeOf(namespace, 0, 1));
+      member.comeBack();
+      member.offer();
+      expect(member.parked.map(({ verdict }) => verdict)).toEqual(['applied']);
+      const joiner = open(2, 14);
+      joiner.receive(...member.back.log);
+      joiner.receive(...member.stayed.log);
+      expect(joiner.seen(key)).toBe(member.stayed.seen(key));
+      expect(dotsOf(joiner.cell(key))).toEqual(dotsOf(member.stayed.cell(key)));
+    }
+  });
+
   test('are parked where the application is to settle a conflict with a deletion that others may forget', () => {
     const member = new Return();
     const key = 'chosen.k0';

@@ -48,6 +48,8 @@ export interface OfferSite {
   readonly purgedMs: number;
   /** What was offered before: `OfferProgress.seenIn`. */
   readonly seen: Context;
+  /** Everything that was applied in the namespace; nothing where nothing was ever purged. */
+  readonly applied: () => Context;
   /** Of a counter: the total of the same source in the operation before, which is offered too or that everyone has. */
   readonly before: { readonly plus: number; readonly minus: number } | undefined;
 }
@@ -66,7 +68,7 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       if (state?.kind === 'siblings' && covers(state.context, dot)) return { verdict: 'superseded' };
       if (state?.kind === 'version' && compareHlc(latestOf(state), record) >= 0) return { verdict: 'superseded' };
       if (operation.op === 'put' && isDoubtful(record, site)) return { verdict: 'parked', parked: operation };
-      const context = operation.context && withDot(operation.context, dot, site);
+      const context = operation.context && contextFor(operation.context, dot, state, site);
       const now = { ...operation, version: versionAt(operation, site) };
       if (now.op === 'delete' || context === undefined || state?.kind !== 'siblings')
         return { verdict: 'applied', operation: { ...now, context } };
@@ -107,9 +109,15 @@ const withoutOwn = <T extends Dot>(live: readonly T[], site: OfferSite) => live.
 const versionAt = ({ version }: Operation, { state, floor }: OfferSite) =>
   Math.max(version, 1 + (state === undefined ? floor : versionOf(state)));
 
-/** What the writer had seen, itself included, and what was offered of that. */
-const withDot = (context: Context, dot: Dot, { seen }: OfferSite): Context =>
-  joinContexts(joinContexts(context, [dot]), seen);
+/**
+ * What the writer had seen, itself included, and what was offered of that. Where nothing is held, whatever was applied is
+ * over and forgotten, as for any write (`seenBy`): who meets it in a log only after the offer must not take the two for
+ * concurrent.
+ */
+function contextFor(context: Context, dot: Dot, held: KeyState | Member | undefined, site: OfferSite): Context {
+  const own = joinContexts(joinContexts(context, [dot]), site.seen);
+  return held === undefined ? joinContexts(own, site.applied()) : own;
+}
 
 /** A counter's operation carries its source's total: what of it nobody has is the rest beyond what is counted already. */
 function offerAdd(record: LogRecord, operation: AddOperation, site: OfferSite): Offered {
@@ -146,7 +154,7 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
   const changes = fresh.flatMap((change) => {
     if (isParked(change)) return [];
     const held = known.get(change.member);
-    const context = withDot(change.context, dot, site);
+    const context = contextFor(change.context, dot, held, site);
     if (!change.present || held === undefined) return [{ ...change, context }];
     const beside = memberBeside({ ...held, live: withoutOwn(held.live, site) }, context, site.strategy);
     return beside === 'superseded' ? [] : [{ ...change, ...beside }];

@@ -219,7 +219,7 @@ export class LocalWrites {
 }
 
 /** Everything that was applied in a namespace before a record, as a context; nothing where nothing was ever purged. */
-function seenBy(namespace: Namespace, record: BatchRecord, quarantine: Quarantine): Context {
+export function seenBy(namespace: Namespace, record: BatchRecord, quarantine: Quarantine): Context {
   if (namespace.floor === 0) return [];
   const seen: Dot[] = [];
   for (const [source, head] of namespace.admitted) {

@@ -5,7 +5,7 @@ import { type ParkedWrite, parkedId, parkedKey, parkedNamespace, parkedWrite } f
 import type { LogRecord } from '../record.ts';
 import type { Strategy } from '../state.ts';
 import type { Failure } from '../write.ts';
-import { type LocalWrites, writeBytes } from './local-writes.ts';
+import { type LocalWrites, seenBy, writeBytes } from './local-writes.ts';
 import { misfit } from './misfit.ts';
 import type { DeskParts } from './parts.ts';
 
@@ -25,7 +25,7 @@ export class OfferedRecords {
    * @returns undefined where it cannot be offered as things are, which the offering tells; nothing changed then
    */
   offer(old: LogRecord, offering: Offering, nowMs: number): readonly Offered[] | undefined {
-    const { states, namespaces, pipeline, offered, offersSource } = this.#parts;
+    const { states, namespaces, pipeline, offered, offersSource, quarantine } = this.#parts;
     const readMs = this.#parts.readMs(nowMs);
     if (offering.failure !== undefined) return undefined;
     if (offered.isKnown(old)) return [];
@@ -48,6 +48,7 @@ export class OfferedRecords {
         floor: namespace.floor,
         purgedMs,
         seen,
+        applied: () => seenBy(namespace, record, quarantine),
         before: operation.op === 'add' ? offering.before.get(operation) : undefined,
       });
       if (verdict.operation !== undefined) this.#local.apply(namespace, record, verdict.operation, cell);

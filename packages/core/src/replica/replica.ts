@@ -210,8 +210,11 @@ export class Replica {
     return this.#states.peek(key);
   }
 
-  /** Committed cells of keys that are being written: what a reader of the store must take instead of their rows. */
-  uncommitted(): ReadonlyMap<string, Cell> {
+  /**
+   * Committed cells of keys that are being written: what a reader of the store must take instead of their rows. Undefined
+   * where the row is damaged and what mends it is on its way: it shows nothing that was committed.
+   */
+  uncommitted(): ReadonlyMap<string, Cell | undefined> {
     return this.#states.uncommitted();
   }
 
@@ -551,7 +554,7 @@ export class Replica {
     let isWhole = true;
     for (const key of keys) {
       if (cells.has(key)) continue;
-      const failure = this.#states.damageOf(key);
+      const failure = this.#states.refusalOf(key);
       if (failure !== undefined) {
         this.#fetches.delete(id);
         this.#effects.push({ type: 'fetched', id, cells, failure });

@@ -8,8 +8,8 @@ import type { Failure } from './write.ts';
 
 /** A key whose write is not committed yet. */
 interface Pending {
-  /** What readers see until it is. */
-  readonly committed: Cell;
+  /** What readers see until it is; undefined where the row that it mends is damaged. */
+  readonly committed: Cell | undefined;
   /** What the next write is judged against. */
   latest: Cell;
   /** The last batch that touches the key. */
@@ -65,8 +65,14 @@ export class States {
     return this.#pending.get(key);
   }
 
+  /** Why nothing can be judged against a key, if so: its row is damaged, and nothing that mends it is pending. */
   damageOf(key: string): Failure | undefined {
-    return this.#damaged.size === 0 ? undefined : this.#damaged.get(key);
+    return this.#damaged.size === 0 || this.#pending.has(key) ? undefined : this.#damaged.get(key);
+  }
+
+  /** Why readers are refused a key, if they are: until what mends its row is committed. */
+  refusalOf(key: string): Failure | undefined {
+    return this.#damaged.get(key);
   }
 
   /**
@@ -100,22 +106,18 @@ export class States {
     this.#damaged.set(key, failure);
   }
 
-  /** Forgets that a row does not decode: a sound one is about to take its place. */
-  mend(key: string): void {
-    this.#damaged.delete(key);
-  }
-
   release(): void {
     this.#held.clear();
   }
 
-  /** Puts a new cell above the present one, to be committed with `batch`. */
+  /** Puts a new cell above the present one, to be committed with `batch`. In the place of a damaged row it mends that. */
   put(batch: Batch, namespace: Namespace, key: string, before: Cell, after: Cell, record: LogRecord | undefined): void {
     this.loads.strike(key);
     const pending = this.#pending.get(key);
-    if (pending === undefined)
-      this.#pending.set(key, { committed: before, latest: after, batch: batch.number, record });
-    else {
+    if (pending === undefined) {
+      const committed = this.refusalOf(key) === undefined ? before : undefined;
+      this.#pending.set(key, { committed, latest: after, batch: batch.number, record });
+    } else {
       pending.latest = after;
       pending.batch = batch.number;
       pending.record = record;
@@ -128,6 +130,7 @@ export class States {
   /** The batch is committed: in one go, readers see its cells. */
   commit(batch: Batch): void {
     for (const [key, { after }] of batch.cells) {
+      this.#damaged.delete(key);
       const pending = this.#pending.get(key);
       if (pending !== undefined && pending.batch > batch.number)
         this.#pending.set(key, { ...pending, committed: after });
@@ -149,7 +152,7 @@ export class States {
 
   /** Forgets everything that is pending. Readers go on to see what it was judged against, whatever the store has. */
   rollBack(): void {
-    for (const [key, { committed }] of this.#pending) this.#shadowed.set(key, committed);
+    for (const [key, { committed }] of this.#pending) if (committed !== undefined) this.#shadowed.set(key, committed);
     this.#pending.clear();
   }
 
@@ -159,9 +162,12 @@ export class States {
     this.#shadowed.clear();
   }
 
-  /** Committed cells of the keys that are being written, or whose write failed and may be in the store. */
-  uncommitted(): ReadonlyMap<string, Cell> {
-    const cells = new Map<string, Cell>();
+  /**
+   * Committed cells of the keys that are being written, or whose write failed and may be in the store; undefined where the
+   * row that is being mended is damaged.
+   */
+  uncommitted(): ReadonlyMap<string, Cell | undefined> {
+    const cells = new Map<string, Cell | undefined>();
     for (const [key, committed] of this.#shadowed) cells.set(key, committed);
     for (const [key, { committed }] of this.#pending) cells.set(key, committed);
     return cells;

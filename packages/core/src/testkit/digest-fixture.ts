@@ -128,7 +128,8 @@ export class TestInstance {
     const cells = new Map<string, Cell>();
     for (const [key, row] of this.disk.rows('live', liveKey(`${namespace}.`)))
       cells.set(textOf(key), decodeCell(row, this.replica.sources, strategies[namespace]!));
-    for (const [key, cell] of this.replica.uncommitted()) if (key.startsWith(`${namespace}.`)) cells.set(key, cell);
+    for (const [key, cell] of this.replica.uncommitted())
+      if (cell !== undefined && key.startsWith(`${namespace}.`)) cells.set(key, cell);
     return cells;
   }
 

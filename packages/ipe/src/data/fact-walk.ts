@@ -37,7 +37,8 @@ export async function walkFacts(
   const uncommitted = replica.uncommitted();
   options.onBegin?.();
   try {
-    for (const [key, cell] of uncommitted) if (namespaceOf(key) === namespace) visitor.cell?.(key, cell);
+    for (const [key, cell] of uncommitted)
+      if (cell !== undefined && namespaceOf(key) === namespace) visitor.cell?.(key, cell);
     const strategy = replica.strategyOf(namespace);
     const decode = (row: Uint8Array, damaged: (error: unknown) => void) => {
       try {

@@ -14,8 +14,11 @@ export const snapshotIdleMs = 600_000;
 /** The facts as of one tick. */
 export interface FactsSnapshot {
   readonly rows: KvSnapshot<DataFamily>;
-  /** Cells of keys whose rows may be in the store already though their commit is under way: readers get these. */
-  readonly uncommitted: ReadonlyMap<string, Cell>;
+  /**
+   * Cells of keys whose rows may be in the store already though their commit is under way: readers get these. Undefined
+   * where the row is damaged and being mended: its own bytes tell whether it can be read.
+   */
+  readonly uncommitted: ReadonlyMap<string, Cell | undefined>;
   /** The readers' clock then: what had not expired by it does not expire in it. */
   readonly nowMs: number;
 }

@@ -102,7 +102,6 @@ export class ForeignRecords {
       const kept = keptOf(namespace, before, theirs, heads);
       const state = theirs === undefined ? kept : join(kept, theirs);
       if (state === before.state && !(isDamaged || rewrite)) continue;
-      states.mend(key);
       namespace.floor = Math.max(namespace.floor, floor);
       batch.joined.add(namespace);
       batch.operationCount++;

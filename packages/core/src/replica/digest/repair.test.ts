@@ -4,6 +4,7 @@ import { TestInstance } from '../../testkit/digest-fixture.ts';
 import { InstantReplica, randomFrom } from '../../testkit/replica.ts';
 import { Cell } from '../cell.ts';
 import { Sources } from '../dot.ts';
+import { liveKey } from '../layout.ts';
 import { decodeRecord } from '../record-codec.ts';
 import { Items } from './items.ts';
 import { Repairs } from './repair.ts';
@@ -112,6 +113,41 @@ describe('a damaged row', () => {
     damaged.write({ op: 'put', namespace, key, json: '2' });
     remembering.receive(...damaged.log.slice(-1));
     expect(remembering.cell(key).view).toMatchObject({ kind: 'value', json: '2' });
+  });
+
+  test('is refused, never absent, until what mends it is stored, and where that fails', () => {
+    for (const isStored of [true, false]) {
+      const sources = new Sources();
+      const nowMs = 1_700_000_000_000;
+      const written = new TestInstance('00000000000000a1', sources, () => nowMs);
+      written.submit({ op: 'put', namespace, key, json: '1' });
+      written.commitAll();
+      const { state } = written.cells(namespace).get(key)!;
+      written.disk.rot('live', liveKey(key), Uint8Array.of(0xff));
+      const damaged = new TestInstance('00000000000000a1', sources, () => nowMs, written.disk);
+      const fetch = { type: 'fetch', id: 1, keys: [key] } as const;
+      damaged.step(fetch);
+      const isRefused = () => {
+        const told = damaged.replica.step(fetch, nowMs, () => 0);
+        return damaged.replica.peek(key) === undefined && told.some((each) => each.type === 'fetched' && each.failure);
+      };
+      expect(isRefused()).toBe(true);
+      damaged.step({ type: 'states', id: 2, namespace, entries: [{ key, state }], rewrite: true });
+      expect(damaged.inFlight).toBe(1);
+      expect(isRefused()).toBe(true);
+      if (isStored) damaged.commitAll();
+      else {
+        damaged.step({
+          type: 'failed',
+          batch: undefined,
+          failure: { reason: 'unavailable', message: 'the disk is full' },
+        });
+        expect(isRefused()).toBe(true);
+        damaged.step({ type: 'reopen' });
+      }
+      expect(isRefused()).toBe(!isStored);
+      expect(damaged.replica.peek(key)?.value).toBe(isStored ? 1 : undefined);
+    }
   });
 
   test('does not keep records from being applied; what mends it must cover them', () => {

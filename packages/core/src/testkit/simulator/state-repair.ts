@@ -174,7 +174,8 @@ export class StateRepair {
     const rows = disk.rows('live', liveKey(`${namespace}.`));
     later(walkMs, () => {
       const damaged = new Set<string>();
-      for (const [key, cell] of uncommitted) if (key.startsWith(`${namespace}.`)) walk.add(key, cell);
+      for (const [key, cell] of uncommitted)
+        if (cell !== undefined && key.startsWith(`${namespace}.`)) walk.add(key, cell);
       for (const [bytes, row] of rows) {
         const key = String.fromCharCode(...bytes);
         if (uncommitted.has(key)) continue;

@@ -6,7 +6,7 @@ import { type DataFamily, dataFamilies, type ParkedWrite, parkedKey } from '@ipe
 import { createMemoryDisk, type Kv, openMemoryKv } from '@ipe/core/store';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { type Engine, openEngine, settingsFrom } from '../data/index.ts';
-import { offerAgain } from './return.ts';
+import { type OfferOptions, offerAgain } from './return.ts';
 
 const nowMs = 1_700_000_000_000;
 let root: string;
@@ -15,7 +15,7 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-const open = (kv: Kv<DataFamily>, draw: number): Promise<Engine> =>
+const open = (kv: Kv<DataFamily>, draw: number, housekeepingIntervalMs = 0): Promise<Engine> =>
   openEngine({
     kv,
     origin: '00112233445566aa',
@@ -28,7 +28,7 @@ const open = (kv: Kv<DataFamily>, draw: number): Promise<Engine> =>
     cacheBytesMax: 1 << 20,
     now: () => nowMs,
     rng: () => draw,
-    housekeepingIntervalMs: 0,
+    housekeepingIntervalMs,
   });
 
 /** Leaves behind what preparing a return does: the records of an old store in a file, and the store moved away. */
@@ -44,21 +44,52 @@ async function setAside(missing: number): Promise<void> {
   await mkdir(join(root, 'data.evicted'));
 }
 
+interface Logged {
+  readonly level: string;
+  readonly fields: unknown;
+}
+
 /** Offers until it is done or failed. @returns what was logged */
-function offered(engine: Engine, purgedMs: number): Promise<{ level: string; fields: unknown }> {
+function offered(engine: Engine, purgedMs: number): Promise<Logged> {
   return new Promise((resolve) => {
-    const tell = (level: string) => (fields: unknown) => resolve({ level, fields });
-    offerAgain({
-      root,
-      dataFolder: join(root, 'data'),
-      engine,
-      replication: { isSettled: true, haveAllReported: true, purgedMs: () => purgedMs },
-      log: { info: tell('info'), warn: () => {}, error: tell('error') } as unknown as Parameters<
-        typeof offerAgain
-      >[0]['log'],
-      now: () => nowMs,
+    const stop = offering(engine, purgedMs, (logged) => {
+      stop();
+      resolve(logged);
     });
   });
+}
+
+/** Offers until it is stopped. @returns how to stop */
+function offering(engine: Engine, purgedMs: number, onLog: (logged: Logged) => void): () => void {
+  const tell = (level: string) => (fields: unknown) => onLog({ level, fields });
+  return offerAgain({
+    root,
+    dataFolder: join(root, 'data'),
+    engine,
+    replication: { isSettled: true, haveAllReported: true, purgedMs: () => purgedMs },
+    log: { info: tell('info'), warn: () => {}, error: tell('error') } as unknown as OfferOptions['log'],
+    now: () => nowMs,
+    retryMs: 1,
+  });
+}
+
+/** A store that takes no writes until there is room. */
+function fullKv(kv: Kv<DataFamily>): { readonly kv: Kv<DataFamily>; makeRoom(): void } {
+  let isFull = true;
+  const failing = new Proxy(kv, {
+    get(target, name) {
+      if (name === 'write' && isFull)
+        return () => Promise.reject(new IpeError('unavailable', 'the disk is full', { state: 'unchanged' }));
+      const value = Reflect.get(target, name);
+      return typeof value === 'function' ? value.bind(target) : value;
+    },
+  });
+  return {
+    kv: failing,
+    makeRoom: () => {
+      isFull = false;
+    },
+  };
 }
 
 const parkedIn = async (engine: Engine) => {
@@ -71,21 +102,12 @@ const parkedIn = async (engine: Engine) => {
 test('what was set aside stays until all of it is offered or parked, durably, whatever fails on the way', async () => {
   const disk = createMemoryDisk();
   await setAside(0);
-  const kv = openMemoryKv({ families: dataFamilies, disk });
-  let isFull = true;
-  const failing = new Proxy(kv, {
-    get(target, name) {
-      if (name === 'write' && isFull)
-        return () => Promise.reject(new IpeError('unavailable', 'the disk is full', { state: 'unchanged' }));
-      const value = Reflect.get(target, name);
-      return typeof value === 'function' ? value.bind(target) : value;
-    },
-  });
-  const first = await open(failing, 0.2);
+  const full = fullKv(openMemoryKv({ families: dataFamilies, disk }));
+  const first = await open(full.kv, 0.2);
   expect(await offered(first, nowMs + 1)).toMatchObject({ level: 'error' });
   expect((await readdir(root)).sort()).toEqual(['data.evicted', 'return.json']);
   expect(await parkedIn(first)).toEqual([]);
-  isFull = false;
+  full.makeRoom();
   await first.close();
 
   const second = await open(openMemoryKv({ families: dataFamilies, disk }), 0.3);
@@ -93,6 +115,23 @@ test('what was set aside stays until all of it is offered or parked, durably, wh
   expect(await readdir(root)).toEqual([]);
   expect(await parkedIn(second)).toEqual(['users.a', 'users.b', 'users.c']);
   await second.close();
+});
+
+test('what could not be offered is offered without a restart once it can be', async () => {
+  await setAside(0);
+  const full = fullKv(openMemoryKv({ families: dataFamilies }));
+  // Housekeeping finds out that there is room.
+  const engine = await open(full.kv, 0.2, 5);
+  const logged = await new Promise<Logged>((resolve) => {
+    const stop = offering(engine, nowMs + 1, (each) => {
+      if (each.level === 'error') return full.makeRoom();
+      stop();
+      resolve(each);
+    });
+  });
+  expect(logged).toEqual({ level: 'info', fields: { applied: 1, superseded: 0, parked: 3 } });
+  expect(await readdir(root)).toEqual([]);
+  await engine.close();
 });
 
 test('an old store is kept where its log no longer told all of what it alone had', async () => {

@@ -4,6 +4,7 @@ import { type Accepted, type Aside, carriedOn, decodeRecord, type OfferVerdict, 
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
 import { readMembers } from '../cluster/membership.ts';
 import type { Engine } from '../data/index.ts';
+import { pause } from '../planes/deliveries.ts';
 import { openFactEngine } from './fact-engine.ts';
 import type { PartsContext } from './start.ts';
 
@@ -119,27 +120,42 @@ export interface OfferOptions {
   };
   readonly log: Pick<PartsContext['log'], 'info' | 'warn' | 'error'>;
   readonly now: () => number;
+  /** Wait after a failure; twice as long after each further one, up to five minutes. */
+  readonly retryMs?: number;
 }
 
 const lookMs = 200;
+const retryMinMs = 5_000;
+const retryMaxMs = 300_000;
 
 /**
  * Offers again what a returned instance alone had written, once it holds what the others do; what may concern something
  * that was deleted meanwhile is parked under `_sys.parked`. Forgets the old store afterwards; one of which the log
- * did not tell everything is kept, under another name.
+ * did not tell everything is kept, under another name. What cannot be offered, such as while a disk is full, is tried again
+ * until it can; what is not done when this instance ends is done after its next start.
  * @returns how to stop
  */
 export function offerAgain(options: OfferOptions): () => void {
   const closing = new AbortController();
-  run(options, closing.signal).catch((error) => {
-    // What is not done is done after the next start.
-    if (!closing.signal.aborted)
-      options.log.error({ err: error }, 'what this instance alone had written is not offered yet');
-  });
+  void offerUntilDone(options, closing.signal);
   return () => closing.abort();
 }
 
-async function run(options: OfferOptions, signal: AbortSignal): Promise<void> {
+async function offerUntilDone(options: OfferOptions, signal: AbortSignal): Promise<void> {
+  const counts: Record<OfferVerdict, number> = { applied: 0, superseded: 0, parked: 0 };
+  for (let waitMs = options.retryMs ?? retryMinMs; !signal.aborted; waitMs = Math.min(2 * waitMs, retryMaxMs)) {
+    try {
+      return await run(options, counts, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      const message = 'what this instance alone had written is not offered yet, and will be tried again';
+      options.log.error({ err: error, retryMs: waitMs }, message);
+    }
+    await pause(waitMs, signal);
+  }
+}
+
+async function run(options: OfferOptions, counts: Record<OfferVerdict, number>, signal: AbortSignal): Promise<void> {
   const { root, dataFolder, engine, replication, log, now } = options;
   const path = join(root, fileName);
   const brought = await readBrought(path);
@@ -147,12 +163,11 @@ async function run(options: OfferOptions, signal: AbortSignal): Promise<void> {
   // Each member counts with this one from when it answers: what it purged before, it has told by then.
   while (!replication.isSettled || !replication.haveAllReported) {
     if (signal.aborted) return;
-    await new Promise((resolve) => setTimeout(resolve, lookMs).unref());
+    await pause(lookMs, signal);
   }
   const { sources } = engine.replica;
   const decode = (texts: readonly string[]) => outOfBase64(texts).map((row) => decodeRecord(row, sources));
   const [records, counted] = [decode(brought.records), decode(brought.counted)];
-  const counts: Record<OfferVerdict, number> = { applied: 0, superseded: 0, parked: 0 };
   const offered = new Set(records);
   const stop = engine.onNotice((notice) => {
     if (notice.type === 'offered' && offered.has(notice.record))

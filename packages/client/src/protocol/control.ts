@@ -512,7 +512,8 @@ export interface ControlCalls {
   'token-create': { params: TokenCreateParams; result: { id: string; token: string } & Row };
   'token-list': { params: Record<string, never>; result: { tokens: readonly TokenInfo[] } };
   'token-revoke': { params: { id: string }; result: Row };
-  evict: { params: { member: string }; result: Row };
+  /** `force`: even where the member may alone hold acknowledged writes of one that was evicted before it. */
+  evict: { params: { member: string; force?: boolean }; result: Row };
   /** Makes a member the origin, which takes policy writes; only where the cluster key is. */
   'member-promote': { params: { member: string }; result: { id: string; origin: string; term: number } };
   /** All facts of one moment with the ids of their writes, as lines of JSON in pieces: `next` brings the piece after. */

@@ -3,10 +3,9 @@ import { join, resolve } from 'node:path';
 import { IpeError } from '@ipe/core';
 import type { Accepted, ComparisonStatus, Interest } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
-import { readParams } from '../api/params.ts';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
 import { LeaseKeeper, type LeaseStatus } from '../cluster/lease-keeper.ts';
-import type { MemberRecord, SignedMember } from '../cluster/members.ts';
+import type { SignedMember } from '../cluster/members.ts';
 import { Membership } from '../cluster/membership.ts';
 import { Peers } from '../cluster/peers.ts';
 import type { PeerTls } from '../cluster/trust.ts';
@@ -15,6 +14,7 @@ import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
 import { type Alarm, alarmsOf, watchAlarms } from './alarms.ts';
 import { MemberFacts, memberPrefix } from './member-facts.ts';
+import { memberHandlers } from './member-methods.ts';
 import { offerAgain } from './return.ts';
 import type { PartsContext } from './start.ts';
 
@@ -38,8 +38,6 @@ export async function isClustered({ config, layout, join: joining }: PartsContex
   if (listen !== undefined || (seeds?.length ?? 0) > 0 || joining !== undefined) return true;
   return (await readIfPresent(join(layout.keys, 'cluster.pub'))) !== undefined;
 }
-
-const inviteTtlDefaultSeconds = 3_600;
 
 /** Links this node to its cluster and begins to replicate its facts. */
 export async function openClusterPart(
@@ -148,7 +146,7 @@ export async function openClusterPart(
     replication,
     peers,
     membership,
-    handlers: memberHandlers(membership, peers, replication, cluster.advertise ?? cluster.listen ?? null),
+    handlers: memberHandlers({ membership, peers, replication, address: cluster.advertise ?? cluster.listen ?? null }),
     describe: () => ({
       members: directory.list().length,
       links: peers.links().length,
@@ -240,56 +238,7 @@ function addRepairMetrics(metrics: PartsContext['metrics'], replication: Replica
   });
 }
 
-function memberHandlers(
-  membership: Membership,
-  peers: Peers,
-  replication: Replication,
-  address: string | null,
-): Handlers {
-  return {
-    members: () => {
-      const lag = replication.status().lag;
-      return {
-        members: membership.directory.list().map(({ body }) => ({
-          id: body.id,
-          origin: body.origin,
-          state: body.state,
-          peer: body.address,
-          linked: peers.link(body.fingerprint) !== undefined,
-          fingerprint: body.fingerprint,
-          heard: heardSecondsAgo(replication, body.origin),
-          lag: Object.fromEntries(
-            lag
-              .filter(({ peer }) => peer === body.origin)
-              .map(({ namespace, behind, ahead }) => [namespace, { behind, ahead }]),
-          ),
-        })),
-      };
-    },
-    'member-invite': async (params) => {
-      const fields = readParams(params, ['ttl']);
-      const ttlSeconds = fields.optionalNumber('ttl') ?? inviteTtlDefaultSeconds;
-      if (ttlSeconds <= 0) throw new IpeError('invalid_params', '`ttl` must be a positive number of seconds');
-      return { token: await membership.invite(address, ttlSeconds * 1_000), expires_in: ttlSeconds, address };
-    },
-    evict: (params) => {
-      const member = readParams(params, ['member']).string('member');
-      const origin = membership.originOf(member);
-      const signed = membership.evict(origin, replication.heldOf(origin), 'operator');
-      return { member: summary(signed.body) };
-    },
-  };
-}
-
-/** Seconds since any member heard this one; null for this instance itself and for those that are evicted. */
-function heardSecondsAgo(replication: Replication, origin: string): number | null {
-  const ageMs = replication.heardAges().get(origin);
-  return ageMs === undefined ? null : Math.round(ageMs / 1_000);
-}
-
 const leaseStatus = ({ lapsed, waitsFor }: LeaseStatus) => ({ lapsed, waits_for: waitsFor });
-
-const summary = ({ id, origin, state, sequence }: MemberRecord) => ({ id, origin, state, sequence });
 
 /** `data.<namespace>.*` of RFC-005 as namespaces. */
 function interestOf(topics: readonly string[] | undefined): Interest {

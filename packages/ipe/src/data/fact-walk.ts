@@ -1,5 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
-import { type Cell, decodeCell, decodeRecord, liveKey, logKey, namespaceOf } from '@ipe/core/replica';
+import { IpeError } from '@ipe/core';
+import { type Cell, decodeCell, decodeRecord, liveKey, logKey, namespaceOf, type Sources } from '@ipe/core/replica';
 import type { Engine } from './engine.ts';
 
 /** What a walk does with the rows of a namespace. */
@@ -84,8 +85,7 @@ export async function walkLog(
     const onDamaged = (error: unknown) => damaged(undefined, error);
     for await (const [row, value] of snapshot.entries('log', { order: 'store', onDamaged })) {
       try {
-        const { namespace, source, seq } = decodeRecord(value, replica.sources);
-        if (Buffer.compare(logKey(namespace, source, seq), row) !== 0) throw new Error('it is another record');
+        checkRecord(row, value, replica.sources);
       } catch (error) {
         damaged(recordName(row), error);
       }
@@ -95,6 +95,13 @@ export async function walkLog(
   } finally {
     await snapshot.close();
   }
+}
+
+/** @throws IpeError `corrupt` where a row of the log does not decode, or is not the record that its key names */
+export function checkRecord(row: Uint8Array, value: Uint8Array, sources: Sources): void {
+  const { namespace, source, seq } = decodeRecord(value, sources);
+  if (Buffer.compare(logKey(namespace, source, seq), row) !== 0)
+    throw new IpeError('corrupt', `it is record ${seq} of \`${source.id}\` in \`${namespace}\``);
 }
 
 /** Reads `namespace, 0, origin (8), epoch (6), seq (6)`. */

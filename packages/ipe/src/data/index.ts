@@ -9,6 +9,7 @@ export {
   type ReplicationView,
 } from './engine.ts';
 export type { Entry } from './entry.ts';
+export { checkRecord, type RecordName } from './fact-walk.ts';
 export { openFacts } from './facts.ts';
 export { Freshness } from './freshness.ts';
 export { versionsOf } from './history.ts';

@@ -21,7 +21,7 @@ import {
 import type { PeerLink } from '../cluster/link.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
-import { readLog } from './log-reader.ts';
+import { type ReadableLog, readLog } from './log-reader.ts';
 import type { HeldSlice, QuarantineKeeper } from './quarantine.ts';
 import { decodePage, decodeSlice, encodeLogRequest, encodePage, encodeSlice, logRequestName } from './transfer.ts';
 
@@ -36,6 +36,8 @@ export interface AntiEntropyOptions {
   readonly now: () => number;
   readonly intervalMs?: number;
   readonly leases: Leases;
+  /** What peers are given records from. */
+  readonly ownLog: ReadableLog;
   readonly quarantine: Pick<QuarantineKeeper, 'heldAfter'>;
   readonly onWhole: (namespace: string) => void;
   /** States came in, and the vector moved with them. */
@@ -298,7 +300,7 @@ export class AntiEntropy {
   }
 
   async #answerLog(body: Uint8Array): Promise<Uint8Array> {
-    const { engine, holdings } = this.#options;
+    const { engine, holdings, ownLog } = this.#options;
     const { namespace, source: id, after, upTo } = readJson(body);
     const source = typeof id === 'string' ? engine.replica.sources.parse(id) : undefined;
     if (typeof namespace !== 'string' || source === undefined || !isCount(after) || !isCount(upTo)) {
@@ -307,7 +309,7 @@ export class AntiEntropy {
     // What is not durable here could be taken back by a crash, and then would be known elsewhere only.
     const bound = Math.min(upTo, headOf(holdings.headsOf(namespace), source));
     if (bound <= after) return encodeSlice({ records: [], upTo: after, isTrimmed: false });
-    return encodeSlice(await readLog(engine.kv, { namespace, source, after, upTo: bound }, sliceBytes));
+    return encodeSlice(await readLog(ownLog, { namespace, source, after, upTo: bound }, sliceBytes));
   }
 
   async #answerSnapshot(body: Uint8Array): Promise<Uint8Array> {

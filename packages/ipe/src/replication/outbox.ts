@@ -1,21 +1,14 @@
 import { isIpeError } from '@ipe/core';
 import type { MessagePlane } from '@ipe/core/plane';
-import {
-  type DataFamily,
-  type LogRecord,
-  type Publication,
-  type PublishLine,
-  PublishLines,
-  type Source,
-} from '@ipe/core/replica';
-import type { Kv } from '@ipe/core/store';
+import { type LogRecord, type Publication, type PublishLine, PublishLines, type Source } from '@ipe/core/replica';
 import { pause, reconnectDelayMs } from '../planes/deliveries.ts';
 import { type EnvelopeOptions, packBatch } from './envelope.ts';
-import { readLog } from './log-reader.ts';
+import { type ReadableLog, readLog } from './log-reader.ts';
 
 export interface OutboxOptions {
   readonly plane: MessagePlane;
-  readonly kv: Pick<Kv<DataFamily>, 'entries'>;
+  /** Where this instance's own records are. */
+  readonly ownLog: ReadableLog;
   readonly envelope: () => EnvelopeOptions;
   /** What every member has already, by other ways: not worth publishing any more. */
   readonly heldByAll: (namespace: string, source: Source) => number;
@@ -93,9 +86,9 @@ export class Outbox {
   }
 
   async #next(line: PublishLine): Promise<Publication> {
-    const { kv, plane } = this.#options;
+    const { ownLog, plane } = this.#options;
     const next = line.next(batchBytesMax);
-    return 'records' in next ? next : await readLog(kv, next, Math.min(batchBytesMax, plane.bodyBytesMax / 2));
+    return 'records' in next ? next : await readLog(ownLog, next, Math.min(batchBytesMax, plane.bodyBytesMax / 2));
   }
 
   async #publish({ namespace, source }: PublishLine, { records, upTo }: Publication): Promise<void> {

@@ -24,6 +24,7 @@ import { AntiEntropy } from './anti-entropy.ts';
 import { Backlog } from './backlog.ts';
 import type { EnvelopeOptions } from './envelope.ts';
 import { Inbox } from './inbox.ts';
+import type { ReadableLog } from './log-reader.ts';
 import { Outbox } from './outbox.ts';
 import { QuarantineKeeper } from './quarantine.ts';
 import { StateRepair, type StateRepairOptions, type StateRepairStatus } from './state-repair.ts';
@@ -133,6 +134,11 @@ export class Replication {
       whole: memory.whole,
       recovered: engine.namespaces(),
     });
+    const ownLog: ReadableLog = {
+      kv: engine.kv,
+      sources: engine.replica.sources,
+      onDamaged: (name, why) => options.scrubber?.recordMet(name, why),
+    };
     const isWanted = (namespace: string) => this.#holdings.isOfInterest(namespace);
     this.#antiEntropy = new AntiEntropy({
       engine,
@@ -143,6 +149,7 @@ export class Replication {
       now,
       ...(options.intervalMs !== undefined && { intervalMs: options.intervalMs }),
       leases: new Leases(now(), memory.heardMs),
+      ownLog,
       quarantine: this.quarantine,
       onWhole: (namespace) => {
         this.#holdings.becameWhole(namespace);
@@ -195,7 +202,7 @@ export class Replication {
       plane &&
       new Outbox({
         plane,
-        kv: engine.kv,
+        ownLog,
         envelope: () => this.#envelope(),
         heldByAll: (namespace, source) => this.#antiEntropy.exchange.stableHeads(namespace).get(source) ?? 0,
         onError: (error, what) => log.warn({ err: error }, what),

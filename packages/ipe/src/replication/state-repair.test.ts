@@ -10,6 +10,7 @@ import { settingsFrom } from '../data/settings.ts';
 import { dataLayouts, Keyring, sealKv } from '../stores/sealed/index.ts';
 import { type Mesh, startMesh } from '../testkit/mesh.ts';
 import { Replication } from './replication.ts';
+import { decodeSlice, encodeLogRequest, logRequestName } from './transfer.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {
@@ -109,6 +110,13 @@ class Member {
     await change(kv);
     await kv.sync();
     await kv.close();
+  }
+
+  /** Asks the only peer. */
+  async ask(name: string, body: Uint8Array): Promise<Uint8Array> {
+    const peers = this.#mesh.peers[this.#index]!;
+    await until(() => peers.links().length > 0);
+    return await peers.links()[0]!.request(name, body);
   }
 
   async value(key: string): Promise<unknown> {
@@ -230,6 +238,21 @@ describe('repair of states', () => {
     await until(async () => Buffer.compare((await second.engine.kv.get('log', key))!, sound) === 0);
     await until(() => second.scrubber.report().damaged_records === 0);
     expect(second.scrubber.report()).toMatchObject({ state: 'done', mended: 1 });
+  });
+
+  test('a damaged record of the log that a peer asks for is not handed out, and is fetched again without a scrub', async () => {
+    const [first, second] = await filled(10);
+    const [source, head] = [...second.engine.replica.headsOf('users')][0]!;
+    const key = logKey('users', source, head);
+    const sound = (await first.engine.kv.get('log', key))!;
+    await second.stop();
+    await second.damage((kv) => kv.write([{ type: 'put', family: 'log', key, value: sound.slice(0, 20) }]));
+    await second.start();
+    const request = encodeLogRequest('users', source.id, head - 1, head);
+    await expect(first.ask(logRequestName, request)).rejects.toMatchObject({ reason: 'corrupt' });
+    await until(() => second.scrubber.report().mended === 1);
+    expect(second.scrubber.report()).toMatchObject({ state: 'idle', damaged_records: 0 });
+    expect(Buffer.compare(decodeSlice(await first.ask(logRequestName, request)).records[0]!, sound)).toBe(0);
   });
 
   test('a row damaged under a fact that is in memory is written again from there', async () => {

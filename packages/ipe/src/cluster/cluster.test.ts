@@ -187,6 +187,17 @@ describe('joining', () => {
     const copied = { ...stranger, origin: second.identity.origin };
     await expect(joinCluster({ token, identity: copied, listenAddress: null })).rejects.toThrow(/belongs to/);
   });
+
+  test('a token that let nobody in is still good', async () => {
+    const first = await founder();
+    const second = await joiner(first);
+    const stranger = await loadIdentity(await folder(), { nowMs: Date.now() });
+    const token = await first.invites.create(first.identity.fingerprint, first.address, 60_000);
+    const copied = { ...stranger, origin: second.identity.origin };
+    await expect(joinCluster({ token, identity: copied, listenAddress: null })).rejects.toThrow();
+    const joined = await joinCluster({ token, identity: stranger, listenAddress: null });
+    expect(joined.record.body).toMatchObject({ origin: stranger.origin, state: 'active' });
+  });
 });
 
 describe('links', () => {

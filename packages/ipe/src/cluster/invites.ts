@@ -75,9 +75,10 @@ export class Invites {
 
   /**
    * Uses up the invitation that `secret` opens.
+   * @returns how to open it again, where nobody was let in after all
    * @throws IpeError `unauthenticated` when none matches: unknown, expired or used.
    */
-  async redeem(secret: string): Promise<void> {
+  async redeem(secret: string): Promise<() => Promise<void>> {
     const hash = Buffer.from(hashOf(secret));
     const nowMs = this.#nowMs();
     const found = this.#open.find(
@@ -88,6 +89,10 @@ export class Invites {
     }
     this.#open = this.#open.filter((invite) => invite !== found);
     await this.#save();
+    return async () => {
+      this.#open = [...this.#open, found];
+      await this.#save();
+    };
   }
 
   async #save(): Promise<void> {

@@ -89,9 +89,10 @@ export function joinHandler(options: {
 }): LinkHandler {
   return async (body, { fingerprint }) => {
     const request = readJoinBody(body);
-    await options.invites.redeem(request.secret);
+    const reopen = await options.invites.redeem(request.secret);
     const { id, origin, signingKey, address, closed } = request;
-    const record = await options.sign({ id, origin, signingKey, address, fingerprint, ...(closed && { closed }) });
+    const candidate = { id, origin, signingKey, address, fingerprint, ...(closed && { closed }) };
+    const record = await letIn(() => options.sign(candidate), reopen);
     const answer = {
       record,
       members: options.directory.list(),
@@ -101,6 +102,19 @@ export function joinHandler(options: {
     };
     return Buffer.from(JSON.stringify(answer));
   };
+}
+
+/** Whoever is not let in, such as while no holder of the cluster key is in reach, may try the same token again. */
+async function letIn(
+  sign: () => SignedMember | Promise<SignedMember>,
+  reopen: () => Promise<void>,
+): Promise<SignedMember> {
+  try {
+    return await sign();
+  } catch (error) {
+    await reopen();
+    throw error;
+  }
 }
 
 /**

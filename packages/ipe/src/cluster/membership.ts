@@ -274,21 +274,22 @@ export class Membership {
  */
 async function readmit(options: MembershipOptions, directory: MemberDirectory, closed: Accepted): Promise<Readmitted> {
   const { identity, address: listenAddress, join: token } = options;
-  if (token === undefined) return await requestPatiently({ directory, identity, listenAddress, closed });
+  const unasked = () => patiently(() => requestReturn({ directory, identity, listenAddress, closed }));
+  if (token === undefined) return await unasked();
   if (directory.byOrigin(identity.origin)?.evictedBy === 'lease') {
     try {
-      return await requestPatiently({ directory, identity, listenAddress, closed });
+      return await unasked();
     } catch {
       // Sent away by an operator since, or the members have other addresses: what the token is for.
     }
   }
-  return await joinCluster({ ...token, identity, listenAddress, closed });
+  return await patiently(() => joinCluster({ ...token, identity, listenAddress, closed }));
 }
 
-async function requestPatiently(request: Parameters<typeof requestReturn>[0]): Promise<Readmitted> {
+async function patiently(request: () => Promise<Readmitted>): Promise<Readmitted> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await requestReturn(request);
+      return await request();
     } catch (error) {
       // The members may be restarting too, or still hear each other out.
       if (attempt === returnAttemptsMax || !isIpeError(error) || error.reason !== 'unavailable') throw error;

@@ -283,6 +283,24 @@ describe('writes that a returning member alone had', () => {
     }
   });
 
+  test('and that they themselves deleted later are not parked: an operator could undo an acknowledged deletion', () => {
+    const member = new Return();
+    member.leave();
+    for (const namespace of ['plain', 'revoked', 'granted', 'sets']) {
+      member.old.write(writeOf(namespace, 0, 1));
+      member.old.write(writeOf(namespace, 4, 1));
+      member.old.write(writeOf(namespace, 1, 1));
+    }
+    member.old.write({ op: 'add', namespace: 'counted', key: 'counted.k0', amount: 3 });
+    member.old.write({ op: 'delete', namespace: 'counted', key: 'counted.k0' });
+    member.purgeSomething();
+    member.comeBack();
+    member.offer();
+    const parked = member.parkedAt(member.stayed).map(({ key }) => key);
+    expect(parked).toEqual(['granted.k1', 'plain.k1', 'revoked.k1', 'sets.k1']);
+    for (const namespace of namespaces) expect(member.stayed.seen(`${namespace}.k0`) ?? '[]').toBe('[]');
+  });
+
   test('and that were made after what was purged are parked where a revocation they had not seen wins all the same', () => {
     const member = new Return();
     put(member.old, 'revoked.k0', '1');

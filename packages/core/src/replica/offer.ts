@@ -2,7 +2,7 @@ import { compareDots, type Dot, placesMax, type Source } from './dot.ts';
 import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
 import { memberBeside, putBeside } from './offer-over.ts';
-import type { AddOperation, LogRecord, MembersOperation, Operation } from './record.ts';
+import type { AddOperation, LogRecord, MemberChange, MembersOperation, Operation } from './record.ts';
 import { latestOf, versionOf } from './resolve.ts';
 import type { Context, Counter, KeyState, Member, Members, Strategy } from './state.ts';
 import type { Failure } from './write.ts';
@@ -10,7 +10,8 @@ import type { Failure } from './write.ts';
 /**
  * What becomes of a write that a returning member alone had (design 0013, return):
  * - `applied`: it takes part, under a new dot and with its old time;
- * - `superseded`: what the others wrote since comes after it, or is a concurrent deletion that wins;
+ * - `superseded`: what the others wrote since comes after it, or is a concurrent deletion that wins; or it would be parked,
+ *   and the member itself deleted it later;
  * - `parked`: the key is absent and something as late was purged from the namespace: whether it was deleted meanwhile
  *   cannot be told, and an operator must say; or it conflicts with a deletion and the application is to settle that.
  */
@@ -30,6 +31,8 @@ export interface Offering {
   readonly purgedMs: number;
   /** What `totalsBefore` tells of the records. */
   readonly before: ReadonlyMap<AddOperation, AddOperation>;
+  /** What `removedLater` tells of them. */
+  readonly removed: ReadonlySet<Operation | MemberChange>;
   /** Why a record could not be offered. Those behind it are not either: progress is told by the last one offered. */
   failure: Failure | undefined;
 }
@@ -52,6 +55,8 @@ export interface OfferSite {
   readonly applied: () => Context;
   /** Of a counter: the total of the same source in the operation before, which is offered too or that everyone has. */
   readonly before: { readonly plus: number; readonly minus: number } | undefined;
+  /** What the member deleted later, which is offered too: let take part by an operator, it would undo that. */
+  readonly removed: ReadonlySet<Operation | MemberChange>;
 }
 
 /**
@@ -67,7 +72,7 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       const { state } = site;
       if (state?.kind === 'siblings' && covers(state.context, dot)) return { verdict: 'superseded' };
       if (state?.kind === 'version' && compareHlc(latestOf(state), record) >= 0) return { verdict: 'superseded' };
-      if (operation.op === 'put' && isDoubtful(record, site)) return { verdict: 'parked', parked: operation };
+      if (operation.op === 'put' && isDoubtful(record, site)) return parked(operation, operation, site);
       const context = operation.context && contextFor(operation.context, dot, state, site);
       const now = { ...operation, version: versionAt(operation, site) };
       if (now.op === 'delete' || context === undefined || state?.kind !== 'siblings')
@@ -75,7 +80,7 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       const others = { ...state, live: withoutOwn(state.live, site) };
       const beside = putBeside(others, record, { ...now, context }, site);
       if (beside === 'superseded') return { verdict: beside };
-      if (beside === 'parked') return { verdict: beside, parked: operation };
+      if (beside === 'parked') return parked(operation, operation, site);
       return { verdict: 'applied', operation: { ...now, ...beside } };
     }
     case 'add':
@@ -89,6 +94,9 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       return offerMembers(record, operation, dot, site);
   }
 }
+
+const parked = (operation: Operation, what: Operation, { removed }: OfferSite): Offered =>
+  removed.has(operation) ? { verdict: 'superseded' } : { verdict: 'parked', parked: what };
 
 /** The key is absent as far as the others tell, and something as late was purged. */
 const isDoubtful = (record: LogRecord, site: OfferSite) =>
@@ -133,7 +141,7 @@ function offerAdd(record: LogRecord, operation: AddOperation, site: OfferSite): 
     Math.max(0, operation[sign] - Math.max(site.before?.[sign] ?? 0, counted?.[sign] ?? 0));
   const added = { plus: beyond('plus'), minus: beyond('minus') };
   if (added.plus === 0 && added.minus === 0) return { verdict: 'superseded' };
-  if (isDoubtful(record, site)) return { verdict: 'parked', parked: { ...operation, ...added } };
+  if (isDoubtful(record, site)) return parked(operation, { ...operation, ...added }, site);
   const mine = totalOf(site.source);
   const plus = (mine?.plus ?? 0) + added.plus;
   const minus = (mine?.minus ?? 0) + added.minus;
@@ -148,11 +156,11 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
   });
   const isUnknown = (held: Member | undefined) =>
     held === undefined || held.live.every((mark) => !mark.present && isOwn(mark, site));
-  const isParked = ({ member, present }: (typeof fresh)[number]) =>
+  const isInDoubt = ({ member, present }: MemberChange) =>
     present && isUnknown(known.get(member)) && record.ms <= site.purgedMs;
-  const parked = fresh.filter(isParked);
+  const parked = fresh.filter((change) => isInDoubt(change) && !site.removed.has(change));
   const changes = fresh.flatMap((change) => {
-    if (isParked(change)) return [];
+    if (isInDoubt(change)) return [];
     const held = known.get(change.member);
     const context = contextFor(change.context, dot, held, site);
     if (!change.present || held === undefined) return [{ ...change, context }];
@@ -187,6 +195,27 @@ export function totalsBefore(records: Iterable<LogRecord>): Map<AddOperation, Ad
     }
   }
   return before;
+}
+
+/**
+ * Puts, additions and added members that their writer deleted later on.
+ * @param records in the order in which they were written
+ */
+export function removedLater(records: readonly LogRecord[]): ReadonlySet<Operation | MemberChange> {
+  const removed = new Set<Operation | MemberChange>();
+  /** Keys, or keys and members, that something later removes. */
+  const gone = new Set<string>();
+  for (const operation of records.flatMap(({ operations }) => operations).reverse()) {
+    if (operation.op === 'members') {
+      for (const change of operation.changes) {
+        const place = `${operation.key}/${change.member}`;
+        if (gone.has(place)) removed.add(change);
+        if (!change.present) gone.add(place);
+      }
+    } else if (operation.op === 'delete' || operation.op === 'reset') gone.add(operation.key);
+    else if (gone.has(operation.key)) removed.add(operation);
+  }
+  return removed;
 }
 
 /** By namespace and source, the last record. */

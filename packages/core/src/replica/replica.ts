@@ -7,7 +7,7 @@ import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type NamespaceStats, Namespaces } from './namespaces.ts';
-import { type Offering, OfferProgress, type OffersMade, totalsBefore } from './offer.ts';
+import { type Offering, OfferProgress, type OffersMade, removedLater, totalsBefore } from './offer.ts';
 import { parkedId, parkedKey } from './parked.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import { type HeldRun, Quarantine } from './quarantine.ts';
@@ -363,7 +363,8 @@ export class Replica {
       case 'offer':
         if (this.#fence === undefined) {
           const { id, records, counted, purgedMs } = event;
-          const offering: Offering = { purgedMs, before: totalsBefore([...counted, ...records]), failure: undefined };
+          const before = totalsBefore([...counted, ...records]);
+          const offering: Offering = { purgedMs, before, removed: removedLater(records), failure: undefined };
           if (this.#offersSource === undefined) this.#offersSource = this.#drawSource(nowMs, rng);
           this.#arrive(
             [

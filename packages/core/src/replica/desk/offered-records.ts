@@ -50,6 +50,7 @@ export class OfferedRecords {
         seen,
         applied: () => seenBy(namespace, record, quarantine),
         before: operation.op === 'add' ? offering.before.get(operation) : undefined,
+        removed: offering.removed,
       });
       if (verdict.operation !== undefined) this.#local.apply(namespace, record, verdict.operation, cell);
       return verdict;

@@ -301,6 +301,29 @@ describe('writes that a returning member alone had', () => {
     for (const namespace of namespaces) expect(member.stayed.seen(`${namespace}.k0`) ?? '[]').toBe('[]');
   });
 
+  test('are parked behind an older deletion that was heard only after a later one was forgotten', () => {
+    const member = new Return();
+    // Another that comes back, and offers a deletion under its old time.
+    const another = open(2, 16);
+    put(another, 'plain.k0', '1');
+    member.stayed.receive(...another.log);
+    member.leave();
+    remove(another, 'plain.k0');
+    member.old.nowMs += 1_000;
+    put(member.old, 'plain.k0', '2');
+    member.stayed.nowMs += 2_000;
+    remove(member.stayed, 'plain.k0');
+    member.stayed.nowMs += 1_000;
+    member.stayed.step({ type: 'purge', keys: ['plain.k0'] });
+    expect(member.stayed.cell('plain.k0').state).toBeUndefined();
+    member.stayed.receive(...another.log);
+    expect(member.stayed.cell('plain.k0').state).toBeDefined();
+    member.comeBack();
+    member.offer();
+    expect(member.parked.map(({ verdict }) => verdict)).toEqual(['parked']);
+    expect(member.stayed.seen('plain.k0')).toBeUndefined();
+  });
+
   test('and that were made after what was purged are parked where a revocation they had not seen wins all the same', () => {
     const member = new Return();
     put(member.old, 'revoked.k0', '1');

@@ -3,7 +3,7 @@ import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
 import { memberBeside, putBeside } from './offer-over.ts';
 import type { AddOperation, LogRecord, MemberChange, MembersOperation, Operation } from './record.ts';
-import { latestOf, versionOf } from './resolve.ts';
+import { isTombstone, latestOf, versionOf } from './resolve.ts';
 import type { Context, Counter, KeyState, Member, Members, Strategy } from './state.ts';
 import type { Failure } from './write.ts';
 
@@ -100,13 +100,16 @@ const parked = (operation: Operation, what: Operation, { removed }: OfferSite): 
 
 /** The key is absent as far as the others tell, and something as late was purged. */
 const isDoubtful = (record: LogRecord, site: OfferSite) =>
-  record.ms <= site.purgedMs && (site.state === undefined || isOwnDeletion(site.state, site));
+  record.ms <= site.purgedMs && (site.state === undefined || isLateDeletion(site.state, site));
 
-/** Whether only an earlier offer tells of the key, that it is deleted: what may be purged is not known to precede that. */
-function isOwnDeletion(state: KeyState, site: OfferSite): boolean {
-  if (state.kind !== 'version' && state.kind !== 'siblings') return false;
-  const live = state.kind === 'version' ? [state] : state.live;
-  return live.every((version) => isOwn(version, site) && version.json === undefined && version.bytes === undefined);
+/**
+ * Whether of the key is told only that it is deleted, and perhaps by an offer, which keeps its old time: what may be purged
+ * is not known to precede that. By itself a deletion does not tell that another returned member offered it; but where time
+ * decides, one that is older than something purged stands for nothing later.
+ */
+function isLateDeletion(state: KeyState, site: OfferSite): boolean {
+  if (state.kind === 'version') return isTombstone(state);
+  return state.kind === 'siblings' && state.live.every((version) => isOwn(version, site) && isTombstone(version));
 }
 
 const isOwn = (dot: Dot, { seen, source }: OfferSite) => dot.source === source || covers(seen, dot);

@@ -149,6 +149,30 @@ describe('folding of epochs that are over', () => {
     for (const node of cluster.nodes) expect(node.seen(target.key)).toBe('2');
   });
 
+  test('keeps nothing from being heard of an instance that begins anew with an empty store, though its clock went back', () => {
+    for (const behindMs of [0, 3_600_000]) {
+      const cluster = new Cluster(2, true);
+      const [first, second] = cluster.nodes as [InstantReplica, InstantReplica];
+      for (let i = 0; i < 3; i++) {
+        for (const namespace of namespaces) first.write(writeOf(namespace, 0, i));
+        cluster.deliverAll();
+        first.restart();
+      }
+      cluster.fold(0);
+      // Under the lowest epoch of its time that there can be.
+      const { origin } = first.replica;
+      const anew = new InstantReplica({ origin, strategyOf: (name) => strategies[name]! }, () => 0, startMs - behindMs);
+      anew.receive(...first.log);
+      for (const namespace of namespaces)
+        for (const [source, seq] of second.replica.headsOf(namespace)) advance(anew, namespace, source.id, seq);
+      anew.log.length = 0;
+      anew.nowMs = startMs + 1_000;
+      for (const namespace of namespaces) anew.write(writeOf(namespace, 1, 9));
+      second.receive(...anew.log);
+      for (const namespace of namespaces) expect(second.cell(`${namespace}.k1`).state).toBeDefined();
+    }
+  });
+
   test('changes nothing of what anybody sees, whatever is written, heard, restarted and purged when', () => {
     const action = fc.record({
       kind: fc.constantFrom('write', 'write', 'deliver', 'deliver', 'restart', 'fold', 'fold', 'purge'),

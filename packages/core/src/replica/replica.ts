@@ -6,7 +6,7 @@ import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry, StatesJoi
 import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
-import { type NamespaceStats, Namespaces } from './namespaces.ts';
+import { type Namespace, type NamespaceStats, Namespaces } from './namespaces.ts';
 import { type Offering, OfferProgress, type OffersMade, removedLater, totalsBefore } from './offer.ts';
 import { parkedId, parkedKey } from './parked.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
@@ -32,8 +32,8 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly flushIntervalMs: number;
   /** Least time that a deletion is remembered. */
   readonly tombstoneGraceMs: number;
-  /** The wall clock at the start: epochs are drawn from it. Default: 0. */
-  readonly startedMs?: number;
+  /** The wall clock at the start: epochs are drawn from it. */
+  readonly startedMs: number;
   /** Memory for committed cells. */
   readonly cacheBytesMax: number;
   /** Bytes of requests that may wait for admission; more are refused. */
@@ -117,6 +117,8 @@ export class Replica {
   readonly #fetches = new Map<number, Fetch>();
   #source!: Source;
   #offersSource: Source | undefined;
+  /** What the step under way was given. */
+  #stepNow: { readonly nowMs: number; readonly rng: Rng };
   /** Sources of earlier starts, as the store knew them at this one, and of this one before it went on after a failure. */
   readonly #past = new Set<Source>();
   #fence: Failure | undefined;
@@ -139,7 +141,8 @@ export class Replica {
     for (const [requestKey, answer] of recovered.answers) this.#answers.restore(requestKey, answer);
     for (const { heads } of this.#namespaces)
       for (const source of heads.keys()) if (source.origin === options.origin) this.#past.add(source);
-    this.#source = this.#drawSource(options.startedMs ?? 0, rng);
+    this.#stepNow = { nowMs: options.startedMs, rng };
+    this.#source = this.#drawSource(options.startedMs, rng);
     const parts = {
       origin: options.origin,
       states: this.#states,
@@ -149,7 +152,7 @@ export class Replica {
       quarantine: this.#quarantine,
       tombstoneGraceMs: options.tombstoneGraceMs,
       isStable: options.isStable ?? (() => true),
-      source: () => this.#source,
+      source: (namespace: Namespace) => this.#sourceFor(namespace),
       offersSource: () => this.#offersSource!,
       offered: this.#offered,
       readMs: (nowMs: number) => this.readMs(nowMs),
@@ -318,6 +321,7 @@ export class Replica {
    * @returns what is to be done, in order
    */
   step(event: ReplicaEvent, nowMs: number, rng: Rng): readonly ReplicaEffect[] {
+    this.#stepNow = { nowMs, rng };
     switch (event.type) {
       case 'submit':
         this.#submit(event.id, event.request, nowMs);
@@ -409,6 +413,18 @@ export class Replica {
     const effects = this.#effects;
     this.#effects = [];
     return effects;
+  }
+
+  /**
+   * The source of this start. Where a vector has it folded, its records would count as known to all: an emptied store
+   * does not know what was written before, and its clock may have been ahead then. So it goes on under a later one.
+   */
+  #sourceFor({ admitted }: Namespace): Source {
+    if (!admitted.has(this.#source) && headOf(admitted, this.#source) > 0) {
+      this.#past.add(this.#source);
+      this.#source = this.#drawSource(this.#stepNow.nowMs, this.#stepNow.rng);
+    }
+    return this.#source;
   }
 
   /**

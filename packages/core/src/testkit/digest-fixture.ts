@@ -49,6 +49,7 @@ export class TestInstance {
         batchWritesMax: 500,
         flushIntervalMs: 1,
         tombstoneGraceMs: graceMs,
+        startedMs: now(),
         cacheBytesMax: 2_000,
         queueBytesMax: 1 << 20,
         isStable: (namespace, dot) => this.isStable(namespace, dot),

@@ -48,7 +48,7 @@ export class InstantReplica {
   readonly told: ReplicaEffect[] = [];
   /** How many more batches are written before the process ends, with `Crash`; `restart` goes on from the rows. */
   batchesUntilCrash = Number.POSITIVE_INFINITY;
-  readonly #options: ReplicaOptions;
+  readonly #options: Omit<ReplicaOptions, 'startedMs'>;
   readonly #rng: () => number;
   readonly #rows = new Map<DataFamily, Map<string, Row>>();
   readonly #outcomes = new Map<number, WriteOutcome>();
@@ -138,7 +138,12 @@ export class InstantReplica {
 
   #open(): Replica {
     const sources = new Sources();
-    return new Replica(this.#options, sources, readMetadata(this.rows('metadata'), sources), this.#rng);
+    return new Replica(
+      { ...this.#options, startedMs: this.nowMs },
+      sources,
+      readMetadata(this.rows('metadata'), sources),
+      this.#rng,
+    );
   }
 
   #carryOut(effect: ReplicaEffect): void {

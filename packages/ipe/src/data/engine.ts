@@ -113,6 +113,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       batchWritesMax: options.batchWritesMax,
       flushIntervalMs: options.flushIntervalMs,
       tombstoneGraceMs: options.tombstoneGraceMs,
+      startedMs: options.now(),
       cacheBytesMax: options.cacheBytesMax,
       queueBytesMax,
       encoder: new TextEncoder(),

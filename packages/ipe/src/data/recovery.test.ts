@@ -165,3 +165,11 @@ test('under `wal` states that came in without records are synced like everything
   expect((await node.call('get', { key: 'data.a' })).value).toBe(1);
   await Promise.all([node.close(), other.close()]);
 });
+
+test('an instance that begins anew with an empty store writes as one that started later', async () => {
+  const first = await DataNode.open({ rng: () => 0.999 });
+  const anew = await DataNode.open({ rng: () => 0, now: () => first.nowMs + 3_600_000 });
+  expect(anew.engine.replica.source.epoch).toBeGreaterThan(first.engine.replica.source.epoch);
+  await anew.close();
+  await first.close();
+});

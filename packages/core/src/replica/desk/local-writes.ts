@@ -187,7 +187,7 @@ export class LocalWrites {
       hlc = afterHlc(floor);
       clock.witness(hlc, nowMs);
     }
-    const source = this.#parts.source();
+    const source = this.#parts.source(namespace);
     const record = new BatchRecord(namespace.name, source, (namespace.admitted.get(source) ?? 0) + 1, hlc);
     open.set(namespace.name, record);
     return record;

@@ -2,7 +2,7 @@ import type { Answers } from '../answers.ts';
 import type { Dot, Source } from '../dot.ts';
 import type { ReplicaEffect } from '../events.ts';
 import type { HybridClock } from '../hlc.ts';
-import type { Namespaces } from '../namespaces.ts';
+import type { Namespace, Namespaces } from '../namespaces.ts';
 import type { OfferProgress } from '../offer.ts';
 import type { Pipeline } from '../pipeline.ts';
 import type { Quarantine } from '../quarantine.ts';
@@ -17,7 +17,7 @@ export interface DeskParts {
   readonly clock: HybridClock;
   readonly quarantine: Quarantine;
   readonly pipeline: Pipeline;
-  readonly source: () => Source;
+  readonly source: (namespace: Namespace) => Source;
   /** Under which writes of earlier sources are offered again. */
   readonly offersSource: () => Source;
   readonly offered: OfferProgress;

@@ -219,7 +219,8 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   }
   batch.lastCommit = commit;
   for (const namespace of batch.joined) {
-    namespace.joined = commit;
+    // Without a record beside them, the last commit was there before the states were.
+    namespace.joined = batch.records.length > 0 ? commit : commit + 1;
     batch.namespaces.set(namespace, namespace.sealed);
   }
   for (const [namespace, seqs] of heads)

@@ -65,7 +65,7 @@ describe('a feed that catches up', () => {
     const feed = new Feed({
       namespace: 'facts',
       matches: () => true,
-      replica: { tokenOf: () => '', bookmark: () => '', visibleHeads: () => new Map() },
+      replica: { tokenOf: () => '', bookmark: () => '', visibleHeads: () => new Map(), joinedTag: () => undefined },
       recent,
       readMs: () => 10,
       isClustered: () => false,
@@ -113,7 +113,12 @@ describe('a follower that comes with tokens', () => {
     const text = formatToken(token);
     return { text, token: parseToken(text, sources)!, tag: token.tag };
   };
-  const replica = { origin: here!.origin, trimmedCommit: 0, joinedCommit: () => 0 };
+  const replica = {
+    origin: here!.origin,
+    trimmedCommit: 0,
+    joinedCommit: () => 0,
+    joinedTag: () => undefined,
+  };
   const bookmark = given({ ...place, commit: 3, tag: '00000003' });
   const vector = given({
     ...place,
@@ -127,6 +132,16 @@ describe('a follower that comes with tokens', () => {
     const begun = given({ ...place, commit: 0, tag: '00000000' });
     expect(startOf([begun, bookmark], 'facts', replica, 5)).toBe('resync');
     expect(startOf([begun, vector], 'facts', replica, 5)).toBe('resync');
+  });
+
+  test('from before states came in is told everything; from behind them it goes on', () => {
+    const joining = { ...replica, joinedCommit: () => 4, joinedTag: () => '000000aa' };
+    const own = given({ ...place, commit: 3, tag: '00000003', vector: new Map([[here!, 2]]) });
+    expect(startOf([own], 'facts', joining, 3)).toBe('resync');
+    const behind = given({ ...place, commit: 3, tag: '000000aa', isPartial: true });
+    expect(startOf([behind], 'facts', joining, 3)).toEqual({ after: 3 });
+    // Others came in since.
+    expect(startOf([behind], 'facts', { ...joining, joinedTag: () => '000000bb' }, 3)).toBe('resync');
   });
 
   test('goes on from the first that leads anywhere, and is given that one alone to come back with', () => {

@@ -28,8 +28,10 @@ export class Namespace {
   floor: number;
   /** Latest hybrid milliseconds of what was purged. */
   purgedMs: number;
-  /** Last commit when states last came in without records; 0: never. */
+  /** First commit behind the states that last came in without records, whether or not there is one yet; 0: none came in. */
   joined: number;
+  /** How often states came in since the start. */
+  joins = 0;
   /** As of the last batch that is committed. */
   committed: NamespaceStats;
   /** As of the last batch that was handed out. */

@@ -161,6 +161,7 @@ export class Pipeline {
     const { states, answers, emit } = this.#parts;
     states.commit(batch);
     for (const [namespace, stats] of batch.namespaces) namespace.committed = stats;
+    for (const namespace of batch.joined) namespace.joins++;
     for (const record of batch.records)
       this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
     for (const [namespace, seqs] of batch.advanced)
@@ -238,8 +239,10 @@ export class Pipeline {
     for (const batch of doubtful) {
       if (batch.records.length > 0 && batch.lastCommit <= recovered.lastCommit) this.#take(batch);
       // Whether states came in without a record cannot be told: their followers look again.
-      else if (batch.joined.size > 0)
+      else if (batch.joined.size > 0) {
+        for (const namespace of batch.joined) namespace.joins++;
         emit({ type: 'applied', commits: [], cells: new Map(), joined: [...batch.joined].map(({ name }) => name) });
+      }
     }
     this.#parts.quarantine.adopt(recovered.held);
     this.#parts.offered.adopt(recovered);

@@ -246,9 +246,19 @@ export class Replica {
     return this.#namespaces.get(namespace)?.purgedMs ?? 0;
   }
 
-  /** Last commit when states last came into a namespace without records: the log does not tell what changed before it. */
+  /**
+   * First commit behind the states that last came into a namespace without records, whether or not there is one yet: the
+   * log does not tell what changed before it.
+   */
   joinedCommit(namespace: string): number {
     return this.#namespaces.get(namespace)?.joined ?? 0;
+  }
+
+  /** Tells which states have come in behind a commit; undefined where none have. Means nothing after a restart. */
+  joinedTag(namespace: string, commit: number): string | undefined {
+    const known = this.#namespaces.get(namespace);
+    if (known === undefined || commit >= known.joined) return undefined;
+    return commitTag({ source: this.#source, seq: known.joins });
   }
 
   /** Why a namespace cannot be read, where it cannot. */
@@ -279,10 +289,17 @@ export class Replica {
   /**
    * A token that says nothing of freshness but where a subscription goes on: after `commit`, which has this tag.
    * @param vector `visibleHeads` as of that commit: lets other instances go on from it too
+   * @param joined `joinedTag` as of that moment: states that came in behind the commit were told too
    */
-  bookmark(namespace: string, commit: number, tag: string, vector?: ReadonlyMap<Source, number>): string {
-    const source = this.#source;
-    return formatToken({ namespace, source, seq: 0, instance: this.origin, commit, tag, isPartial: false, vector });
+  bookmark(
+    namespace: string,
+    commit: number,
+    tag: string,
+    vector?: ReadonlyMap<Source, number>,
+    joined?: string,
+  ): string {
+    const place = { commit, tag: joined ?? tag, isPartial: joined !== undefined };
+    return formatToken({ namespace, source: this.#source, seq: 0, instance: this.origin, vector, ...place });
   }
 
   /** By source: the record up to which readers see all of a namespace. Records that are held back are not among them. */

@@ -16,7 +16,10 @@ export interface Token {
   readonly commit: number;
   /** `commitTag` of that commit: numbers may be used again after a crash that lost some, tags are not. */
   readonly tag: string;
-  /** Events of that commit are outstanding: it is delivered again as a whole. */
+  /**
+   * Events of that commit are outstanding: it is delivered again as a whole. Of a bookmark (`seq` 0): states that came in
+   * behind that commit were told too, and `tag` is the `joinedTag` that tells which.
+   */
   readonly isPartial: boolean;
   /** Everything that was told with it, so that another instance can go on: by source, all records up to one. */
   readonly vector?: ReadonlyMap<Source, number> | undefined;

@@ -221,6 +221,28 @@ test('states that come in without records are told by a resync, to who follows a
   await other.close();
 });
 
+test('a bookmark from before states came in leads to a resync, though no commit came behind it', async () => {
+  await put('approvals.a', 1);
+  await subscribe({});
+  await put('users.a', 1);
+  await node.service.subscriptions.bookmarkAll();
+  const { token } = (await session.received(1))[0];
+  const other = await DataNode.open({ origin: 'ffeeddccbbaa0099', seed: 5 });
+  await other.call('put', { key: 'approvals.b', value: 2 });
+  const { state } = await other.engine.get('approvals.b');
+  session.end();
+  await node.engine.joinStates('approvals', [{ key: 'approvals.b', state: state! }]);
+  await other.close();
+  const back = new TestSession();
+  await subscribe({ from: token }, back);
+  expect(brief(await back.received(3))).toEqual([
+    ['resync'],
+    ['update', 'approvals.a', 1],
+    ['update', 'approvals.b', 2],
+  ]);
+  back.end();
+});
+
 describe('going on at another instance', () => {
   let other: DataNode;
   beforeEach(async () => {

@@ -48,7 +48,7 @@ export type FeedSteps = Generator<FeedStep, void, void>;
 export interface FeedOptions {
   readonly namespace: string;
   readonly matches: (key: string) => boolean;
-  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads'>;
+  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads' | 'joinedTag'>;
   /** The newest commits. */
   readonly recent: { readonly head: number; after(commit: number): readonly Commit[] | undefined };
   /** The readers' clock. */
@@ -60,6 +60,15 @@ export interface FeedOptions {
    * what is there, or with what is there because `from` could not be honoured.
    */
   readonly start: FeedStart;
+}
+
+/** Where a follower stands that was told everything there was. */
+interface Place {
+  readonly commit: number;
+  /** Of the states that came in behind the commit. */
+  readonly joined: string | undefined;
+  /** What everything amounts to, for other instances; nothing where there are none. */
+  readonly vector: Heads | undefined;
 }
 
 /**
@@ -135,23 +144,25 @@ export class Feed {
     const isBehind = this.#position < recent.head || (isClustered() && this.#hasTold);
     if (!this.#isIdle || this.#isEnded || !isBehind) return;
     this.#position = recent.head;
-    yield* this.#mark(recent.head, this.#vector(), () => this.#isIdle);
+    yield* this.#mark(this.#place(), () => this.#isIdle);
   }
 
   /** Tells the place after a commit. @param isStillSo looked at after waiting */
-  *#mark(commit: number, vector: Heads | undefined, isStillSo: () => boolean = () => true): FeedSteps {
+  *#mark({ commit, joined, vector }: Place, isStillSo: () => boolean = () => true): FeedSteps {
     const { replica, namespace } = this.#options;
     const found: { tag?: string | undefined } = {};
     yield { type: 'tag', commit, take: (tag) => void (found.tag = tag) };
     if (found.tag === undefined || this.#isEnded || !isStillSo()) return;
     this.#hasTold = false;
-    yield tell({ type: 'bookmark', token: replica.bookmark(namespace, commit, found.tag, vector) });
+    yield tell({ type: 'bookmark', token: replica.bookmark(namespace, commit, found.tag, vector, joined) });
   }
 
-  /** What everything up to the newest commit amounts to, for other instances; nothing where there are none. */
-  #vector(): Heads | undefined {
-    const { isClustered, replica, namespace } = this.#options;
-    return isClustered() ? replica.visibleHeads(namespace) : undefined;
+  /** The place after everything that there is in this tick. */
+  #place(): Place {
+    const { isClustered, replica, namespace, recent } = this.#options;
+    const commit = recent.head;
+    const vector = isClustered() ? replica.visibleHeads(namespace) : undefined;
+    return { commit, vector, joined: replica.joinedTag(namespace, commit) };
   }
 
   *#tellNext(): FeedSteps {
@@ -191,15 +202,14 @@ export class Feed {
 
   /** Everything that matches now, as changes, then what happened meanwhile. */
   *#tellExisting(isResync: boolean): FeedSteps {
-    const { replica, recent, namespace, readMs } = this.#options;
+    const { replica, namespace, readMs } = this.#options;
     this.#mustResync = false;
     this.#ahead.clear();
     const token = replica.bookmark(namespace, 0, noTag);
     if (isResync) yield tell({ type: 'resync', token });
     const nowMs = readMs();
     // In the tick in which the scan begins: what follows is everything after it and nothing before.
-    const start = recent.head;
-    const vector = this.#vector();
+    const place = this.#place();
     for (
       let isFirst = true, damaged: readonly (string | undefined)[] | undefined;
       damaged === undefined;
@@ -214,14 +224,13 @@ export class Feed {
       } else if (next.found.cell.seenAt(nowMs) !== undefined)
         yield this.#change(next.found.key, next.found.cell, token);
     }
-    this.#position = start;
-    if (isResync || vector !== undefined) yield* this.#mark(start, vector);
+    this.#position = place.commit;
+    if (isResync || place.vector !== undefined) yield* this.#mark(place);
   }
 
   /** What a follower that comes from another instance has not seen, then what happened meanwhile. */
   *#tellChanged(beyond: Heads, from: string): FeedSteps {
-    const start = this.#options.recent.head;
-    const vector = this.#vector();
+    const place = this.#place();
     const found: { changed?: ReadonlyMap<string, Cell> | undefined } = {};
     yield { type: 'changed-since', vector: beyond, take: (changed) => void (found.changed = changed) };
     if (found.changed === undefined) {
@@ -234,8 +243,8 @@ export class Feed {
       yield this.#change(key, cell, from);
       this.#ahead.add(key, cell);
     }
-    this.#position = start;
-    yield* this.#mark(start, vector);
+    this.#position = place.commit;
+    yield* this.#mark(place);
   }
 
   #change(key: string, cell: Cell, token: string): FeedStep {

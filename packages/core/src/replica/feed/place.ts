@@ -17,11 +17,12 @@ import { purgedBy } from './purged.ts';
 export function placeOf(
   { commit, instance, tag: itsTag, isPartial, seq }: Token,
   namespace: string,
-  replica: Pick<Replica, 'origin' | 'trimmedCommit' | 'joinedCommit'>,
+  replica: Pick<Replica, 'origin' | 'trimmedCommit' | 'joinedCommit' | 'joinedTag'>,
   head: number,
   tag: string | undefined,
 ): number | undefined {
   if (instance !== replica.origin || commit === 0 || commit > head || commit < replica.trimmedCommit) return undefined;
+  if (seq === 0 && isPartial) return itsTag === replica.joinedTag(namespace, commit) ? commit : undefined;
   // A bookmark (seq 0) of that very commit was given after the states that came in with it were told.
   const joined = replica.joinedCommit(namespace);
   if (commit < joined || (commit === joined && joined > 0 && seq > 0)) return undefined;
@@ -54,6 +55,10 @@ export function startOf(
     const after = placeOf(token, namespace, replica, head, tag);
     if (after !== undefined) return { after };
   }
+  // It was told before states came in here, which need not be within any vector: what a disk had lost, say.
+  const joined = replica.joinedCommit(namespace);
+  if (given.some(({ token: { instance, commit } }) => instance === replica.origin && commit > 0 && commit <= joined))
+    return 'resync';
   // What is told with the token is told with this one alone, so that what the follower comes with does not grow.
   for (const { text, token } of given)
     if (token.vector !== undefined && token.namespace === namespace) return { beyond: token.vector, from: text };

@@ -227,10 +227,11 @@ class Copy implements Follower {
     for (const key of this.#options.keysOf(this.namespace))
       if (this.#options.isLostAt(key, this.at)) this.#unseen.add(key);
     const { replica, feeds } = this.#instance!;
-    const { commit, vector = new Map() } = replica.parseToken(token)!;
+    const { commit, tag, isPartial, vector = new Map() } = replica.parseToken(token)!;
     for (const [{ id }, seq] of vector) this.#reach.set(id, Math.max(seq, this.#reach.get(id) ?? 0));
     // States that came in are told by a resync, which is yet to begin; and what is in an uncertain batch nobody knows.
-    if (commit !== feeds.head || replica.joinedCommit(this.namespace) >= commit || replica.fence !== undefined) return;
+    const joined = replica.joinedTag(this.namespace, commit);
+    if (commit !== feeds.head || (isPartial ? tag : undefined) !== joined || replica.fence !== undefined) return;
     this.#compare('a bookmark passed over what readers see', isLater);
   }
 

@@ -9,7 +9,7 @@ import {
   webcrypto,
   X509Certificate,
 } from 'node:crypto';
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { IpeError } from '@ipe/core';
 
@@ -177,4 +177,10 @@ export async function writePrivate(path: string, text: string): Promise<void> {
   const temporary = `${path}.${randomBytes(4).toString('hex')}.tmp`;
   await writeFile(temporary, text, { mode: 0o600, flush: true });
   await rename(temporary, path);
+}
+
+/** Removes what `writePrivate` left in a folder when its process was killed. For whoever alone writes there. */
+export async function removeDrafts(folder: string): Promise<void> {
+  for (const name of await readdir(folder))
+    if (/\.[0-9a-f]{8}\.tmp$/.test(name)) await rm(join(folder, name), { force: true });
 }

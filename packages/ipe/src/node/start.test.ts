@@ -85,6 +85,16 @@ test('a token made over the control plane works at once, and its revocation too;
   expect((await verifyAudit(join(folder, 'audit'))).problems).toEqual([]);
 });
 
+test('what a killed process was about to put in place is removed, and nothing else', async () => {
+  await mkdir(join(folder, 'keys'));
+  const drafts = ['replication.json.0a1b2c3d.tmp', 'keys/members.json.ffffffff.tmp'].map((name) => join(folder, name));
+  const other = join(folder, 'mine.tmp');
+  for (const path of [...drafts, other]) await writeFile(path, '{');
+  node = await start();
+  for (const path of drafts) await expect(stat(path)).rejects.toMatchObject({ code: 'ENOENT' });
+  expect(await readFile(other, 'utf8')).toBe('{');
+});
+
 test('a directory that another node has open is refused, and that node goes on', async () => {
   node = await start();
   await expect(start()).rejects.toMatchObject({

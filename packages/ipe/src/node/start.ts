@@ -3,7 +3,7 @@ import { performance } from 'node:perf_hooks';
 import type { Plane } from '@ipe/client/protocol';
 import { isIpeError } from '@ipe/core';
 import type { Handlers, PlaneService } from '../api/method.ts';
-import { type Identity, loadIdentity } from '../cluster/identity.ts';
+import { type Identity, loadIdentity, removeDrafts } from '../cluster/identity.ts';
 import type { Config } from '../config/index.ts';
 import { type AuditEvent, openAuditLog } from '../security/audit.ts';
 import { auditCalls } from '../security/audit-calls.ts';
@@ -126,6 +126,7 @@ async function open(
   const prerequisites = lackingPrerequisites();
   await makeFolders(layout);
   closers.add('directory lock', await lockDirectory(layout));
+  for (const folder of [layout.root, layout.keys]) await removeDrafts(folder);
   const identity = await loadIdentity(layout.keys, {
     nowMs: Date.now(),
     ...(config.predicate_service.id === undefined ? {} : { id: config.predicate_service.id }),

@@ -1,4 +1,5 @@
 import {
+  Cell,
   decodeCell,
   type KeyState,
   liveKey,
@@ -8,6 +9,7 @@ import {
   Sources,
   type Version,
 } from '../../replica/index.ts';
+import { shown } from './checks.ts';
 import type { Disk } from './disk.ts';
 import type { Instance } from './instance.ts';
 import type { Action, MemberPlan } from './plan.ts';
@@ -68,10 +70,18 @@ export class BitRot {
     return !this.#isCalm && this.#lost.has(key);
   }
 
-  /** Whether a disk lost a fact without a trace and does not hold it again. */
-  isLostAt(key: string, at: number): boolean {
-    const isThere = () => this.#instances[at]!.disk.get('live', liveKey(key)) !== undefined;
-    return this.#lost.get(key)?.has(at) === true && !isThere();
+  /**
+   * Whether a disk lost a fact without a trace and does not hold all of it again: what is written to it before it is
+   * found begins from nothing. @param expected what it holds where nothing is lost
+   */
+  isLostAt(key: string, at: number, expected: () => KeyState | undefined): boolean {
+    if (this.#lost.get(key)?.has(at) !== true) return false;
+    const instance = this.#instances[at]!;
+    const row = instance.disk.get('live', liveKey(key));
+    if (row === undefined) return true;
+    const held = instance.cell(key);
+    const strategy = instance.replica.strategyOf(namespaceOf(key));
+    return held !== 'damaged' && shown(held.seenAt(0)) !== shown(new Cell(expected(), 0, strategy).seenAt(0));
   }
 
   /** Whether a fact was ever lost without a trace. */

@@ -102,6 +102,42 @@ describe('subscribers', () => {
   });
 });
 
+describe('subscribers elsewhere', () => {
+  test('are not told what their instance had lost, also where it was written to again before it was found', () => {
+    const add = (member: string): Write => ({
+      op: 'set-add',
+      namespace: 'groups',
+      key: 'groups.k1',
+      members: [`"${member}"`],
+    });
+    const follow = { do: 'follow', follower: 1, namespace: 'groups' } as const;
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      plane: 'none',
+      durability: 'fsync',
+      logCommitsMax: 1_000,
+      sliceBytes: 2_000,
+      calmMs: 14_000,
+      actions: [
+        { atMs: 100, do: 'write', at: 0, writes: [add('m1')] },
+        // So that nothing of it is in memory.
+        { atMs: 2_000, do: 'crash', at: 1, forMs: 100 },
+        { atMs: 2_500, do: 'rot', at: 1, what: 'loss', place: 0 },
+        { atMs: 2_600, do: 'away', at: 1, forMs: 3_000 },
+        { atMs: 3_000, do: 'write', at: 1, writes: [add('m3')] },
+        { atMs: 3_500, ...follow, at: 1, forMs: 0 },
+        { atMs: 4_000, ...follow, at: 0, forMs: 8_000 },
+      ],
+    };
+    expect(simulate({ plan }).problems).toEqual([]);
+  });
+});
+
 describe('settling', () => {
   test('waits for what is written and not durable yet, of which the others have not heard', () => {
     const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });

@@ -1,6 +1,6 @@
 import { type Commit, decodeRecord, type Write, type WriteOutcome } from '../../replica/index.ts';
 import { BitRot } from './bit-rot.ts';
-import { type Acknowledged, Checks, FinalChecks, reachOfDisk, together } from './checks.ts';
+import { type Acknowledged, Checks, FinalChecks, reachOf, reachOfDisk, together } from './checks.ts';
 import { digestProblems, isRepaired } from './digest-checks.ts';
 import type { Disk } from './disk.ts';
 import { drawPlan } from './draw.ts';
@@ -113,7 +113,8 @@ class Simulation {
       keysOf: (namespace) => this.#oracle.keysOf(namespace),
       expected: (key, reach) => this.#oracle.expected(key, reach),
       isLost: (key) => this.#rot.isLost(key),
-      isLostAt: (key, at) => this.#rot.isLostAt(key, at),
+      isLostAt: (key, at) =>
+        this.#rot.isLostAt(key, at, () => this.#oracle.expected(key, reachOf(this.#instances[at]!))),
       problem: (problem) => this.#problems.add(problem),
     });
     this.#returns = new Returns({

@@ -60,13 +60,24 @@ function offered(engine: Engine, purgedMs: number): Promise<Logged> {
 }
 
 /** Offers until it is stopped. @returns how to stop */
-function offering(engine: Engine, purgedMs: number, onLog: (logged: Logged) => void): () => void {
+function offering(
+  engine: Engine,
+  purgedMs: number,
+  onLog: (logged: Logged) => void,
+  hasRegained = () => true,
+): () => void {
   const tell = (level: string) => (fields: unknown) => onLog({ level, fields });
   return offerAgain({
     root,
     dataFolder: join(root, 'data'),
     engine,
-    replication: { isSettled: true, haveAllReported: true, purgedMs: () => purgedMs },
+    replication: {
+      isSettled: true,
+      get hasRegained() {
+        return hasRegained();
+      },
+      purgedMs: () => purgedMs,
+    },
     log: { info: tell('info'), warn: () => {}, error: tell('error') } as unknown as OfferOptions['log'],
     now: () => nowMs,
     retryMs: 1,
@@ -139,6 +150,31 @@ test('an old store is kept where its log no longer told all of what it alone had
   const engine = await open(openMemoryKv({ families: dataFamilies }), 0.2);
   expect(await offered(engine, 0)).toEqual({ level: 'info', fields: { applied: 4, superseded: 0, parked: 0 } });
   expect(await readdir(root)).toEqual([`data.evicted-${nowMs}`]);
+  expect((await engine.get('users.b')).value).toBe('b');
+  await engine.close();
+});
+
+test('nothing is offered before what counts of what was written here is here again', async () => {
+  await setAside(0);
+  const engine = await open(openMemoryKv({ families: dataFamilies }), 0.2);
+  let looks = 0;
+  const before: unknown[] = [];
+  const logged = await new Promise<Logged>((resolve) => {
+    const stop = offering(
+      engine,
+      0,
+      (each) => {
+        stop();
+        resolve(each);
+      },
+      () => {
+        before.push(engine.replica.headsOf('users').size);
+        return ++looks === 3;
+      },
+    );
+  });
+  expect(logged).toEqual({ level: 'info', fields: { applied: 4, superseded: 0, parked: 0 } });
+  expect(before).toEqual([0, 0, 0]);
   expect((await engine.get('users.b')).value).toBe('b');
   await engine.close();
 });

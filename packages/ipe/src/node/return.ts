@@ -115,7 +115,7 @@ export interface OfferOptions {
   readonly engine: Engine;
   readonly replication: {
     readonly isSettled: boolean;
-    readonly haveAllReported: boolean;
+    readonly hasRegained: boolean;
     purgedMs(namespace: string): number;
   };
   readonly log: Pick<PartsContext['log'], 'info' | 'warn' | 'error'>;
@@ -160,8 +160,9 @@ async function run(options: OfferOptions, counts: Record<OfferVerdict, number>, 
   const path = join(root, fileName);
   const brought = await readBrought(path);
   if (brought === undefined) return;
-  // Each member counts with this one from when it answers: what it purged before, it has told by then.
-  while (!replication.isSettled || !replication.haveAllReported) {
+  // Each member counts with this one from when it answers: what it purged before, it has told by then. And what counts
+  // of what was written here before the eviction has to be here: of an addition, what lies beyond that is offered.
+  while (!replication.isSettled || !replication.hasRegained) {
     if (signal.aborted) return;
     await pause(lookMs, signal);
   }

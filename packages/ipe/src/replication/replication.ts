@@ -293,9 +293,9 @@ export class Replication {
     return isCutFinal(evicted, fact, this.#antiEntropy.exchange);
   }
 
-  /** Whether every other member has been heard since the start. */
-  get haveAllReported(): boolean {
-    return this.#antiEntropy.exchange.haveAllReported();
+  /** Whether every other member has been heard since the start, and what they hold of this one's records is here. */
+  get hasRegained(): boolean {
+    return this.#antiEntropy.exchange.hasRegained(this.#holdings.origin);
   }
 
   /** Whether all facts of the cluster are held here. */

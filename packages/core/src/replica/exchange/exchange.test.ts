@@ -469,6 +469,46 @@ describe('eviction', () => {
   });
 });
 
+describe('what a member that came back wrote before', () => {
+  const report = (peer: number, heads: readonly (readonly [Source, number])[]): VectorReport => ({
+    origin: originOf(peer),
+    interest: 'all',
+    isSettled: true,
+    namespaces: new Map([['n', { strategy, isWhole: true, heads: new Map(heads) }]]),
+  });
+  const back = () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const cuts = new Map([[originOf(0), { accepted: { n: { [sourceOf(0).id]: 7 } }, isClosed: false }]]);
+    exchange.step({ type: 'members', origins: [1, 2].map(originOf), cuts }, 0);
+    const reported = (told: VectorReport) => exchange.step({ type: 'reported', report: told, isAnswer: true }, 0);
+    const hold = (seq: number) => {
+      const vector = { strategy, isWhole: true, heads: new Map([[sourceOf(0), seq]]) };
+      exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
+    };
+    hold(0);
+    return { exchange, reported, hold };
+  };
+
+  test('is regained once all have told what they hold of it, and that is here as far as it counts', () => {
+    const { exchange, reported, hold } = back();
+    reported(report(1, [[sourceOf(0), 3]]));
+    hold(3);
+    expect(exchange.hasRegained(originOf(0))).toBe(false);
+    reported(report(2, [[sourceOf(0), 9]]));
+    expect(exchange.hasRegained(originOf(0))).toBe(false);
+    hold(7);
+    expect(exchange.hasRegained(originOf(0))).toBe(true);
+  });
+
+  test('is regained whatever is missing here of what others wrote, and of what nobody holds any more', () => {
+    const { exchange, reported, hold } = back();
+    hold(2);
+    reported(report(1, [[sourceOf(1), 5]]));
+    reported(report(2, [[sourceOf(0), 2]]));
+    expect(exchange.hasRegained(originOf(0))).toBe(true);
+  });
+});
+
 describe('what a member may hold alone', () => {
   const evicted = sourceOf(3);
   /** The first of three, which knows that so many records of an evicted fourth count, and holds so many. */

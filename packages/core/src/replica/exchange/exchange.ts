@@ -223,7 +223,7 @@ export class Exchange {
   hasHeardAll(isWhole: (namespace: string) => boolean): boolean {
     const peers = [...this.#peers.values()];
     const settled = peers.filter(({ isSettled }) => isSettled);
-    const telling = settled.length === 0 && this.haveAllReported() ? peers : settled;
+    const telling = settled.length === 0 && this.#haveAllReported() ? peers : settled;
     return (
       telling.length > 0 &&
       telling.every(({ namespaces }) => [...namespaces.keys()].every((name) => !this.#own.has(name) || isWhole(name)))
@@ -310,8 +310,28 @@ export class Exchange {
   }
 
   /** Whether every member has reported here since the start. */
-  haveAllReported(): boolean {
+  #haveAllReported(): boolean {
     return this.#members.every((origin) => this.#peers.get(origin)?.hasReported === true);
+  }
+
+  /**
+   * Whether this instance, which was evicted and came back, holds again what counts of what it wrote before: every member
+   * has reported since the start, and what they hold of its records is here. A settled one of them may not have had all
+   * of it yet. Before, what is offered again of an addition would count once more what is still to come.
+   */
+  hasRegained(origin: string): boolean {
+    if (!this.#haveAllReported()) return false;
+    for (const { namespaces } of this.#peers.values()) {
+      for (const [namespace, { heads }] of namespaces) {
+        const own = this.#own.get(namespace)?.heads;
+        if (own === undefined) continue;
+        for (const [source, seq] of heads) {
+          const upTo = isFolded(seq) ? seq : Math.min(seq, this.acceptedUpTo(namespace, source));
+          if (source.origin === origin && !reaches(own, source, upTo)) return false;
+        }
+      }
+    }
+    return true;
   }
 
   /** Latest time of what any member has said to have purged from a namespace. */

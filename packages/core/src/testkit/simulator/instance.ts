@@ -160,7 +160,7 @@ export class Instance implements Receiver {
         batchWritesMax: 50,
         flushIntervalMs: 5,
         tombstoneGraceMs,
-        startedMs: 0,
+        startedMs: this.wallMs,
         cacheBytesMax: 2_000,
         queueBytesMax,
         isStable: (namespace, dot) => mutation.isStable(() => this.exchange.isStable(namespace, dot)),

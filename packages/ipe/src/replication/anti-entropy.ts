@@ -319,9 +319,8 @@ export class AntiEntropy {
       throw new IpeError('invalid_params', 'a request for states holds `namespace`, `after` and `heldAfter`');
     }
     const heads = new Map(holdings.headsOf(namespace));
-    const floor = engine.replica.floorOf(namespace);
     const held = after === undefined ? await quarantine.heldAfter(namespace, heldAfter) : noneHeld;
-    const page = new PageGatherer(heads, floor, sliceBytes, held.records);
+    const page = new PageGatherer(heads, () => engine.replica.floorOf(namespace), sliceBytes, held.records);
     if (held.upTo !== undefined) return encodePage(page.pageOfHeld(held.upTo));
     const range = { ...rangeBehind(namespace, after), order: 'store' as const };
     for await (const [key, row] of engine.kv.entries('live', range)) {

@@ -135,7 +135,7 @@ describe('fetches', () => {
 
 describe('a bootstrap', () => {
   const page = (keys: readonly string[], seq: number, isLast: boolean): SnapshotPage => {
-    const gatherer = new PageGatherer(new Map([[source, seq]]), seq, isLast ? 10_000 : 1);
+    const gatherer = new PageGatherer(new Map([[source, seq]]), () => seq, isLast ? 10_000 : 1);
     for (const key of keys) {
       const state = stateOf(record(Number(key.slice(3))), 0, false);
       gatherer.take(key, encodeCell(new Cell(state, 1, { kind: 'lww' }), new ByteWriter(64)));
@@ -152,6 +152,14 @@ describe('a bootstrap', () => {
       isWhole: () => isWhole,
       stepTimeoutMs: 1_000,
     });
+
+  test('tells what was purged while a page was gathered: its rows lack that too', () => {
+    let floor = 1;
+    const gatherer = new PageGatherer(new Map([[source, 1]]), () => floor, 10_000);
+    gatherer.take('n.k1', new Uint8Array(1));
+    floor = 7;
+    expect(gatherer.page()).toMatchObject({ floor: 7, isLast: true });
+  });
 
   test('joins page by page, and moves the vector to the heads of the first page only behind the last', () => {
     const fetches = make();

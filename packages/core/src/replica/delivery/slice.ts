@@ -71,10 +71,13 @@ export interface SnapshotRow {
   readonly row: Uint8Array;
 }
 
-/** Gathers a page from rows of `live`. Heads and floor must have been read before the first row is. */
+/**
+ * Gathers a page from rows of `live`. Heads must have been read before the first row is: what they say is in the rows. The
+ * floor is read behind the last: what was purged meanwhile is not in them.
+ */
 export class PageGatherer {
   readonly #heads: readonly Head[];
-  readonly #floor: number;
+  readonly #floorOf: () => number;
   readonly #bytesMax: number;
   readonly #rows: SnapshotRow[] = [];
   readonly #held: readonly Uint8Array[];
@@ -82,10 +85,15 @@ export class PageGatherer {
   #isLast = true;
 
   /** @param held what is left of the giver's held-back records, where no row was asked for yet */
-  constructor(heads: ReadonlyMap<Source, number>, floor: number, bytesMax: number, held: readonly Uint8Array[] = []) {
+  constructor(
+    heads: ReadonlyMap<Source, number>,
+    floorOf: () => number,
+    bytesMax: number,
+    held: readonly Uint8Array[] = [],
+  ) {
     this.#held = held;
     this.#heads = [...heads].map(([source, seq]) => ({ source, seq }));
-    this.#floor = floor;
+    this.#floorOf = floorOf;
     this.#bytesMax = bytesMax;
   }
 
@@ -108,7 +116,7 @@ export class PageGatherer {
   page(): SnapshotPage {
     return {
       heads: this.#heads,
-      floor: this.#floor,
+      floor: this.#floorOf(),
       rows: this.#rows,
       held: this.#held,
       heldUpTo: undefined,

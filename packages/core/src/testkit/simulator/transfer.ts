@@ -57,7 +57,7 @@ export class Transfer {
 
   page(namespace: string, after: string | undefined): SentPage {
     const { disk, replica, holdings, sliceBytes } = this.#options;
-    const gatherer = new PageGatherer(holdings.headsOf(namespace), replica.floorOf(namespace), sliceBytes);
+    const gatherer = new PageGatherer(holdings.headsOf(namespace), () => replica.floorOf(namespace), sliceBytes);
     for (const [bytes, row] of disk.rows('live', liveKey(`${namespace}.`))) {
       const key = String.fromCharCode(...bytes);
       if (after !== undefined && key <= after) continue;

@@ -4,6 +4,7 @@ import type { Commit } from './events.ts';
 import {
   Feed,
   type FeedEvent,
+  type FeedStep,
   type GivenToken,
   RecentCommits,
   reviveCommit,
@@ -65,7 +66,13 @@ describe('a feed that catches up', () => {
     const feed = new Feed({
       namespace: 'facts',
       matches: () => true,
-      replica: { tokenOf: () => '', bookmark: () => '', visibleHeads: () => new Map(), joinedTag: () => undefined },
+      replica: {
+        tokenOf: () => '',
+        bookmark: () => '',
+        visibleHeads: () => new Map(),
+        joinedTag: () => undefined,
+        hasDamage: () => false,
+      },
       recent,
       readMs: () => 10,
       isClustered: () => false,
@@ -77,6 +84,44 @@ describe('a feed that catches up', () => {
       if (step.type === 'read-log') step.take({ commits: [commit(1, total(3, 3))], upTo: 1 });
     }
     expect(told.map((event) => event.type === 'change' && event.cell.view?.json)).toEqual(['3', '4']);
+  });
+});
+
+describe('a bookmark', () => {
+  test('leads nobody on at another instance while a row is damaged, whose changes were not told', () => {
+    let hasDamage = true;
+    const vectors: unknown[] = [];
+    const recent = new RecentCommits(0, { bytesMax: 1 << 20, commitsMax: 10 });
+    const feed = new Feed({
+      namespace: 'facts',
+      matches: () => true,
+      replica: {
+        tokenOf: () => '',
+        bookmark: (...args) => (vectors.push(args[3]), ''),
+        visibleHeads: () => new Map([[here!, 1]]),
+        joinedTag: () => undefined,
+        hasDamage: () => hasDamage,
+      },
+      recent,
+      readMs: () => 10,
+      isClustered: () => true,
+      start: { after: 0 },
+    });
+    const run = (steps: Iterable<FeedStep>) => {
+      for (const step of steps) if (step.type === 'tag') step.take('tag');
+    };
+    run(feed.start());
+    const commitOf = (number: number): Commit => ({
+      number,
+      record: record(here!, number, number, put('"1"', number)),
+      changes: [],
+    });
+    recent.append([commitOf(1)], true);
+    run(feed.bookmark());
+    hasDamage = false;
+    recent.append([commitOf(2)], true);
+    run(feed.bookmark());
+    expect(vectors).toEqual([undefined, new Map([[here!, 1]])]);
   });
 });
 

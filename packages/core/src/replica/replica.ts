@@ -302,6 +302,14 @@ export class Replica {
     return formatToken({ namespace, source: this.#source, seq: 0, instance: this.origin, vector, ...place });
   }
 
+  /**
+   * Whether a row of a namespace is known to be damaged: what is written to it meanwhile is left out here, and comes with
+   * what mends it.
+   */
+  hasDamage(namespace: string): boolean {
+    return this.#states.hasDamage(namespace);
+  }
+
   /** By source: the record up to which readers see all of a namespace. Records that are held back are not among them. */
   visibleHeads(namespace: string): ReadonlyMap<Source, number> {
     const visible = new Map<Source, number>();

@@ -1,6 +1,7 @@
 import type { Batch } from './batch.ts';
 import { CellCache } from './cache.ts';
 import type { Cell } from './cell.ts';
+import { namespaceOf } from './key.ts';
 import { Loads } from './loads.ts';
 import type { Namespace } from './namespaces.ts';
 import type { LogRecord } from './record.ts';
@@ -73,6 +74,12 @@ export class States {
   /** Why readers are refused a key, if they are: until what mends its row is committed. */
   refusalOf(key: string): Failure | undefined {
     return this.#damaged.get(key);
+  }
+
+  /** Whether a row of a namespace is known to be damaged. */
+  hasDamage(namespace: string): boolean {
+    for (const key of this.#damaged.keys()) if (namespaceOf(key) === namespace) return true;
+    return false;
   }
 
   /**

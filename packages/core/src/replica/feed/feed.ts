@@ -48,7 +48,7 @@ export type FeedSteps = Generator<FeedStep, void, void>;
 export interface FeedOptions {
   readonly namespace: string;
   readonly matches: (key: string) => boolean;
-  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads' | 'joinedTag'>;
+  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads' | 'joinedTag' | 'hasDamage'>;
   /** The newest commits. */
   readonly recent: { readonly head: number; after(commit: number): readonly Commit[] | undefined };
   /** The readers' clock. */
@@ -161,7 +161,9 @@ export class Feed {
   #place(): Place {
     const { isClustered, replica, namespace, recent } = this.#options;
     const commit = recent.head;
-    const vector = isClustered() ? replica.visibleHeads(namespace) : undefined;
+    // What was written to a damaged row was not told: whoever goes on elsewhere must not count as having heard it.
+    const isWhole = isClustered() && !replica.hasDamage(namespace);
+    const vector = isWhole ? replica.visibleHeads(namespace) : undefined;
     return { commit, vector, joined: replica.joinedTag(namespace, commit) };
   }
 

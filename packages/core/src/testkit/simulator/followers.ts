@@ -206,7 +206,7 @@ class Copy implements Follower {
     }
     const before = this.#cells.get(key);
     // Of a fact that its disk lost, what comes late may be all there is until it is found again.
-    const isLost = this.#options.isLost(key);
+    const isLost = this.#options.isLost(key) || this.#options.isLostAt(key, this.at);
     if (!isLost && this.#told.has(key) && before?.state?.kind === state.kind) {
       const known = shownOf(before);
       const together = new Cell(join(before.state, state), 0, replica.strategyOf(namespaceOf(key)));

@@ -166,3 +166,64 @@ describe('settling', () => {
     expect(simulate({ plan }).problems).toEqual([]);
   });
 });
+
+describe('subscribers of an instance whose disk lost a fact', () => {
+  test('may be told what is older and comes late, also in the calm, until the fact is found again', () => {
+    const put = (key: string, json: string): Write => ({ op: 'put', namespace: 'plain', key: `plain.${key}`, json });
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      plane: 'none',
+      durability: 'fsync',
+      logCommitsMax: 1_000,
+      sliceBytes: 2_000,
+      calmMs: 4_000,
+      actions: [
+        { atMs: 200, do: 'follow', follower: 1, namespace: 'plain', at: 1, forMs: 0 },
+        { atMs: 500, do: 'away', at: 0, forMs: 3_500 },
+        { atMs: 1_000, do: 'write', at: 0, writes: [put('k1', '1')] },
+        { atMs: 1_500, do: 'write', at: 1, writes: [put('k1', '2')] },
+        // So that nothing of it is in memory.
+        ...Array.from({ length: 9 }, (_, i) => {
+          return { atMs: 1_600 + 10 * i, do: 'write', at: 1, writes: [put(`z${i}`, '3')] } as const;
+        }),
+        { atMs: 3_000, do: 'rot', at: 1, what: 'loss', place: 0 },
+      ],
+    };
+    expect(simulate({ plan }).problems).toEqual([]);
+  });
+});
+
+describe('disks that are put back', () => {
+  test('end with the digests of the others once those have found what the old copy had not seen', () => {
+    const member = (op: 'set-add' | 'set-remove'): Write => {
+      return { op, namespace: 'groups', key: 'groups.k2', members: ['"m3"'] };
+    };
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 5_987, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 4_000 },
+      plane: 'direct',
+      durability: 'wal',
+      logCommitsMax: 100_000,
+      sliceBytes: 2_000,
+      calmMs: 24_232,
+      actions: [
+        { atMs: 3_840, do: 'copy', at: 0 },
+        { atMs: 3_855, do: 'write', at: 0, writes: [{ op: 'add', namespace: 'counts', key: 'counts.k4', amount: 5 }] },
+        { atMs: 10_898, do: 'write', at: 0, writes: [member('set-remove')] },
+        { atMs: 23_243, do: 'restore', at: 0 },
+        { atMs: 24_231, do: 'write', at: 0, writes: [member('set-add')] },
+      ],
+    };
+    const problems = Array.from({ length: 20 }, (_, i) => simulate({ plan: { ...plan, seed: i } }).problems);
+    expect(problems.flat()).toEqual([]);
+  });
+});

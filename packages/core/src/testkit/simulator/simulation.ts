@@ -482,7 +482,7 @@ class Simulation {
         instance.replica.durableCommit === instance.replica.appliedCommit &&
         this.#coversAll(instance) &&
         // What is damaged is known only once it has been looked at.
-        (!this.#rots || isRepaired(instance, this.#instances)),
+        (!(this.#rots || this.#loses) || isRepaired(instance, this.#instances)),
     );
   }
 

@@ -34,6 +34,28 @@ test('a mark is absent at first and then the highest number it was advanced to',
   expect(await found()).toBe(2 ** 53 - 1);
 });
 
+test('numbers that come soon after a write are joined, and the newest of them is written before long', async () => {
+  const mark = await openMark(path, { writeIntervalMs: 200 });
+  const written = async () => {
+    const file = await readFile(path);
+    const slots = [0, 32].map((at) => file.subarray(at, at + 32)).filter(({ length }) => length === 32);
+    const turns = slots.map((slot) => Number(slot.readBigUInt64BE(8)));
+    return { writes: Math.max(0, ...turns), number: Math.max(0, ...slots.map((s) => Number(s.readBigUInt64BE(16)))) };
+  };
+  const startedMs = performance.now();
+  mark.advance(1);
+  await expect.poll(written).toEqual({ writes: 1, number: 1 });
+  for (let number = 2; number <= 50; number++) {
+    mark.advance(number);
+    await new Promise<void>((resolve) => {
+      setTimeout(resolve, 1);
+    });
+  }
+  await expect.poll(written).toMatchObject({ number: 50 });
+  expect((await written()).writes).toBeLessThanOrEqual(2 + (performance.now() - startedMs) / 200);
+  await mark.close();
+});
+
 test('a mark that was reset goes down and stays down', async () => {
   await setTo(100);
   const mark = await openMark(path);

@@ -22,6 +22,8 @@ export interface HousekeeperOptions {
 
 /** Rows that one round looks at, of each kind: a round stays within a few milliseconds of the store's time. */
 const sliceRows = 500;
+/** Longest rest between two passes over old versions: a namespace may be new, with a shorter age than all others. */
+const restMsMax = 3_600_000;
 
 /**
  * Removes what has had its time, a slice at a time: expired values and old tombstones (through the replica, which checks
@@ -30,7 +32,9 @@ const sliceRows = 500;
 export class Housekeeper {
   readonly #options: HousekeeperOptions;
   #expiryFrom: Uint8Array | undefined;
+  /** How far the pass over versions has come; and when one may find something to drop. */
   #versionsFrom: Uint8Array | undefined;
+  #versionsDueMs = Number.NEGATIVE_INFINITY;
   /** Keys written since the slice of versions under way was read. */
   #written: Set<string> | undefined;
   #round: Promise<void> | undefined;
@@ -93,8 +97,19 @@ export class Housekeeper {
     if (keys.length > 0) step({ type: 'purge', keys });
   }
 
+  /**
+   * Walks over all versions, a slice a round. Then it rests until the first of those that it saw is old enough, or one
+   * that was written since it began could be: reading rows costs some 30 µs each, which an instance that has nothing else
+   * to do would spend for ever.
+   */
   async #dropOldVersions(): Promise<void> {
     const { kv, replica, historyAgeOf, now } = this.#options;
+    const nowMs = replica.readMs(now());
+    let nextMs = this.#versionsDueMs;
+    if (this.#versionsFrom === undefined) {
+      if (nowMs < nextMs) return;
+      nextMs = nowMs + Math.min(restMsMax, ...replica.report().map(({ name }) => historyAgeOf(name)));
+    }
     this.#written = new Set();
     try {
       const old: { readonly row: Uint8Array; readonly key: string }[] = [];
@@ -102,14 +117,16 @@ export class Housekeeper {
       let last: Uint8Array | undefined;
       const from = this.#versionsFrom && { gt: this.#versionsFrom };
       const range = { ...from, limit: sliceRows, order: 'store' as const };
-      const nowMs = replica.readMs(now());
       for await (const [row, value] of kv.entries('versions', range)) {
         rows++;
         last = row;
         const key = text(row.subarray(0, -3));
         const replacedMs = Buffer.from(value.buffer, value.byteOffset, value.byteLength).readUIntBE(0, 6);
-        if (replacedMs + historyAgeOf(namespaceOf(key)) <= nowMs) old.push({ row, key });
+        const dueMs = replacedMs + historyAgeOf(namespaceOf(key));
+        if (dueMs <= nowMs) old.push({ row, key });
+        else nextMs = Math.min(nextMs, dueMs);
       }
+      this.#versionsDueMs = nextMs;
       this.#versionsFrom = rows < sliceRows ? undefined : last;
       // A key written meanwhile may have put a new version in the old one's place.
       const pending = replica.uncommitted();

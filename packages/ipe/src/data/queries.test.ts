@@ -126,6 +126,37 @@ describe.each(Object.entries(dataBackends))('on %s', (_, open) => {
       for await (const row of node.engine.kv.entries('versions')) left.push(row);
       expect(left).toEqual([]);
     });
+
+    test('versions are not looked through before one of them can be past its age', async () => {
+      const { kv } = node.engine;
+      const entries = kv.entries.bind(kv);
+      let walks = 0;
+      kv.entries = (family, range) => {
+        if (family === 'versions') walks++;
+        return entries(family, range);
+      };
+      const left = async () => {
+        let rows = 0;
+        for await (const _ of entries('versions')) rows++;
+        return rows;
+      };
+      const write = async () => void (await call('put', { key: 'approvals.d1', value: node.nowMs }));
+      await write();
+      await write();
+      await node.engine.housekeep();
+      node.nowMs += 1_800_000;
+      await write();
+      await node.engine.housekeep();
+      expect([walks, await left()]).toEqual([1, 2]);
+      node.nowMs += 1_800_001;
+      await node.engine.housekeep();
+      expect([walks, await left()]).toEqual([2, 1]);
+      await node.engine.housekeep();
+      expect(walks).toBe(2);
+      node.nowMs += 1_800_000;
+      await node.engine.housekeep();
+      expect([walks, await left()]).toEqual([3, 0]);
+    });
   });
 
   describe('counters', () => {

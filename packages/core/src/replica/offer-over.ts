@@ -51,3 +51,10 @@ export function memberBeside(held: Member, context: Context, strategy: Strategy)
   if (isRemoveWins && held.live.some((mark) => !mark.present && !covers(context, mark))) return 'superseded';
   return { context: joinContexts(context, held.context) };
 }
+
+/**
+ * The context of an offered deletion or removal. Beside what is over it has seen that: stood they side by side where both
+ * are remembered, what is offered over the one alone, where the other is forgotten, would not settle both.
+ */
+export const deletionBeside = (isOver: boolean, held: Context, context: Context): Context =>
+  isOver ? joinContexts(context, held) : context;

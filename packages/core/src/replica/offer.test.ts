@@ -190,6 +190,24 @@ describe('writes that a returning member alone had', () => {
     }
   });
 
+  test('that delete what is deleted already stand for that deletion too: at all, forgotten or not', () => {
+    for (const namespace of ['revoked', 'granted', 'sets']) {
+      const member = new Return();
+      const key = `${namespace}.k0`;
+      member.old.write(writeOf(namespace, 0, 1));
+      member.leave();
+      member.stayed.write(writeOf(namespace, 4, 1));
+      member.old.write(writeOf(namespace, 4, 1));
+      member.comeBack();
+      member.stayed.nowMs += 1_000;
+      member.stayed.step({ type: 'purge', keys: [key] });
+      expect(member.stayed.cell(key).state).toBeUndefined();
+      member.offer();
+      expect(dotsOf(member.stayed.cell(key))).toHaveLength(1);
+      expect(dotsOf(member.back.cell(key))).toEqual(dotsOf(member.stayed.cell(key)));
+    }
+  });
+
   test('leave nothing of a forgotten deletion at one that hears of it only after them', () => {
     for (const namespace of ['granted', 'sets']) {
       const member = new Return();

@@ -1,7 +1,8 @@
+import { Cell } from './cell.ts';
 import { compareDots, type Dot, placesMax, type Source } from './dot.ts';
 import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
-import { memberBeside, putBeside } from './offer-over.ts';
+import { deletionBeside, memberBeside, putBeside } from './offer-over.ts';
 import type { AddOperation, LogRecord, MemberChange, MembersOperation, Operation } from './record.ts';
 import { isTombstone, latestOf, versionOf } from './resolve.ts';
 import type { Context, Counter, KeyState, Member, Members, Strategy } from './state.ts';
@@ -75,8 +76,12 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       if (operation.op === 'put' && isDoubtful(record, site)) return parked(operation, operation, site);
       const context = operation.context && contextFor(operation.context, dot, state, site);
       const now = { ...operation, version: versionAt(operation, site) };
-      if (now.op === 'delete' || context === undefined || state?.kind !== 'siblings')
+      if (context === undefined || state?.kind !== 'siblings')
         return { verdict: 'applied', operation: { ...now, context } };
+      if (now.op === 'delete') {
+        const isOver = new Cell(state, 0, site.strategy).seenAt(site.readMs) === undefined;
+        return { verdict: 'applied', operation: { ...now, context: deletionBeside(isOver, state.context, context) } };
+      }
       const others = { ...state, live: withoutOwn(state.live, site) };
       const beside = putBeside(others, record, { ...now, context }, site);
       if (beside === 'superseded') return { verdict: beside };
@@ -166,7 +171,11 @@ function offerMembers(record: LogRecord, operation: MembersOperation, dot: Dot, 
     if (isInDoubt(change)) return [];
     const held = known.get(change.member);
     const context = contextFor(change.context, dot, held, site);
-    if (!change.present || held === undefined) return [{ ...change, context }];
+    if (held === undefined) return [{ ...change, context }];
+    if (!change.present) {
+      const isOver = held.live.every(({ present }) => !present);
+      return [{ ...change, context: deletionBeside(isOver, held.context, context) }];
+    }
     const beside = memberBeside({ ...held, live: withoutOwn(held.live, site) }, context, site.strategy);
     return beside === 'superseded' ? [] : [{ ...change, ...beside }];
   });

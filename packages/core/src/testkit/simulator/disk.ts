@@ -93,6 +93,14 @@ export class Disk {
     return disk;
   }
 
+  /** A copy of what a power cut would leave for certain. */
+  synced(): Disk {
+    const disk = this.copy();
+    disk.#unsynced = this.#unsynced.map((batch) => [...batch]);
+    disk.crash(0);
+    return disk;
+  }
+
   /** Puts a copy in the place of everything. */
   restore(from: Disk): void {
     const { notes } = from.copy();

@@ -198,6 +198,39 @@ describe('subscribers of an instance whose disk lost a fact', () => {
   });
 });
 
+describe('disks that lie', () => {
+  test('may lose what another had written and not synced when it lost it too', () => {
+    const pair = (json: string): Write[] =>
+      ['left', 'right'].map((name) => ({ op: 'put', namespace: 'pairs', key: `pairs.${name}`, json }));
+    const plan: Plan = {
+      seed: 20002116,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 60 },
+      plane: 'direct',
+      durability: 'wal',
+      logCommitsMax: 100_000,
+      sliceBytes: 2_000,
+      calmMs: 6_657,
+      actions: [
+        { atMs: 730, do: 'lie', at: 0, forMs: 1_396 },
+        { atMs: 898, do: 'write', at: 1, writes: pair('34') },
+        { atMs: 925, do: 'write', at: 0, writes: pair('35') },
+        {
+          atMs: 1_227,
+          do: 'write',
+          at: 0,
+          writes: [{ op: 'set-add', namespace: 'groups', key: 'groups.k1', members: ['"m4"'] }],
+        },
+        { atMs: 2_958, do: 'crash', at: 1, forMs: 3_698 },
+      ],
+    };
+    expect(simulate({ plan }).problems).toEqual([]);
+  });
+});
+
 describe('disks that are put back', () => {
   test('end with the digests of the others once those have found what the old copy had not seen', () => {
     const member = (op: 'set-add' | 'set-remove'): Write => {

@@ -272,9 +272,9 @@ class Simulation {
     }
   }
 
-  /** A disk lost what it had promised to keep. */
+  /** A disk lost what it had promised to keep. What others have not synced may go with a crash of theirs, as it may. */
   #lost(): void {
-    this.#oracle.lost(together(this.#staying().map(({ disk }) => reachOfDisk(disk))));
+    this.#oracle.lost(together(this.#staying().map(({ disk }) => reachOfDisk(disk.synced()))));
   }
 
   #do(action: Action): void {

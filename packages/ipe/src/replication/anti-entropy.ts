@@ -333,7 +333,8 @@ export class AntiEntropy {
   #report(): VectorReport {
     const { holdings, now } = this.#options;
     const nowMs = now();
-    return { ...holdings.report(), heardMs: this.exchange.leases.ages(nowMs), clockMs: nowMs };
+    const { evicted, leases } = this.exchange;
+    return { ...holdings.report(), heardMs: leases.ages(nowMs), evicted, clockMs: nowMs };
   }
 
   #link(peer: string): PeerLink {

@@ -454,6 +454,27 @@ describe('eviction', () => {
     );
   });
 
+  test('lets deletions be forgotten once all that stay have said to know of it, and no sooner', () => {
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const cuts = new Map([[originOf(2), { accepted: {}, isClosed: true }]]);
+    exchange.step({ type: 'members', origins: [originOf(1)], cuts }, 0);
+    const vector = { strategy, isWhole: true, heads: new Map([[sourceOf(0), 1]]) };
+    exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
+    const report: VectorReport = {
+      origin: originOf(1),
+      interest: 'all',
+      isSettled: true,
+      namespaces: new Map([['n', vector]]),
+    };
+    const dot = { source: sourceOf(0), seq: 1, idx: 0 };
+    exchange.step({ type: 'reported', report, isAnswer: true }, 0);
+    expect(exchange.isStable('n', dot)).toBe(false);
+    const sent = decodeReport(encodeReport({ ...report, evicted: [originOf(2)] }), sources);
+    exchange.step({ type: 'reported', report: sent, isAnswer: true }, 1);
+    expect(exchange.isStable('n', dot)).toBe(true);
+    expect(exchange.evicted).toEqual([originOf(2)]);
+  });
+
   test('what only the evicted member itself has said to hold is not accepted of it', () => {
     const cluster = new Cluster(2);
     cluster.link(0, 1, true);

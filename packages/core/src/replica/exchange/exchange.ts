@@ -92,6 +92,8 @@ interface Peer {
   readonly namespaces: Map<string, NamespaceVector>;
   /** Namespaces of which nothing could be fetched since the last report. */
   readonly failed: Set<string>;
+  /** Members that it takes nothing more of, as it reported last. */
+  evicted: ReadonlySet<string>;
   interest: Interest;
   isSettled: boolean;
   /** By namespace: the most that the peer has said to hold whole. */
@@ -130,6 +132,7 @@ export class Exchange {
   readonly #mismatches = new Set<string>();
   #members: readonly string[] = [];
   #cuts: ReadonlyMap<string, Cut> = new Map();
+  #evicted: readonly string[] = [];
   /** Folds that were asked for: not asked again until the own vector moves. */
   readonly #folding = new Set<string>();
   #nextPull = 1;
@@ -145,6 +148,7 @@ export class Exchange {
       case 'members':
         this.#members = [...event.origins].sort();
         this.#cuts = event.cuts ?? this.#cuts;
+        this.#evicted = [...this.#cuts].flatMap(([origin, { isClosed }]) => (isClosed ? [origin] : []));
         this.leases.members(this.#members, nowMs);
         for (const origin of this.#members) this.#peer(origin, nowMs);
         for (const origin of this.#peers.keys())
@@ -204,8 +208,15 @@ export class Exchange {
       const peer = this.#peers.get(origin);
       const vector = peer?.namespaces.get(namespace);
       // What the member had written before it saw the tombstone must be here as well: coming later, it would find
-      // nothing that beats it. What it writes afterwards comes after the tombstone.
-      if (vector !== undefined) return vector.isWhole && coversDot(vector.heads, dot) && covers(own, vector.heads);
+      // nothing that beats it. What it writes afterwards comes after the tombstone. What it still takes of an evicted
+      // member, which need not have seen the tombstone, does not: until it knows, that member is waited for through it.
+      if (vector !== undefined)
+        return (
+          this.#evicted.every((evicted) => peer!.evicted.has(evicted)) &&
+          vector.isWhole &&
+          coversDot(vector.heads, dot) &&
+          covers(own, vector.heads)
+        );
       // A member that takes no part in the namespace will never bring anything of it back.
       return peer?.isSettled === true && !isOfInterest(peer.interest, namespace);
     });
@@ -250,6 +261,11 @@ export class Exchange {
       if (missing.size > 0) broken.set(namespace, missing);
     }
     return broken;
+  }
+
+  /** Members that are evicted, as far as is known here: what a report tells others. */
+  get evicted(): readonly string[] {
+    return this.#evicted;
   }
 
   /** How many members are known to hold a record, this instance left out. */
@@ -403,6 +419,7 @@ export class Exchange {
         hasReported: false,
         namespaces: new Map(),
         failed: new Set(),
+        evicted: new Set(),
         interest: [],
         isSettled: false,
         promised: new Map(),
@@ -426,6 +443,7 @@ export class Exchange {
     this.leases.heard(report.origin, nowMs);
     for (const [origin, ageMs] of report.heardMs ?? []) this.leases.heard(origin, nowMs, ageMs);
     peer.failed.clear();
+    peer.evicted = new Set(report.evicted);
     peer.interest = report.interest;
     peer.isSettled = report.isSettled;
     // A peer that was emptied and joins again no longer names what it had. Its earlier word would be pulled for ever, and

@@ -13,6 +13,8 @@ export interface VectorReport {
   readonly namespaces: ReadonlyMap<string, NamespaceVector>;
   /** By member, how long ago the reporting instance heard of it. */
   readonly heardMs?: ReadonlyMap<string, number>;
+  /** Members that the reporting instance knows to be evicted: it takes nothing more of them. */
+  readonly evicted?: readonly string[];
   /** The reporting instance's wall clock. */
   readonly clockMs?: number;
   /**
@@ -46,6 +48,7 @@ type ReportJson = {
   settled: boolean;
   namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number]>;
   heard?: Record<string, number>;
+  evicted?: readonly string[];
   clock?: number;
   promised?: Record<string, Record<string, number>>;
 };
@@ -61,7 +64,7 @@ export function encodeReport(report: VectorReport): string {
       ...(purgedMs ? [purgedMs] : []),
     ] as (typeof namespaces)[string];
   }
-  const { origin, interest, isSettled: settled, clockMs: clock } = report;
+  const { origin, interest, isSettled: settled, clockMs: clock, evicted = [] } = report;
   const heard = report.heardMs && Object.fromEntries(report.heardMs);
   const promised =
     report.promised && Object.fromEntries([...report.promised].map(([name, heads]) => [name, seqsOf(heads)]));
@@ -71,6 +74,7 @@ export function encodeReport(report: VectorReport): string {
     settled,
     namespaces,
     ...(heard && { heard }),
+    ...(evicted.length > 0 && { evicted }),
     ...(clock !== undefined && { clock }),
     ...(promised && { promised }),
   } satisfies ReportJson);
@@ -79,7 +83,8 @@ export function encodeReport(report: VectorReport): string {
 /** @throws IpeError `invalid_request` for anything that `encodeReport` does not write. */
 export function decodeReport(text: string, sources: Sources): VectorReport {
   try {
-    const { origin, interest, settled, namespaces, heard = {}, clock, promised = {} } = JSON.parse(text) as ReportJson;
+    const parsed = JSON.parse(text) as ReportJson;
+    const { origin, interest, settled, namespaces, heard = {}, evicted = [], clock, promised = {} } = parsed;
     const isInterest =
       interest === 'all' || (Array.isArray(interest) && interest.every((name) => typeof name === 'string'));
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
@@ -91,6 +96,7 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       decoded.set(name, { strategy, isWhole: whole === 1, heads, ...(purgedMs > 0 && { purgedMs }) });
     }
     if (!Object.values(heard).every((ageMs) => Number.isFinite(ageMs) && ageMs >= 0)) throw new Error('ages');
+    if (!Array.isArray(evicted) || !evicted.every((name) => typeof name === 'string')) throw new Error('evicted');
     if (clock !== undefined && !Number.isFinite(clock)) throw new Error('clock');
     return {
       origin,
@@ -98,6 +104,7 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       isSettled: settled,
       namespaces: decoded,
       ...(clock !== undefined && { clockMs: clock }),
+      ...(evicted.length > 0 && { evicted }),
       ...(Object.keys(heard).length > 0 && { heardMs: new Map(Object.entries(heard)) }),
       ...(Object.keys(promised).length > 0 && {
         promised: new Map(Object.entries(promised).map(([name, seqs]) => [name, headsIn(seqs, sources)])),

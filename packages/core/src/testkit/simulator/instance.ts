@@ -491,15 +491,16 @@ export class Instance implements Receiver {
 
   #report(): string {
     if (this.#options.leaseMs !== undefined) {
-      const heardMs = this.exchange.leases.ages(this.wallMs);
-      return encodeReport({ ...this.holdings.report(), heardMs });
+      const { evicted, leases } = this.exchange;
+      return encodeReport({ ...this.holdings.report(), heardMs: leases.ages(this.wallMs), evicted });
     }
     return this.#reports.own(() => encodeReport(this.holdings.report()));
   }
 
   #answerTo(origin: string): string {
     const promised = this.exchange.promisedBy(origin);
-    return promised.size === 0 ? this.#report() : encodeReport({ ...this.holdings.report(), promised });
+    const { evicted } = this.exchange;
+    return promised.size === 0 ? this.#report() : encodeReport({ ...this.holdings.report(), promised, evicted });
   }
 
   #reported(text: string, isAnswer: boolean): void {

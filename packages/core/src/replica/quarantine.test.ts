@@ -103,6 +103,25 @@ describe('records whose time lies far ahead', () => {
     expect(unrelated!.ms).toBe(startMs);
   });
 
+  test('are overwritten several times in one batch, beside other keys and by more than a record takes', () => {
+    const [ahead, other] = replicas(2) as [InstantReplica, InstantReplica];
+    const put = (key: string, json: string) => ({ op: 'put', namespace: 'plain', key: `plain.${key}`, json }) as const;
+    ahead.nowMs += hourMs;
+    ahead.write(put('k', '0'));
+    other.receive(...ahead.log);
+    other.write(put('k', '1'), put('k', '2'), put('unrelated', '3'), put('k', '4'));
+    expect(other.seen('plain.k')).toBe('4');
+    other.write(...Array.from({ length: 1_100 }, (_, i) => put('k', `${i}`)));
+    expect(other.seen('plain.k')).toBe('1099');
+    other.write(put('k', '5'), { op: 'delete', namespace: 'plain', key: 'plain.k' });
+    expect(other.seen('plain.k')).toBeUndefined();
+    other.write(put('k', '6'), put('k', '7'));
+    ahead.receive(...other.log);
+    for (const each of [ahead, other]) expect(each.seen('plain.k')).toBe('7');
+    const unrelated = decodeRecord(other.log[2]!, other.replica.sources);
+    expect(unrelated).toMatchObject({ ms: startMs, operations: [{ key: 'plain.unrelated' }] });
+  });
+
   test('can be rejected: nobody ever sees the value, the writer included once it has heard', () => {
     for (const namespace of namespaces) {
       const [ahead, first, second] = replicas(3) as [InstantReplica, InstantReplica, InstantReplica];

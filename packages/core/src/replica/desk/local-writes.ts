@@ -88,10 +88,12 @@ export class LocalWrites {
       const damage = states.damageOf(write.key);
       if (damage !== undefined) return fail(writes, damage);
       const { state } = states.latest(write.key);
+      if (state === undefined) continue;
       // The last write of the key is in the open record, so its time already exceeds everything before it.
-      if (state === undefined || (open !== undefined && states.pending(write.key)?.record === open)) continue;
-      const latest = latestOf(state);
-      if (floor === undefined || compareHlc(latest, floor) > 0) floor = latest;
+      const latest = open !== undefined && states.pending(write.key)?.record === open ? open : latestOf(state);
+      const order = floor === undefined ? 1 : compareHlc(latest, floor);
+      // Of another key's time, equal to the open record's, only a later record is known to be behind.
+      if (order > 0 || (order === 0 && floor === open)) floor = latest;
     }
     if (bytes > recordBytesMax)
       return fail(writes, {
@@ -165,7 +167,7 @@ export class LocalWrites {
     return { strategy, floor, seen, folds, source: record.source, nowMs: this.#parts.readMs(nowMs), ms: record.ms };
   }
 
-  /** A record of this instance with room, whose hybrid time exceeds `floor`. */
+  /** A record of this instance with room, whose hybrid time exceeds `floor`; that may be the open record, which goes on. */
   openRecord(namespace: Namespace, floor: Hlc | undefined, count: number, bytes: number, nowMs: number): BatchRecord {
     const { clock, pipeline } = this.#parts;
     const { open } = pipeline.gathering;
@@ -173,7 +175,9 @@ export class LocalWrites {
     // A record ahead of the clock, for a key that is, must not take other keys along.
     const isAhead = current !== undefined && compareHlc(current, clock.last) > 0;
     const needsAhead = floor !== undefined && compareHlc(floor, clock.last) > 0;
-    if (current !== undefined && isAhead === needsAhead && (floor === undefined || compareHlc(current, floor) > 0)) {
+    const isBehind =
+      floor === undefined || floor === current || (current !== undefined && compareHlc(current, floor) > 0);
+    if (current !== undefined && isAhead === needsAhead && isBehind) {
       const { operations, sizeBytes } = current;
       if (
         operations.length === 0 ||

@@ -128,6 +128,11 @@ export interface StatesJoin {
    * forgotten here too, which writes have to tell those that have not.
    */
   readonly floor?: number;
+  /**
+   * What the giver had applied, where its states take the place of damaged rows. Refused as a whole where a row would lack
+   * what was written to it here since it was found damaged.
+   */
+  readonly mending?: readonly Head[];
 }
 
 /** What the store has of a key. */

@@ -1,6 +1,7 @@
 import type { Batch } from './batch.ts';
 import { CellCache } from './cache.ts';
 import type { Cell } from './cell.ts';
+import type { Source } from './dot.ts';
 import { namespaceOf } from './key.ts';
 import { Loads } from './loads.ts';
 import type { Namespace } from './namespaces.ts';
@@ -31,6 +32,8 @@ export class States {
   /** What readers see of keys whose write failed, while the store may hold the failed write. */
   readonly #shadowed = new Map<string, Cell>();
   readonly #damaged = new Map<string, Failure>();
+  /** By damaged key: records that wrote to it since and were left out there, the last of each source. */
+  readonly #leftOut = new Map<string, Map<Source, number>>();
 
   constructor(cacheBytesMax: number) {
     this.#cache = new CellCache(cacheBytesMax);
@@ -113,6 +116,18 @@ export class States {
     this.#damaged.set(key, failure);
   }
 
+  /** A record writes to a damaged row: what it does there is to come with what mends the row. */
+  leaveOut(key: string, { source, seq }: Pick<LogRecord, 'source' | 'seq'>): void {
+    let records = this.#leftOut.get(key);
+    if (records === undefined) this.#leftOut.set(key, (records = new Map()));
+    records.set(source, Math.max(seq, records.get(source) ?? 0));
+  }
+
+  /** What was left out of a damaged row: whoever mends it must hold all that. */
+  leftOutOf(key: string): ReadonlyMap<Source, number> | undefined {
+    return this.#leftOut.get(key);
+  }
+
   release(): void {
     this.#held.clear();
   }
@@ -138,6 +153,7 @@ export class States {
   commit(batch: Batch): void {
     for (const [key, { after }] of batch.cells) {
       this.#damaged.delete(key);
+      this.#leftOut.delete(key);
       const pending = this.#pending.get(key);
       if (pending !== undefined && pending.batch > batch.number)
         this.#pending.set(key, { ...pending, committed: after });
@@ -155,6 +171,7 @@ export class States {
     this.#cache.clear();
     this.#held.clear();
     this.#damaged.clear();
+    this.#leftOut.clear();
   }
 
   /** Forgets everything that is pending. Readers go on to see what it was judged against, whatever the store has. */

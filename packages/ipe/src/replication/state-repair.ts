@@ -406,7 +406,7 @@ export class StateRepair {
     const asked = keys.filter((key) => damaged.has(key));
     const entries = this.#repairs.mending(namespace, asked, page);
     if (entries.length === 0) return;
-    await engine.joinStates(namespace, entries, { rewrite: true, floor: page.floor });
+    await engine.joinStates(namespace, entries, { rewrite: true, floor: page.floor, mending: page.heads });
     this.#repairs.mended(entries);
     const mendable = entries.map(({ key }) => key);
     scrubber.factsMended(mendable, peer);

@@ -2,6 +2,7 @@ import { BatchRecord, operationBytes } from '../batch.ts';
 import { absentCell, Cell, stateBytes } from '../cell.ts';
 import type { Source } from '../dot.ts';
 import type { ReplicaEvent } from '../events.ts';
+import { covers } from '../exchange/vectors.ts';
 import { headOf, moveHead } from '../fold.ts';
 import { withoutForgotten } from '../forgotten.ts';
 import { join } from '../join.ts';
@@ -78,7 +79,8 @@ export class ForeignRecords {
   }
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
-  states({ id, namespace: name, entries, rewrite = false, covered, floor = 0 }: StatesArrival, nowMs: number): void {
+  states(arrival: StatesArrival, nowMs: number): void {
+    const { id, namespace: name, entries, rewrite = false, covered, floor = 0, mending = [] } = arrival;
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
@@ -91,6 +93,14 @@ export class ForeignRecords {
     );
     if (stranger !== undefined) {
       const message = `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(namespace.strategy)}\``;
+      pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
+      return;
+    }
+    const given = new Map(mending.map(({ source, seq }) => [source, seq]));
+    // What was written meanwhile is not in them, and as a record it does not come again.
+    const lacking = rewrite && entries.find(({ key }) => !covers(given, this.#leftOutOf(key)));
+    if (lacking) {
+      const message = `\`${lacking.key}\` was written to while what mends it was on its way`;
       pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
       return;
     }
@@ -113,6 +123,12 @@ export class ForeignRecords {
     // Also where nothing was new: what is pending may hold what these states hold.
     const pending = Math.max(0, ...entries.map(({ key }) => states.pending(key)?.batch ?? 0));
     pipeline.answerWith(pending, id, { ok: true, results: [] });
+  }
+
+  /** What a row would lack that is put in the place of a damaged one, if whoever gives it had not applied it. */
+  #leftOutOf(key: string): ReadonlyMap<Source, number> {
+    const { states } = this.#parts;
+    return (states.damageOf(key) && states.leftOutOf(key)) ?? new Map();
   }
 
   /** Moves the vector to where the states that came in reach. */

@@ -20,9 +20,11 @@ export function joinRecord(
   const { source, seq } = received;
   return received.operations.map((operation, idx) => {
     const { key } = operation;
-    // Whoever mends the row must cover this record too (`Repairs.mending`).
-    if (states.damageOf(key) !== undefined)
+    // Whoever mends the row must cover this record too, before it is committed and after (`Repairs.mending`).
+    if (states.damageOf(key) !== undefined) {
+      states.leaveOut(key, received);
       return { key, operation, effect: 'none', cell: absentCell(namespace.strategy), superseded: undefined };
+    }
     const before = states.latest(key);
     const state = join(before.state, stateOf(received, idx, namespace.strategy.kind === 'version-vector'));
     const isIn = liveDots(state).some((dot) => dot.source === source && dot.seq === seq && dot.idx === idx);

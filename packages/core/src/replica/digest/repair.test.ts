@@ -160,8 +160,45 @@ describe('a damaged row', () => {
     repairs.changed([], [{ record }]);
     expect(repairs.mending(namespace, [key], { heads: before, rows: [] })).toEqual([]);
     const entries = repairs.mending(namespace, [key], { heads: heads(), rows: [] });
-    damaged.ask((id) => ({ type: 'states', id, namespace, entries, rewrite: true }));
+    damaged.ask((id) => ({ type: 'states', id, namespace, entries, rewrite: true, mending: heads() }));
     expect(damaged.seen(key)).toBeUndefined();
     expect(damaged.told).toEqual([]);
+  });
+
+  test('is not mended by what lacks a record that was written to it and is not committed yet', () => {
+    const sources = new Sources();
+    const nowMs = 1_700_000_000_000;
+    const peer = new TestInstance('00000000000000a1', sources, () => nowMs);
+    const here = new TestInstance('00000000000000a2', sources, () => nowMs);
+    const write = (json: string) => {
+      peer.submit({ op: 'put', namespace, key, json });
+      peer.commitAll();
+    };
+    const receive = (instance: TestInstance) =>
+      instance.step({ type: 'records', from: peer.replica.origin, records: peer.written.slice(-1) });
+    write('1');
+    receive(here);
+    here.commitAll();
+    here.disk.rot('live', liveKey(key), Uint8Array.of(0xff));
+    const damaged = new TestInstance('00000000000000a2', sources, () => nowMs, here.disk);
+    damaged.step({ type: 'fetch', id: 1, keys: [key] });
+    const repairs = new Repairs(damaged.replica, items);
+    repairs.met(namespace, key);
+    const mend = () => {
+      const heads = [...peer.replica.headsOf(namespace)].map(([source, seq]) => ({ source, seq }));
+      const rows = [{ key, row: peer.row(key)! }];
+      const entries = repairs.mending(namespace, [key], { heads, rows });
+      return () => damaged.step({ type: 'states', id: 2, namespace, entries, rewrite: true, mending: heads });
+    };
+    const storeOlder = mend();
+    write('2');
+    receive(damaged);
+    storeOlder();
+    damaged.commitAll();
+    expect(damaged.replica.peek(key)).toBeUndefined();
+    repairs.changed([], [{ record: peer.written.at(-1)! }]);
+    mend()();
+    damaged.commitAll();
+    expect(damaged.replica.peek(key)?.value).toBe(2);
   });
 });

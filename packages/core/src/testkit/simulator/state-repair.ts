@@ -235,7 +235,7 @@ export class StateRepair {
   }
 
   #mendFacts(peer: string, namespace: string): void {
-    const { ask, store } = this.#options;
+    const { ask, store, isGullible } = this.#options;
     const keys = [...this.#damaged].flatMap(([key, of]) => (of === namespace ? [key] : []));
     this.#mendingCount++;
     ask(peer, { type: 'states', namespace, keys }, (answer) => {
@@ -245,9 +245,10 @@ export class StateRepair {
       const page = this.#received(answer as SentStates);
       const entries = this.#repairs.mending(namespace, asked, page);
       if (entries.length === 0) return;
+      const mending = isGullible ? page.heads.map(({ source }) => ({ source, seq: Infinity })) : page.heads;
       this.#mendingCount++;
       store(
-        (id) => ({ type: 'states', id, namespace, entries, rewrite: true, floor: page.floor }),
+        (id) => ({ type: 'states', id, namespace, entries, rewrite: true, floor: page.floor, mending }),
         ({ ok }) => {
           this.#mendingCount--;
           if (!ok) return;

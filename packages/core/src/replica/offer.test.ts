@@ -258,6 +258,54 @@ describe('writes that a returning member alone had', () => {
     for (const each of [member.back, member.stayed]) expect(each.seen(key)).toBeUndefined();
   });
 
+  test('beside a value that will expire end the same where that has expired and is forgotten already', () => {
+    for (const { namespace, isLater, seen, verdict } of [
+      { namespace: 'revoked', isLater: true, seen: '2', verdict: 'applied' },
+      { namespace: 'revoked', isLater: false, seen: '1', verdict: 'superseded' },
+      { namespace: 'granted', isLater: true, seen: '2', verdict: 'applied' },
+      { namespace: 'granted', isLater: false, seen: '1', verdict: 'superseded' },
+      { namespace: 'chosen', isLater: true, seen: '1', verdict: 'parked' },
+    ] as const) {
+      const member = new Return();
+      const key = `${namespace}.k0`;
+      member.leave();
+      member.old.nowMs += isLater ? 100 : 0;
+      member.stayed.nowMs += 50;
+      member.stayed.write({ op: 'put', namespace, key, json: '1', ttlMs: 1_000 });
+      put(member.old, key, '2');
+      member.comeBack();
+      // The clock of the one that stayed is ahead.
+      member.stayed.nowMs += 5_000;
+      member.stayed.step({ type: 'purge', keys: [key] });
+      expect(member.stayed.cell(key).state).toBeUndefined();
+      member.offer();
+      expect(member.parked.map((each) => each.verdict)).toEqual([verdict]);
+      expect(member.back.seen(key)).toBe(seen);
+      member.back.nowMs = member.stayed.nowMs;
+      expect(member.back.seen(key)).toBe(member.stayed.seen(key));
+    }
+  });
+
+  test('that delete what will expire stand for it too, where that has expired and is forgotten already', () => {
+    const member = new Return();
+    const other = open(2, 14);
+    const key = 'revoked.k0';
+    member.leave();
+    member.stayed.write({ op: 'put', namespace: 'revoked', key, json: '1', ttlMs: 1_000 });
+    other.receive(...member.stayed.log);
+    remove(member.old, key);
+    member.comeBack();
+    other.nowMs += 5_000;
+    other.step({ type: 'purge', keys: [key] });
+    expect(other.cell(key).state).toBeUndefined();
+    member.offer();
+    other.receive(...member.back.log);
+    put(other, key, '2');
+    member.back.receive(...other.log);
+    member.back.nowMs = other.nowMs;
+    for (const each of [member.back, other]) expect(each.seen(key)).toBe('2');
+  });
+
   test('are parked where the key may have been deleted and purged meanwhile; revocations are not', () => {
     for (const namespace of ['plain', 'revoked', 'sets']) {
       const member = new Return();

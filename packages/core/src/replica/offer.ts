@@ -1,8 +1,7 @@
-import { Cell } from './cell.ts';
 import { compareDots, type Dot, placesMax, type Source } from './dot.ts';
 import { compareHlc } from './hlc.ts';
 import { compareResets, compareWindows, covers, joinContexts } from './join.ts';
-import { deletionBeside, memberBeside, putBeside } from './offer-over.ts';
+import { deletionBeside, isOverBeside, memberBeside, putBeside } from './offer-over.ts';
 import type { AddOperation, LogRecord, MemberChange, MembersOperation, Operation } from './record.ts';
 import { isTombstone, latestOf, versionOf } from './resolve.ts';
 import type { Context, Counter, KeyState, Member, Members, Strategy } from './state.ts';
@@ -79,8 +78,8 @@ export function offer(record: LogRecord, idx: number, site: OfferSite): Offered 
       if (context === undefined || state?.kind !== 'siblings')
         return { verdict: 'applied', operation: { ...now, context } };
       if (now.op === 'delete') {
-        const isOver = new Cell(state, 0, site.strategy).seenAt(site.readMs) === undefined;
-        return { verdict: 'applied', operation: { ...now, context: deletionBeside(isOver, state.context, context) } };
+        const seen = deletionBeside(isOverBeside(state, site), state.context, context);
+        return { verdict: 'applied', operation: { ...now, context: seen } };
       }
       const others = { ...state, live: withoutOwn(state.live, site) };
       const beside = putBeside(others, record, { ...now, context }, site);

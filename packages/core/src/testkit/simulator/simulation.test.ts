@@ -165,6 +165,33 @@ describe('settling', () => {
     };
     expect(simulate({ plan }).problems).toEqual([]);
   });
+
+  test('goes on as long as records come in, however few at a time', () => {
+    const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: 'all' },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      plane: 'none',
+      // A slice is small, and the next is asked for once it has been synced, as happens each second.
+      durability: 'wal',
+      logCommitsMax: 1_000,
+      sliceBytes: 200,
+      calmMs: 25_000,
+      actions: [
+        { atMs: 500, do: 'away', at: 1, forMs: 24_000 },
+        ...Array.from({ length: 600 }, (_, i) => {
+          return { atMs: 1_000 + 30 * i, do: 'write', at: 0, writes: [put(`k${i}`)] } as const;
+        }),
+      ],
+    };
+    const { problems, virtualMs } = simulate({ plan });
+    expect(problems).toEqual([]);
+    expect(virtualMs - plan.calmMs).toBeGreaterThan(100_000);
+  });
 });
 
 describe('subscribers of an instance whose disk lost a fact', () => {

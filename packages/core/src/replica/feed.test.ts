@@ -97,7 +97,10 @@ describe('a bookmark', () => {
       matches: () => true,
       replica: {
         tokenOf: () => '',
-        bookmark: (...args) => (vectors.push(args[3]), ''),
+        bookmark: (...args) => {
+          vectors.push(args[3]);
+          return '';
+        },
         visibleHeads: () => new Map([[here!, 1]]),
         joinedTag: () => undefined,
         hasDamage: () => hasDamage,

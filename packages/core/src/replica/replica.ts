@@ -118,7 +118,8 @@ export class Replica {
   #source!: Source;
   #offersSource: Source | undefined;
   /** What the step under way was given. */
-  #stepNow: { readonly nowMs: number; readonly rng: Rng };
+  #nowMs: number;
+  #rng: Rng;
   /** Sources of earlier starts, as the store knew them at this one, and of this one before it went on after a failure. */
   readonly #past = new Set<Source>();
   #fence: Failure | undefined;
@@ -141,7 +142,8 @@ export class Replica {
     for (const [requestKey, answer] of recovered.answers) this.#answers.restore(requestKey, answer);
     for (const { heads } of this.#namespaces)
       for (const source of heads.keys()) if (source.origin === options.origin) this.#past.add(source);
-    this.#stepNow = { nowMs: options.startedMs, rng };
+    this.#nowMs = options.startedMs;
+    this.#rng = rng;
     this.#source = this.#drawSource(options.startedMs, rng);
     const parts = {
       origin: options.origin,
@@ -346,7 +348,8 @@ export class Replica {
    * @returns what is to be done, in order
    */
   step(event: ReplicaEvent, nowMs: number, rng: Rng): readonly ReplicaEffect[] {
-    this.#stepNow = { nowMs, rng };
+    this.#nowMs = nowMs;
+    this.#rng = rng;
     switch (event.type) {
       case 'submit':
         this.#submit(event.id, event.request, nowMs);
@@ -447,7 +450,7 @@ export class Replica {
   #sourceFor({ admitted }: Namespace): Source {
     if (!admitted.has(this.#source) && headOf(admitted, this.#source) > 0) {
       this.#past.add(this.#source);
-      this.#source = this.#drawSource(this.#stepNow.nowMs, this.#stepNow.rng);
+      this.#source = this.#drawSource(this.#nowMs, this.#rng);
     }
     return this.#source;
   }

@@ -80,32 +80,20 @@ export class ForeignRecords {
 
   /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
   states(arrival: StatesArrival, nowMs: number): void {
-    const { id, namespace: name, entries, rewrite = false, covered, floor = 0, mending = [] } = arrival;
+    const { id, namespace: name, entries, rewrite = false, covered, floor = 0 } = arrival;
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
       pipeline.answerWith(0, id, { ok: false, failure: namespace });
       return;
     }
-    const kind = stateKindOf(namespace.strategy);
-    const stranger = entries.find(
-      ({ key, state }) => (state !== undefined && state.kind !== kind) || namespaceOf(key) !== name,
-    );
-    if (stranger !== undefined) {
-      const message = `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(namespace.strategy)}\``;
-      pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
-      return;
-    }
-    const given = new Map(mending.map(({ source, seq }) => [source, seq]));
-    // What was written meanwhile is not in them, and as a record it does not come again.
-    const lacking = rewrite && entries.find(({ key }) => !covers(given, this.#leftOutOf(key)));
-    if (lacking) {
-      const message = `\`${lacking.key}\` was written to while what mends it was on its way`;
+    const message = this.#unjoinable(arrival, namespace);
+    if (message !== undefined) {
       pipeline.answerWith(0, id, { ok: false, failure: { reason: 'unavailable', message } });
       return;
     }
     const batch = pipeline.gathering;
-    const heads = covered && new Map(covered.map(({ source, seq }) => [source, seq]));
+    const heads = covered && bySource(covered);
     for (const { key, state: theirs } of entries) {
       const isDamaged = states.damageOf(key) !== undefined;
       const before = isDamaged ? absentCell(namespace.strategy) : states.latest(key);
@@ -123,6 +111,21 @@ export class ForeignRecords {
     // Also where nothing was new: what is pending may hold what these states hold.
     const pending = Math.max(0, ...entries.map(({ key }) => states.pending(key)?.batch ?? 0));
     pipeline.answerWith(pending, id, { ok: true, results: [] });
+  }
+
+  /** Why states cannot be joined in, if so. */
+  #unjoinable({ namespace: name, entries, rewrite, mending = [] }: StatesArrival, { strategy }: Namespace) {
+    const kind = stateKindOf(strategy);
+    const stranger = entries.find(
+      ({ key, state }) => (state !== undefined && state.kind !== kind) || namespaceOf(key) !== name,
+    );
+    if (stranger !== undefined)
+      return `the state of \`${stranger.key}\` does not fit namespace \`${name}\`, which is \`${strategyText(strategy)}\``;
+    if (rewrite !== true) return undefined;
+    const given = bySource(mending);
+    // What was written meanwhile is not in them, and as a record it does not come again.
+    const lacking = entries.find(({ key }) => !covers(given, this.#leftOutOf(key)));
+    return lacking && `\`${lacking.key}\` was written to while what mends it was on its way`;
   }
 
   /** What a row would lack that is put in the place of a damaged one, if whoever gives it had not applied it. */
@@ -170,3 +173,5 @@ function keptOf(
   }
   return kept;
 }
+
+const bySource = (heads: readonly Head[]) => new Map(heads.map(({ source, seq }) => [source, seq]));

@@ -23,6 +23,12 @@ function runAll(seeds: readonly number[]): void {
   );
 }
 
+const two: Plan['members'] = [
+  { startMs: 0, interest: 'all' },
+  { startMs: 0, interest: 'all' },
+];
+const quick: Plan['network'] = { lossRate: 0, repeatRate: 0, delayMaxMs: 10 };
+
 describe('simulated clusters', () => {
   const whatHolds = 'no acknowledged write is lost, all converge on what was written, nothing deleted returns';
 
@@ -80,11 +86,8 @@ describe('subscribers', () => {
     const follow = { do: 'follow', follower: 1, namespace: 'counts' } as const;
     const plan: Plan = {
       seed: 1,
-      members: [
-        { startMs: 0, interest: 'all' },
-        { startMs: 0, interest: 'all' },
-      ],
-      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      members: two,
+      network: quick,
       plane: 'direct',
       durability: 'fsync',
       logCommitsMax: 60,
@@ -113,11 +116,8 @@ describe('subscribers elsewhere', () => {
     const follow = { do: 'follow', follower: 1, namespace: 'groups' } as const;
     const plan: Plan = {
       seed: 1,
-      members: [
-        { startMs: 0, interest: 'all' },
-        { startMs: 0, interest: 'all' },
-      ],
-      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      members: two,
+      network: quick,
       plane: 'none',
       durability: 'fsync',
       logCommitsMax: 1_000,
@@ -143,11 +143,8 @@ describe('settling', () => {
     const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });
     const plan: Plan = {
       seed: 1,
-      members: [
-        { startMs: 0, interest: 'all' },
-        { startMs: 0, interest: 'all' },
-      ],
-      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      members: two,
+      network: quick,
       plane: 'none',
       durability: 'wal',
       logCommitsMax: 1_000,
@@ -170,11 +167,8 @@ describe('settling', () => {
     const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });
     const plan: Plan = {
       seed: 1,
-      members: [
-        { startMs: 0, interest: 'all' },
-        { startMs: 0, interest: 'all' },
-      ],
-      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      members: two,
+      network: quick,
       plane: 'none',
       // A slice is small, and the next is asked for once it has been synced, as happens each second.
       durability: 'wal',
@@ -199,11 +193,8 @@ describe('subscribers of an instance whose disk lost a fact', () => {
     const put = (key: string, json: string): Write => ({ op: 'put', namespace: 'plain', key: `plain.${key}`, json });
     const plan: Plan = {
       seed: 1,
-      members: [
-        { startMs: 0, interest: 'all' },
-        { startMs: 0, interest: 'all' },
-      ],
-      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 10 },
+      members: two,
+      network: quick,
       plane: 'none',
       durability: 'fsync',
       logCommitsMax: 1_000,
@@ -231,10 +222,7 @@ describe('disks that lie', () => {
       ['left', 'right'].map((name) => ({ op: 'put', namespace: 'pairs', key: `pairs.${name}`, json }));
     const plan: Plan = {
       seed: 20002116,
-      members: [
-        { startMs: 0, interest: 'all' },
-        { startMs: 0, interest: 'all' },
-      ],
+      members: two,
       network: { lossRate: 0, repeatRate: 0, delayMaxMs: 60 },
       plane: 'direct',
       durability: 'wal',

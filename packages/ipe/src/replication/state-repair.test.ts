@@ -155,6 +155,18 @@ const isThere = (member: Member, key: string) => async () => {
   }
 };
 
+/** Two members that hold the same, the second of which starts again with a damaged record in its log. */
+async function withDamagedRecord() {
+  const [first, second] = await filled(10);
+  const [source, head] = [...second.engine.replica.headsOf('users')][0]!;
+  const key = logKey('users', source, head);
+  const sound = (await first.engine.kv.get('log', key))!;
+  await second.stop();
+  await second.damage((kv) => kv.write([{ type: 'put', family: 'log', key, value: sound.slice(0, 20) }]));
+  await second.start();
+  return { first, second, source, head, key, sound };
+}
+
 async function filled(count: number, wrap?: (inner: FactKv) => FactKv): Promise<[Member, Member]> {
   const members = await pair(wrap);
   const writes = Array.from({ length: count }, (_, i) => ({
@@ -227,13 +239,7 @@ describe('repair of states', () => {
   });
 
   test('a damaged record of the log is found by a scrub and fetched again', async () => {
-    const [first, second] = await filled(10);
-    const [source, head] = [...second.engine.replica.headsOf('users')][0]!;
-    const key = logKey('users', source, head);
-    const sound = (await first.engine.kv.get('log', key))!;
-    await second.stop();
-    await second.damage((kv) => kv.write([{ type: 'put', family: 'log', key, value: sound.slice(0, 20) }]));
-    await second.start();
+    const { second, key, sound } = await withDamagedRecord();
     await second.scrubber.start();
     await until(async () => Buffer.compare((await second.engine.kv.get('log', key))!, sound) === 0);
     await until(() => second.scrubber.report().damaged_records === 0);
@@ -241,13 +247,7 @@ describe('repair of states', () => {
   });
 
   test('a damaged record of the log that a peer asks for is not handed out, and is fetched again without a scrub', async () => {
-    const [first, second] = await filled(10);
-    const [source, head] = [...second.engine.replica.headsOf('users')][0]!;
-    const key = logKey('users', source, head);
-    const sound = (await first.engine.kv.get('log', key))!;
-    await second.stop();
-    await second.damage((kv) => kv.write([{ type: 'put', family: 'log', key, value: sound.slice(0, 20) }]));
-    await second.start();
+    const { first, second, source, head, sound } = await withDamagedRecord();
     const request = encodeLogRequest('users', source.id, head - 1, head);
     await expect(first.ask(logRequestName, request)).rejects.toMatchObject({ reason: 'corrupt' });
     await until(() => second.scrubber.report().mended === 1);

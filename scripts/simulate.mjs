@@ -4,9 +4,9 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import { drawPlan, mutants, shrink, simulate } from '@ipe/core/testkit';
+import { readOptions, refuseUnknown, wholeNumber } from './options.mjs';
 
 /** Seeds that a worker is given at once. */
 const chunk = 20;
@@ -42,22 +42,18 @@ function work() {
 }
 
 async function main() {
-  const { values } = parseArgs({
-    options: {
-      help: { type: 'boolean', short: 'h' },
+  const values = readOptions(
+    {
       count: { type: 'string', default: '100' },
-      from: { type: 'string' },
+      from: { type: 'string', default: String(Math.floor(Math.random() * 2 ** 31)) },
       jobs: { type: 'string', default: '1' },
       mutant: { type: 'string' },
       replay: { type: 'string' },
     },
-  });
-  if (values.help) return console.log(help);
+    help,
+  );
   const { mutant } = values;
-  if (mutant !== undefined && !Object.hasOwn(mutants, mutant)) {
-    console.error(`no mutant \`${mutant}\`; there are ${Object.keys(mutants).join(', ')}`);
-    process.exit(2);
-  }
+  refuseUnknown('mutant', mutant === undefined ? [] : [mutant], Object.keys(mutants));
   if (values.replay !== undefined) {
     const text = existsSync(values.replay) ? readFileSync(values.replay, 'utf8') : values.replay;
     const result = simulate({ plan: JSON.parse(text) }, mutant);
@@ -65,8 +61,12 @@ async function main() {
     process.exitCode = result.problems.length > 0 ? 1 : 0;
     return;
   }
-  const from = values.from === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.from);
-  await runSeeds(from, Number(values.count), Number(values.jobs), mutant);
+  const [from, count, jobs] = [
+    wholeNumber('from', values.from, 0),
+    wholeNumber('count', values.count, 1),
+    wholeNumber('jobs', values.jobs, 1),
+  ];
+  await runSeeds(from, count, jobs, mutant);
 }
 
 async function runSeeds(from, count, jobs, mutant) {

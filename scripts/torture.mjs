@@ -1,9 +1,9 @@
 // Real instances, a real broker, and one fault after the other while clients write: prints what was acknowledged, what
 // of it was lost, and how long it took until every instance had all of it.
 import process from 'node:process';
-import { parseArgs } from 'node:util';
 import { missingBroker } from '../packages/ipe/dist/testkit/brokers.js';
 import { clusterPlanes, scenarios, TestCluster, torture } from '../packages/ipe/dist/testkit/torture/index.js';
+import { readOptions, refuseUnknown, wholeNumber } from './options.mjs';
 
 const scenarioNames = scenarios.map(({ name }) => name);
 const help = `usage: node scripts/torture.mjs [options]      (after \`npm run build\`)
@@ -22,9 +22,8 @@ const help = `usage: node scripts/torture.mjs [options]      (after \`npm run bu
 
 It ends with 1 where anything was lost, did not converge, came back or was seen in part.`;
 
-const { values } = parseArgs({
-  options: {
-    help: { type: 'boolean', short: 'h' },
+const values = readOptions(
+  {
     plane: { type: 'string', multiple: true, default: [...clusterPlanes] },
     instances: { type: 'string', default: '3' },
     scenario: { type: 'string', multiple: true, default: scenarioNames },
@@ -32,11 +31,8 @@ const { values } = parseArgs({
     hold: { type: 'string', default: '4000' },
     network: { type: 'string' },
   },
-});
-if (values.help) {
-  console.log(help);
-  process.exit(0);
-}
+  help,
+);
 refuseUnknown('plane', values.plane, clusterPlanes);
 refuseUnknown('scenario', values.scenario, scenarioNames);
 refuseUnknown('network', values.network === undefined ? [] : [values.network], ['namespaces', 'proxies']);
@@ -103,18 +99,4 @@ function summaryOf(plane, rows, tookMs) {
 
 function row(scenario, ...cells) {
   return scenario.padEnd(24) + cells.map((cell) => String(cell).padStart(13)).join('');
-}
-
-function wholeNumber(name, text, min) {
-  const number = Number(text);
-  if (Number.isInteger(number) && number >= min) return number;
-  console.error(`--${name} must be a whole number from ${min} on, not \`${text}\``);
-  process.exit(2);
-}
-
-function refuseUnknown(what, asked, known) {
-  const unknown = asked.find((name) => !known.includes(name));
-  if (unknown === undefined) return;
-  console.error(`no ${what} \`${unknown}\`; there are ${known.join(', ')}`);
-  process.exit(2);
 }

@@ -5,17 +5,18 @@ import { get } from 'node:http';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { afterAll, expect, test } from 'vitest';
+import { openAuditLog, verifyAudit } from '../src/security/audit.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { Cleanups, repositoryRoot } from './support/scratch.ts';
 
 const cleanups = new Cleanups();
 afterAll(() => cleanups.run());
 
-/** A file system of 64 MiB; undefined where this user may not mount one. */
-async function smallDisk(): Promise<string | undefined> {
+/** A file system of that size, as `mount` takes it; undefined where this user may not mount one. */
+async function smallDisk(size: string): Promise<string | undefined> {
   const folder = join(await cleanups.folder(), 'disk');
   await mkdir(folder);
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64m', 'tmpfs', folder]).status === 0;
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${size}`, 'tmpfs', folder]).status === 0;
   if (mounted) cleanups.add(() => spawnSync('umount', [folder]));
   return mounted ? folder : undefined;
 }
@@ -63,7 +64,7 @@ test.for(['fsync', 'wal'])(
   'on a full disk writes are refused and reads and decisions go on; with room again writes are taken again by themselves, and nothing acknowledged is lost (`durability = "%s"`; skipped without the right to mount)',
   { timeout: 180_000 },
   async (durability, { skip }) => {
-    const disk = await smallDisk();
+    const disk = await smallDisk('64m');
     if (disk === undefined) return skip('this user may not mount a file system');
     const filler = join(disk, 'filler');
     await writeFile(filler, Buffer.alloc(40 * 1024 * 1024));
@@ -119,7 +120,7 @@ test.for(['fsync', 'wal'])(
 test('on a full disk changes of policies are refused and decisions go on; with room again they are taken by themselves, and nothing acknowledged is lost (skipped without the right to mount)', {
   timeout: 180_000,
 }, async ({ skip }) => {
-  const disk = await smallDisk();
+  const disk = await smallDisk('64m');
   if (disk === undefined) return skip('this user may not mount a file system');
   const filler = join(disk, 'filler');
   await writeFile(filler, Buffer.alloc(46 * 1024 * 1024));
@@ -164,4 +165,29 @@ test('on a full disk changes of policies are refused and decisions go on; with r
   cleanups.add(() => again.kill());
   await expectAll(again);
   expect(await again.control.call('verify', {})).toMatchObject({ problems: [] });
+});
+
+test('an audit trail that met a full disk goes on unbroken once there is room, with every line (skipped without the right to mount)', async ({
+  skip,
+}) => {
+  const directory = await smallDisk('64k');
+  if (directory === undefined) return skip('this user may not mount a file system');
+  const filler = join(directory, 'filler');
+  await writeFile(filler, Buffer.alloc(30_000));
+  const refusals: unknown[] = [];
+  const audit = await openAuditLog({
+    directory,
+    maxBytes: 1_000_000,
+    keep: 10,
+    now: () => 0,
+    onError: (error) => refusals.push(error),
+  });
+  while (refusals.length < 3) {
+    for (let i = 0; i < 20; i++) audit.append({ event: 'test', text: 'x'.repeat(i) });
+    await audit.flush();
+  }
+  expect(refusals).toEqual(Array(3).fill(expect.objectContaining({ code: 'ENOSPC' })));
+  await rm(filler);
+  await audit.close();
+  expect(await verifyAudit(directory)).toMatchObject({ problems: [], first: 1, head: audit.head });
 });

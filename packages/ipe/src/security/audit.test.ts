@@ -1,4 +1,4 @@
-import { appendFile, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -45,6 +45,18 @@ test('a chain goes on over restarts and files, and verifies to its head', async 
   expect(report).toMatchObject({ lines: 40, first: 1, head, problems: [] });
   expect(report.files).toBeGreaterThan(3);
   expect(errors).toEqual([]);
+});
+
+test('lines that gathered are spread over files of the size set', async () => {
+  const audit = await openIt({ maxBytes: 1000 });
+  for (let i = 0; i < 40; i++) audit.append({ event: 'test', i });
+  await audit.close();
+  expect(await verifyAudit(directory)).toMatchObject({ lines: 40, head: audit.head, problems: [] });
+  const sizes = await Promise.all(
+    (await readdir(directory)).map(async (name) => (await stat(join(directory, name))).size),
+  );
+  expect(sizes.length).toBeGreaterThan(5);
+  expect(Math.max(...sizes)).toBeLessThanOrEqual(1000);
 });
 
 test('old files are removed, and what is left still verifies', async () => {

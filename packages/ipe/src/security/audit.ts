@@ -70,34 +70,45 @@ export async function openAuditLog(options: AuditLogOptions): Promise<AuditLog> 
   let { head, name, size } = await findEnd(directory);
   let waiting: string[] = [];
   let dropped = 0;
+  let torn = false;
   let timer: NodeJS.Timeout | undefined;
   let lastWriteMs = Number.NEGATIVE_INFINITY;
   let writing = Promise.resolve();
 
+  /** Writes as many of the lines as the file has room for, or a new one if it has none. @returns how many */
+  const writeSome = async (lines: readonly string[]): Promise<number> => {
+    if (size > 0 && size + Buffer.byteLength(lines[0]!) > maxBytes) {
+      await removeOld(directory, keep - 1);
+      name = fileName(numberOf(lines[0]!));
+      size = 0;
+    }
+    const fitting = linesWithin(maxBytes - size, lines);
+    const file = await open(join(directory, name), 'a', 0o600);
+    try {
+      // What a write that failed in the middle left behind would break the chain.
+      if (torn) await file.truncate(size);
+      torn = true;
+      await file.writeFile(fitting.join(''));
+      await file.datasync();
+      torn = false;
+    } finally {
+      await file.close();
+    }
+    size += Buffer.byteLength(fitting.join(''));
+    return fitting.length;
+  };
   /** Writes what waits, if anything does. @returns whether the disk took it */
   const writeGroup = async (): Promise<boolean> => {
     const lines = waiting;
     if (lines.length === 0) return true;
     waiting = [];
     lastWriteMs = performance.now();
-    const text = lines.join('');
+    let written = 0;
     try {
-      if (size > 0 && size + text.length > maxBytes) {
-        name = fileName(numberOf(lines[0]!));
-        size = 0;
-        await removeOld(directory, keep - 1);
-      }
-      const file = await open(join(directory, name), 'a', 0o600);
-      try {
-        await file.writeFile(text);
-        await file.datasync();
-      } finally {
-        await file.close();
-      }
-      size += Buffer.byteLength(text);
+      while (written < lines.length) written += await writeSome(lines.slice(written));
       return true;
     } catch (error) {
-      waiting = [...lines, ...waiting];
+      waiting = [...lines.slice(written), ...waiting];
       onError(error);
       return false;
     }
@@ -255,6 +266,16 @@ async function auditFiles(directory: string): Promise<string[]> {
 async function removeOld(directory: string, keep: number): Promise<void> {
   const names = await auditFiles(directory);
   for (const name of names.slice(0, Math.max(0, names.length - keep))) await unlink(join(directory, name));
+}
+
+/** The first of the lines that together have no more bytes than that; one at least. */
+function linesWithin(bytes: number, lines: readonly string[]): readonly string[] {
+  let left = bytes;
+  const end = lines.findIndex((line, i) => {
+    left -= Buffer.byteLength(line);
+    return left < 0 && i > 0;
+  });
+  return end < 0 ? lines : lines.slice(0, end);
 }
 
 function parseLine(text: string): AuditLine | undefined {

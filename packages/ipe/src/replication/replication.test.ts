@@ -30,7 +30,10 @@ const settings = settingsFrom({
   conflict_strategy: 'lww',
   history_versions: 2,
   history_age: 86_400_000,
-  namespaces: { approvals: { conflict_strategy: 'version-vector', resolver: 'revoke-wins' } },
+  namespaces: {
+    approvals: { conflict_strategy: 'version-vector', resolver: 'revoke-wins' },
+    requests: { conflict_strategy: 'counter' },
+  },
 });
 
 let seed = 1;
@@ -426,6 +429,45 @@ describe('replication', () => {
       await members[0]!.engine.put('users.tick', Math.random());
       return members[1]!.replication.stalenessMs('users') < 5_000;
     });
+  });
+});
+
+describe('instances that do not hear each other', () => {
+  /** Two members, each of which does that by itself before they hear of each other. */
+  async function twoAlone(alone: (engine: Engine) => Promise<unknown>): Promise<Member[]> {
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const exchange = new MemoryExchange();
+    return Promise.all([0, 1].map((index) => startMember(mesh, index, { exchange, alone })));
+  }
+
+  test('each let as many requests through as a limit allows, and count all of them afterwards', async () => {
+    const limit = 5;
+    const allowed: number[] = [];
+    const members = await twoAlone(async (engine) => {
+      const counted = async () => Number((await engine.get('requests.alice')).value ?? 0);
+      const target = { namespace: 'requests', key: 'requests.alice' };
+      let count = 0;
+      for (; (await counted()) < limit; count++)
+        await engine.submit({ writes: [{ op: 'add', ...target, amount: 1 }], atomic: false, sizeBytes: 64 });
+      allowed.push(count);
+    });
+    expect(allowed).toEqual([limit, limit]);
+    for (const member of members) await untilValue(member, 'requests.alice', 2 * limit);
+  });
+
+  test('each accept a write on the condition that nobody wrote before; all keep one of them', async () => {
+    const accepted: number[] = [];
+    const members = await twoAlone(async (engine) => {
+      const value = accepted.length;
+      accepted.push(value);
+      await engine.put('users.root', value, { ifVersion: 0 });
+    });
+    const values = () => Promise.all(members.map((member) => valueAt(member, 'users.root')));
+    const isSettled = async () => new Set(await values()).size === 1;
+    for (const member of members) await until(member, isSettled);
+    expect(accepted).toEqual([0, 1]);
+    expect(accepted).toContain((await values())[0]);
   });
 });
 

@@ -70,6 +70,7 @@ async function startMember(
     openPlane?: () => MessagePlane;
     memory?: ReplicationMemory;
     onSave?: (memory: ReplicationMemory) => void;
+    onError?: (message: string) => void;
     logBytesMax?: number;
     intervalMs?: number;
     now?: () => number;
@@ -94,7 +95,7 @@ async function startMember(
     },
     now: options.now ?? Date.now,
     intervalMs: options.intervalMs ?? 50,
-    log: { error: () => {}, warn: () => {}, info: () => {} },
+    log: { error: (_, message) => options.onError?.(message), warn: () => {}, info: () => {} },
     ...(options.exchange && { plane: openMemoryPlane(options.exchange) }),
     ...(options.openPlane && { plane: options.openPlane() }),
   });
@@ -402,6 +403,25 @@ describe('replication', () => {
     await untilValue(old, 'users.gone', undefined);
     await untilValue(old, 'users.last', 'here');
     expect(await valueAt(old, 'users.stays')).toBe('old');
+  });
+
+  test('a namespace that nobody holds whole any more is taken as all hold it by one that went back, and that is said', async () => {
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const errors: string[] = [];
+    const [old, joining] = await Promise.all([
+      startMember(mesh, 0, {
+        memory: { goneBack: ['users'] },
+        alone: (engine) => engine.put('users.a', 1),
+        onError: (message) => errors.push(message),
+      }),
+      startMember(mesh, 1, { memory: {}, alone: (engine) => engine.put('users.b', 2) }),
+    ]);
+    for (const { replication } of [old, joining])
+      await expect.poll(() => replication.notHeld('users'), { timeout: 10_000 }).toBeUndefined();
+    for (const member of [old, joining])
+      expect([await valueAt(member, 'users.a'), await valueAt(member, 'users.b')]).toEqual([1, 2]);
+    expect(errors).toContainEqual(expect.stringMatching(/no member holds this namespace whole any more/));
   });
 
   test('a concurrent revocation wins over a grant at every instance', async () => {

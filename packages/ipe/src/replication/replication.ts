@@ -35,6 +35,8 @@ export interface ReplicationMemory {
   readonly settledInterest?: Interest;
   /** The namespaces that it held whole when it stopped, though others may have been missing. */
   readonly whole?: readonly string[];
+  /** The namespaces that it had held whole before it learned that its data directory is an old copy. */
+  readonly goneBack?: readonly string[];
   /** Where the message plane resumes. */
   readonly planeCursor?: string;
   /** By origin, when each member was last heard; to the minute. */
@@ -132,6 +134,7 @@ export class Replication {
       purgedMsOf: (namespace) => engine.replica.purgedMsOf(namespace),
       isSettled: alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest)),
       whole: memory.whole,
+      goneBack: memory.goneBack,
       recovered: engine.namespaces(),
     });
     const ownLog: ReadableLog = {
@@ -407,6 +410,7 @@ export class Replication {
       );
     }
     this.#timer = setInterval(() => {
+      this.#takeRemnants();
       this.#settle();
       void this.#tryToRemember();
     }, memoryIntervalMs).unref();
@@ -462,6 +466,19 @@ export class Replication {
     this.#antiEntropy.refused({ namespace, source });
   }
 
+  /** What nobody holds whole any more is whole as it is, once all hold the same: this instance had held all of it. */
+  #takeRemnants(): void {
+    const { log } = this.#options;
+    for (const namespace of this.#holdings.goneBack()) {
+      if (!this.#antiEntropy.exchange.isRemnant(namespace)) continue;
+      this.#holdings.becameWhole(namespace);
+      const message =
+        'no member holds this namespace whole any more: what all hold together counts from now on; facts that were deleted since the old copies of data directories were made may be back';
+      log.error({ namespace }, message);
+      this.#antiEntropy.moved(namespace);
+    }
+  }
+
   /** Once a settled peer has been heard and all that it names is whole here, so is this instance. */
   #settle(): void {
     const holdings = this.#holdings;
@@ -490,6 +507,7 @@ export class Replication {
     const memory: ReplicationMemory = {
       ...(this.#holdings.isSettled && { settledInterest: this.#options.interest }),
       whole: this.#holdings.whole(),
+      goneBack: this.#holdings.goneBack(),
       ...(this.#cursor !== undefined && { planeCursor: this.#cursor }),
       heardMs: this.#heardToTheMinute(),
     };

@@ -15,6 +15,8 @@ export interface HoldingsOptions {
   readonly isSettled: boolean;
   /** Namespaces that it held whole when it stopped, though others were missing. Default: none. */
   readonly whole?: Iterable<string> | undefined;
+  /** Namespaces of which it knew when it stopped that its store is an old copy (`Holdings.goneBack`). Default: none. */
+  readonly goneBack?: Iterable<string> | undefined;
   /** As recovered at start, when all that is known is on disk. */
   readonly recovered: readonly Pick<NamespaceReport, 'name' | 'heads'>[];
 }
@@ -30,6 +32,7 @@ export class Holdings {
   readonly #options: HoldingsOptions;
   readonly #heads: DurableHeads;
   readonly #whole: Set<string>;
+  readonly #goneBack: Set<string>;
   #isSettled: boolean;
 
   constructor(options: HoldingsOptions) {
@@ -37,6 +40,7 @@ export class Holdings {
     this.#heads = new DurableHeads(options.recovered);
     this.#isSettled = options.isSettled;
     this.#whole = new Set(options.isSettled ? this.#heads.names() : options.whole);
+    this.#goneBack = new Set(options.goneBack);
   }
 
   get origin(): string {
@@ -109,6 +113,7 @@ export class Holdings {
   /** All that existed of the namespace when a whole member was asked is here. */
   becameWhole(namespace: string): void {
     this.#whole.add(namespace);
+    this.#goneBack.delete(namespace);
   }
 
   /** This store is an old copy, as a peer knows: what others deleted and forgot since may be in the namespace. */
@@ -116,11 +121,21 @@ export class Holdings {
     if (this.#isSettled) for (const name of this.names()) this.#whole.add(name);
     this.#isSettled = false;
     this.#whole.delete(namespace);
+    this.#goneBack.add(namespace);
+  }
+
+  /**
+   * Namespaces that were whole here until this store was found to be an old copy, and are not whole again. Where nobody
+   * holds one whole any more, this instance may speak for it: unlike one that joins, it had all of it once.
+   */
+  goneBack(): readonly string[] {
+    return [...this.#goneBack];
   }
 
   /** All of the interest is whole. */
   settle(): void {
     this.#isSettled = true;
+    this.#goneBack.clear();
   }
 
   vectorOf(namespace: string): NamespaceVector {

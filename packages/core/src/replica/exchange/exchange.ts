@@ -3,6 +3,7 @@ import { foldable, headById, headOf, isFolded, reaches, recordsIn, recordsUpTo, 
 import type { Head } from '../state.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
+import { Remnants } from './remnants.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
 import { Skew } from './skew.ts';
 import { covers, coversDot, type Heads, missingFrom } from './vectors.ts';
@@ -87,6 +88,9 @@ interface Peer {
   /** When the question was put that the last answer answers: the report is at least that fresh. */
   askedMs: number;
   reportMs: number;
+  /** Numbers of the question that was put last, and of that which the last answer answers. */
+  question: number;
+  answered: number;
   /** Whether a report of its came in since the start, whoever asked. */
   hasReported: boolean;
   readonly namespaces: Map<string, NamespaceVector>;
@@ -130,12 +134,15 @@ export class Exchange {
   /** Namespace and peer whose log is too short for us: a bootstrap is due. */
   readonly #tooShort = new Set<string>();
   readonly #mismatches = new Set<string>();
+  readonly #remnants = new Remnants();
   #members: readonly string[] = [];
   #cuts: ReadonlyMap<string, Cut> = new Map();
   #evicted: readonly string[] = [];
   /** Folds that were asked for: not asked again until the own vector moves. */
   readonly #folding = new Set<string>();
   #nextPull = 1;
+  /** Questions put so far. */
+  #questions = 0;
   #effects: ExchangeEffect[] = [];
 
   constructor(options: ExchangeOptions) {
@@ -239,6 +246,23 @@ export class Exchange {
       telling.length > 0 &&
       telling.every(({ namespaces }) => [...namespaces.keys()].every((name) => !this.#own.has(name) || isWhole(name)))
     );
+  }
+
+  /**
+   * Whether no member holds a namespace whole and each holds just what is held here, as all have said when asked twice:
+   * nobody can bring more of it. To be asked again and again while it is being loaded.
+   */
+  isRemnant(namespace: string): boolean {
+    const own = this.#own.get(namespace);
+    if (own === undefined) return false;
+    const taking = this.#members
+      .map((origin) => this.#peers.get(origin))
+      .filter((peer) => peer?.hasReported !== true || isOfInterest(peer.interest, namespace));
+    const told = taking.map((peer) => {
+      const vector = peer?.namespaces.get(namespace);
+      return vector && { vector, question: peer!.answered };
+    });
+    return this.#remnants.isAll(namespace, own, told, this.#questions);
   }
 
   /**
@@ -416,6 +440,8 @@ export class Exchange {
         dueMs: nowMs,
         askedMs: Number.NEGATIVE_INFINITY,
         reportMs: Number.NEGATIVE_INFINITY,
+        question: 0,
+        answered: 0,
         hasReported: false,
         namespaces: new Map(),
         failed: new Set(),
@@ -438,6 +464,7 @@ export class Exchange {
       if (report.clockMs !== undefined) this.skew.measured(report.origin, report.clockMs, peer.askedMs, nowMs);
       peer.isAsking = false;
       peer.reportMs = peer.askedMs;
+      peer.answered = peer.question;
     }
     peer.hasReported = true;
     this.leases.heard(report.origin, nowMs);
@@ -498,6 +525,7 @@ export class Exchange {
       if (!peer.isLinked || peer.isAsking || !isDue) continue;
       peer.isAsking = true;
       peer.askedMs = nowMs;
+      peer.question = ++this.#questions;
       peer.dueMs = nowMs + this.#options.intervalMs;
       this.#effects.push({ type: 'ask', peer: origin });
     }

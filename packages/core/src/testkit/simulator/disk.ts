@@ -9,6 +9,8 @@ export interface Notes {
   isSettled: boolean;
   /** Namespaces that it held whole. */
   whole: readonly string[];
+  /** Namespaces that it held whole until it learned that its store is an old copy. */
+  goneBack: readonly string[];
   /** Where the message plane resumes. */
   cursor: number | undefined;
   /** How many commits the store must hold at least. */
@@ -23,7 +25,7 @@ export class Disk {
   isFull = false;
   /** Syncs return and keep nothing. */
   isLying = false;
-  notes: Notes = { isSettled: false, whole: [], cursor: undefined, mark: 0, ahead: new Set() };
+  notes: Notes = { isSettled: false, whole: [], goneBack: [], cursor: undefined, mark: 0, ahead: new Set() };
   #families = new Map<DataFamily, Map<string, Row>>();
   /** Written and not synced, oldest first, with what each batch replaced. */
   #unsynced: { readonly family: DataFamily; readonly name: string; readonly before: Row | undefined }[][] = [];

@@ -177,6 +177,7 @@ export class Instance implements Receiver {
       purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
       isSettled: this.disk.notes.isSettled,
       whole: this.disk.notes.whole,
+      goneBack: this.disk.notes.goneBack,
       recovered: this.replica.report(),
     });
     this.#fetches = new Fetches({
@@ -408,6 +409,11 @@ export class Instance implements Receiver {
     this.repair.tick();
     this.#store.syncWritten();
     const { holdings, exchange } = this;
+    for (const namespace of holdings.goneBack()) {
+      if (!exchange.isRemnant(namespace)) continue;
+      holdings.becameWhole(namespace);
+      this.#moved(namespace);
+    }
     if (!holdings.isSettled && exchange.hasHeardAll((name) => holdings.isWhole(name))) {
       holdings.settle();
       for (const name of holdings.names()) this.#moved(name);
@@ -423,6 +429,7 @@ export class Instance implements Receiver {
     const { disk, holdings } = this;
     disk.notes.isSettled = holdings.isSettled;
     disk.notes.whole = holdings.whole();
+    disk.notes.goneBack = holdings.goneBack();
   }
 
   /** A crash does not take back that states came in: what is durable of them stays ahead of the vector. */

@@ -325,7 +325,7 @@ class Simulation {
         disk.restore(copy);
         // An old copy has to join again, as docs/replication.md says.
         disk.notes.isSettled = !this.#isElsewhere(instance);
-        disk.notes.whole = [];
+        disk.notes.whole = disk.notes.goneBack = [];
         this.#start(instance);
         this.#lost();
         return;

@@ -41,8 +41,9 @@ export class BatchRecord implements LogRecord {
   readonly operations: Operation[] = [];
   readonly changes: Change[] = [];
   sizeBytes = 0;
-  /** Number under which this instance applies it; known once its batch is sealed. */
+  /** Number under which this instance applies it, and the log that it counts in; known once its batch is sealed. */
   commit = 0;
+  logId = 0;
   #token: string | undefined;
 
   constructor(namespace: string, source: Source, seq: number, hlc: Hlc) {
@@ -56,8 +57,9 @@ export class BatchRecord implements LogRecord {
   /** The token that all its writes answer with. Its batch must be sealed. */
   token(instance: string): string {
     if (this.#token === undefined) {
-      const { namespace, source, seq, commit } = this;
-      this.#token = formatToken({ namespace, source, seq, instance, commit, tag: commitTag(this), isPartial: false });
+      const { namespace, source, seq, commit, logId } = this;
+      const tag = commitTag(this, logId);
+      this.#token = formatToken({ namespace, source, seq, instance, commit, tag, isPartial: false });
     }
     return this.#token;
   }
@@ -151,6 +153,7 @@ export interface SealContext {
   readonly lastCommit: number;
   readonly trimmedCommit: number;
   readonly logBytes: number;
+  readonly logId: number;
   readonly hlc: Hlc;
   readonly readFloorMs: number;
   readonly graceMs: number;
@@ -163,7 +166,7 @@ export interface SealContext {
 /** Seals the batch's records, numbers its commits, and lays out its rows. */
 export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataFamily>[] {
   for (const namespace of [...batch.open.keys()]) batch.sealRecord(namespace);
-  const { out } = context;
+  const { out, logId } = context;
   const operations: KvOperation<DataFamily>[] = [];
   const put = (family: DataFamily, key: Uint8Array, value: Uint8Array) =>
     operations.push({ type: 'put', family, key, value });
@@ -201,6 +204,7 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   for (const operation of batch.trimmedRows) operations.push(operation);
   for (const record of batch.records) {
     record.commit = ++commit;
+    record.logId = logId;
     const bytes = encodeRecord(record, out);
     logBytes += bytes.length;
     put('log', logKey(record.namespace, record.source, record.seq, out), bytes);
@@ -242,7 +246,7 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
     put('metadata', requestRowKey(requestKey, out), encodeAnswer(answer(), out));
   batch.logBytes = Math.max(logBytes, 0);
   const trimmed = batch.trimmedCommit ?? context.trimmedCommit;
-  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed, logBytes: batch.logBytes }, out));
+  put('metadata', commitRowKey, encodeCommitRow({ last: commit, trimmed, logBytes: batch.logBytes, logId }, out));
   put('metadata', clockRowKey, encodeClockRow({ hlc: context.hlc, readFloorMs: context.readFloorMs }, out));
   return operations;
 }

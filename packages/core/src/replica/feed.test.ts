@@ -61,7 +61,7 @@ describe('a feed that catches up', () => {
       changes: [{ key: 'facts.a', effect: 'merged', cell, superseded: undefined }],
     });
     // Memory goes back to the second commit only; the log tells the first, with what its key holds by now.
-    const recent = new RecentCommits(1, { bytesMax: 1 << 20, commitsMax: 10 });
+    const recent = new RecentCommits({ appliedCommit: 1, commitTag: () => '' }, { bytesMax: 1 << 20, commitsMax: 10 });
     recent.append([commit(2, total(2, 2)), commit(3, total(3, 3)), commit(4, total(4, 4))], true);
     const feed = new Feed({
       namespace: 'facts',
@@ -91,7 +91,7 @@ describe('a bookmark', () => {
   test('leads nobody on at another instance while a row is damaged, whose changes were not told', () => {
     let hasDamage = true;
     const vectors: unknown[] = [];
-    const recent = new RecentCommits(0, { bytesMax: 1 << 20, commitsMax: 10 });
+    const recent = new RecentCommits({ appliedCommit: 0, commitTag: () => '' }, { bytesMax: 1 << 20, commitsMax: 10 });
     const feed = new Feed({
       namespace: 'facts',
       matches: () => true,

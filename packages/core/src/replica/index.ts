@@ -130,7 +130,7 @@ export { liveDots, resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
 export type { SupersededWrite } from './superseded.ts';
-export { commitTag, noTag, type Token } from './token.ts';
+export { noTag, type Token } from './token.ts';
 export type {
   AddWrite,
   DeleteWrite,

@@ -8,7 +8,7 @@ import type { HeldRecord } from './quarantine.ts';
  *
  * | key | value |
  * |---|---|
- * | `c` | last commit number, number up to which the log is trimmed, bytes of the log |
+ * | `c` | last commit number, number up to which the log is trimmed, bytes of the log, what tells it from other logs |
  * | `h` | hybrid time, floor of the readers' clock |
  * | `n`, namespace | strategy, purge floor (version, milliseconds), entries, tombstones, bytes, commit at which states last came in |
  * | `o`, namespace, 0, source (14) | seq up to which records of a source of before are offered again |
@@ -66,6 +66,8 @@ export interface CommitRow {
   readonly trimmed: number;
   /** Bytes of the records in the log. */
   readonly logBytes: number;
+  /** Drawn for each new store: tells its commits from those of the same numbers in an earlier store of the instance. */
+  readonly logId: number;
 }
 
 export interface ClockRow {
@@ -141,6 +143,7 @@ export function encodeCommitRow(row: CommitRow, out: ByteWriter): Uint8Array {
   out.uint(row.last);
   out.uint(row.trimmed);
   out.uint(row.logBytes);
+  out.uint(row.logId);
   return out.take();
 }
 
@@ -195,7 +198,10 @@ export function decodeMetadata(key: Uint8Array, value: Uint8Array, sources: Sour
 function readRow(name: ByteReader, input: ByteReader): MetadataRow {
   switch (name.u8()) {
     case metadataKinds.commit:
-      return { kind: 'commit', row: { last: input.uint(), trimmed: input.uint(), logBytes: input.uint() } };
+      return {
+        kind: 'commit',
+        row: { last: input.uint(), trimmed: input.uint(), logBytes: input.uint(), logId: input.uint() },
+      };
     case metadataKinds.clock: {
       const hlc = { ms: input.u48(), count: input.u16() };
       return { kind: 'clock', row: { hlc, readFloorMs: input.u48() } };

@@ -38,6 +38,8 @@ export interface PipelineParts {
   readonly quarantine: Quarantine;
   readonly offered: OfferProgress;
   readonly readFloorMs: () => number;
+  /** Tells the store's log from those of earlier stores. */
+  readonly logId: number;
   readonly emit: (effect: ReplicaEffect) => void;
 }
 
@@ -131,11 +133,12 @@ export class Pipeline {
       }
       if (this.#inFlight.length >= inFlightMax) return;
     }
-    const { namespaces, clock, readFloorMs, emit } = this.#parts;
+    const { namespaces, clock, readFloorMs, logId, emit } = this.#parts;
     const operations = sealBatch(batch, {
       lastCommit: this.#sealedCommit,
       trimmedCommit: this.#trimmedCommit,
       logBytes: this.#sealedLogBytes,
+      logId,
       hlc: clock.last,
       readFloorMs: readFloorMs(),
       graceMs: this.#options.tombstoneGraceMs,

@@ -1,6 +1,6 @@
 import type { Source, Sources } from './dot.ts';
 import { type Hlc, zeroHlc } from './hlc.ts';
-import { decodeMetadata, type NamespaceRow, type RememberedAnswer } from './metadata.ts';
+import { type CommitRow, decodeMetadata, type NamespaceRow, type RememberedAnswer } from './metadata.ts';
 import type { OffersMade } from './offer.ts';
 import type { HeldRecord } from './quarantine.ts';
 
@@ -11,6 +11,8 @@ export interface Recovered extends OffersMade {
   readonly lastCommit: number;
   readonly trimmedCommit: number;
   readonly logBytes: number;
+  /** Undefined where nothing was ever committed. */
+  readonly logId: number | undefined;
   readonly namespaces: ReadonlyMap<
     string,
     { readonly row: NamespaceRow | undefined; readonly heads: ReadonlyMap<Source, number> }
@@ -30,7 +32,7 @@ export function readMetadata(
 ): Recovered {
   let hlc = zeroHlc;
   let readFloorMs = 0;
-  let commit = { last: 0, trimmed: 0, logBytes: 0 };
+  let commit: CommitRow | undefined;
   const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number> }>();
   const held: HeldRecord[] = [];
   const offered = new Map<string, Map<Source, number>>();
@@ -55,13 +57,13 @@ export function readMetadata(
     } else of(entry.namespace).heads.set(entry.source, entry.seq);
   }
   const byTime = new Map([...answers].sort(([, a], [, b]) => a.untilMs - b.untilMs));
-  const { last: lastCommit, trimmed: trimmedCommit, logBytes } = commit;
   return {
     hlc,
     readFloorMs,
-    lastCommit,
-    trimmedCommit,
-    logBytes,
+    lastCommit: commit?.last ?? 0,
+    trimmedCommit: commit?.trimmed ?? 0,
+    logBytes: commit?.logBytes ?? 0,
+    logId: commit?.logId,
     namespaces,
     answers: byTime,
     held,

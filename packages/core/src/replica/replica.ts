@@ -122,6 +122,7 @@ export class Replica {
   #rng: Rng;
   /** Sources of earlier starts, as the store knew them at this one, and of this one before it went on after a failure. */
   readonly #past = new Set<Source>();
+  readonly #logId: number;
   #fence: Failure | undefined;
   #readFloorMs: number;
   #storedReadFloorMs: number;
@@ -145,6 +146,7 @@ export class Replica {
     this.#nowMs = options.startedMs;
     this.#rng = rng;
     this.#source = this.#drawSource(options.startedMs, rng);
+    this.#logId = recovered.logId ?? this.#source.epoch;
     const parts = {
       origin: options.origin,
       states: this.#states,
@@ -158,6 +160,7 @@ export class Replica {
       offersSource: () => this.#offersSource!,
       offered: this.#offered,
       readMs: (nowMs: number) => this.readMs(nowMs),
+      logId: this.#logId,
       readFloorMs: () => (this.#storedReadFloorMs = this.#readFloorMs),
       emit: (effect: ReplicaEffect) => void this.#effects.push(effect),
     };
@@ -260,7 +263,7 @@ export class Replica {
   joinedTag(namespace: string, commit: number): string | undefined {
     const known = this.#namespaces.get(namespace);
     if (known === undefined || commit >= known.joined) return undefined;
-    return commitTag({ source: this.#source, seq: known.joins });
+    return this.commitTag({ source: this.#source, seq: known.joins });
   }
 
   /** Why a namespace cannot be read, where it cannot. */
@@ -279,12 +282,17 @@ export class Replica {
     return parseToken(text, this.sources);
   }
 
+  /** Tells the commit of a record here from others of its number. */
+  commitTag(record: Pick<Dot, 'source' | 'seq'>): string {
+    return commitTag(record, this.#logId);
+  }
+
   /**
    * The token of a record, as of a commit of this instance after which a subscription goes on.
    * @param isPartial events of that commit are outstanding
    */
   tokenOf({ namespace, source, seq }: LogRecord, commit: number, isPartial = false): string {
-    const tag = commitTag({ source, seq });
+    const tag = this.commitTag({ source, seq });
     return formatToken({ namespace, source, seq, instance: this.origin, commit, tag, isPartial });
   }
 

@@ -14,7 +14,7 @@ export interface Token {
   readonly instance: string;
   /** The commit after which a subscription goes on; 0: the token is not a place to go on from. */
   readonly commit: number;
-  /** `commitTag` of that commit: numbers may be used again after a crash that lost some, tags are not. */
+  /** `commitTag` of that commit: numbers may be used again after a crash that lost some, or in an emptied store; tags are not. */
   readonly tag: string;
   /**
    * Events of that commit are outstanding: it is delivered again as a whole. Of a bookmark (`seq` 0): states that came in
@@ -28,9 +28,9 @@ export interface Token {
 /** Sources that a token lists; with more, only the instance that gave it out goes on from it. */
 const vectorSourcesMax = 64;
 
-/** Tells a commit from another one of the same number. */
-export function commitTag(record: Pick<Dot, 'source' | 'seq'>): string {
-  return dotsTag([{ source: record.source, seq: record.seq, idx: 0 }]).slice(0, 8);
+/** Tells a commit from another one of the same number. @param logId of the log that it counts in */
+export function commitTag({ source, seq }: Pick<Dot, 'source' | 'seq'>, logId: number): string {
+  return dotsTag([{ source, seq, idx: logId }]).slice(0, 8);
 }
 
 export const noTag = '0'.repeat(8);

@@ -2,7 +2,6 @@ import {
   type Commit,
   type CommitEntry,
   commitKey,
-  commitTag,
   decodeCommit,
   decodeRecord,
   type LogPart,
@@ -29,7 +28,7 @@ export class ChangeLog {
 
   constructor(engine: Engine) {
     this.#engine = engine;
-    this.recent = new RecentCommits(engine.replica.appliedCommit, {
+    this.recent = new RecentCommits(engine.replica, {
       bytesMax: recentBytesMax,
       commitsMax: recentMax,
     });
@@ -81,7 +80,8 @@ export class ChangeLog {
     const recent = this.recent.tagOf(commit);
     if (recent !== undefined) return recent;
     const row = await this.#engine.kv.get('commits', commitKey(commit));
-    return row === undefined ? undefined : commitTag(decodeCommit(row, this.#engine.replica.sources));
+    const { replica } = this.#engine;
+    return row === undefined ? undefined : replica.commitTag(decodeCommit(row, replica.sources));
   }
 
   async #revive(number: number, row: Uint8Array, entry: CommitEntry): Promise<Commit> {

@@ -331,6 +331,28 @@ describe('going on at another instance', () => {
     }
   });
 
+  test('goes on from no place of an earlier store, though the commit of its number is the same', async () => {
+    for (const key of ['approvals.a', 'users.a', 'zones.a', 'approvals.b']) await other.call('put', { key, value: 1 });
+    const hear = async (...names: string[]) => {
+      for (const name of names) await other.tell(node, ({ namespace, seq }) => `${namespace}/${seq}` === name);
+    };
+    await hear('approvals/1', 'users/1', 'zones/1');
+    const { bookmark } = await followed(1);
+    await node.close();
+    node = await DataNode.open({ isClustered: true, seed: 3 });
+    await hear('approvals/1', 'approvals/2', 'zones/1');
+    expect(node.engine.replica.appliedCommit).toBe(3);
+    const on = new TestSession();
+    await subscribe({ from: bookmark }, on);
+    await put('approvals.c', 2);
+    expect(brief((await on.received(2)).filter(({ type }) => type === 'update'))[0]).toEqual([
+      'update',
+      'approvals.b',
+      1,
+    ]);
+    on.end();
+  });
+
   test('goes on at the instance itself where that is back', async () => {
     await put('approvals.a', 1);
     const { bookmark } = await followed(1);

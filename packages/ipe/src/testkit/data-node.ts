@@ -95,11 +95,11 @@ export class DataNode {
   }
 
   /** Hands what this node wrote itself to another one, as a peer would, and waits until that has it. */
-  async tell(other: DataNode): Promise<void> {
+  async tell(other: DataNode, isWanted: (record: LogRecord) => boolean = () => true): Promise<void> {
     const records: LogRecord[] = [];
     for await (const [, row] of this.engine.kv.entries('log')) {
       const record = decodeRecord(row, other.engine.replica.sources);
-      if (record.source.origin === this.engine.replica.origin) records.push(record);
+      if (record.source.origin === this.engine.replica.origin && isWanted(record)) records.push(record);
     }
     other.engine.takeRecords(this.engine.replica.origin, records);
     await other.engine.housekeep();

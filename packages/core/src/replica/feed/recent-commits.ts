@@ -3,8 +3,9 @@ import type { CommitEntry } from '../commit-row.ts';
 import type { Change, Commit } from '../events.ts';
 import { isCausal, stateOf } from '../join.ts';
 import type { LogRecord } from '../record.ts';
+import type { Replica } from '../replica.ts';
 import type { Strategy } from '../state.ts';
-import { commitTag, noTag } from '../token.ts';
+import { noTag } from '../token.ts';
 import { purgedBy } from './purged.ts';
 
 export interface RecentCommitsBounds {
@@ -15,15 +16,17 @@ export interface RecentCommitsBounds {
 
 /** The newest commits in the order in which they were applied, in memory, for followers that keep up. */
 export class RecentCommits {
+  readonly #replica: Pick<Replica, 'commitTag'>;
   readonly #bounds: RecentCommitsBounds;
   /** Commits `#first` to `#first + length - 1`. */
   #commits: Commit[] = [];
   #first: number;
   #bytes = 0;
 
-  /** @param applied number of the last commit so far */
-  constructor(applied: number, bounds: RecentCommitsBounds) {
-    this.#first = applied + 1;
+  /** Begins behind what the replica has applied so far. */
+  constructor(replica: Pick<Replica, 'appliedCommit' | 'commitTag'>, bounds: RecentCommitsBounds) {
+    this.#replica = replica;
+    this.#first = replica.appliedCommit + 1;
     this.#bounds = bounds;
   }
 
@@ -68,7 +71,7 @@ export class RecentCommits {
   tagOf(commit: number): string | undefined {
     if (commit === 0) return noTag;
     const recent = this.#commits[commit - this.#first];
-    return recent && commitTag(recent.record);
+    return recent && this.#replica.commitTag(recent.record);
   }
 }
 

@@ -1,7 +1,6 @@
 import {
   type Cell,
   commitKey,
-  commitTag,
   decodeCell,
   decodeCommit,
   decodeRecord,
@@ -73,7 +72,7 @@ export class Feeds {
 
   constructor(options: FeedsOptions) {
     this.#options = options;
-    this.#recent = new RecentCommits(options.replica.appliedCommit, recentBounds);
+    this.#recent = new RecentCommits(options.replica, recentBounds);
   }
 
   /** Number of the newest commit. */
@@ -183,7 +182,7 @@ export class Feeds {
   #tagOf(commit: number): string | undefined {
     const { disk, replica } = this.#options;
     const row = disk.get('commits', commitKey(commit));
-    return this.#recent.tagOf(commit) ?? (row && commitTag(decodeCommit(row, replica.sources)));
+    return this.#recent.tagOf(commit) ?? (row && replica.commitTag(decodeCommit(row, replica.sources)));
   }
 
   /** Reads a part of the log now. @returns what makes commits of it: what keys hold is looked up behind that */

@@ -14,7 +14,7 @@ import {
   WrittenKeys,
 } from './index.ts';
 import type { LogRecord } from './record.ts';
-import { formatToken, parseToken } from './token.ts';
+import { formatToken, parseToken, type Token } from './token.ts';
 
 const sources = new Sources();
 const [here, there] = [1, 2].map((n) => sources.parse(`${'0'.repeat(15)}${n}:${'0'.repeat(12)}`)!);
@@ -158,14 +158,14 @@ describe('a key that was purged since', () => {
 describe('a follower that comes with tokens', () => {
   const place = { namespace: 'facts', source: here!, seq: 0, instance: here!.origin, isPartial: false };
   const given = (token: Parameters<typeof formatToken>[0]): GivenToken => {
-    const text = formatToken(token);
-    return { text, token: parseToken(text, sources)!, tag: token.tag };
+    return { token: parseToken(formatToken(token), sources)!, tag: token.tag };
   };
   const replica = {
     origin: here!.origin,
     trimmedCommit: 0,
     joinedCommit: () => 0,
     joinedTag: () => undefined,
+    reaches: () => true,
   };
   const bookmark = given({ ...place, commit: 3, tag: '00000003' });
   const vector = given({
@@ -192,12 +192,24 @@ describe('a follower that comes with tokens', () => {
     expect(startOf([behind], 'facts', { ...joining, joinedTag: () => '000000bb' }, 3)).toBe('resync');
   });
 
-  test('goes on from the first that leads anywhere, and is given that one alone to come back with', () => {
-    const elsewhere = given({ ...place, instance: there!.origin, commit: 4, tag: '00000004' });
-    expect(startOf([elsewhere, bookmark], 'facts', replica, 5)).toEqual({ after: 3 });
-    expect(startOf([elsewhere, vector], 'facts', replica, 5)).toEqual({
-      beyond: vector.token.vector,
-      from: vector.text,
-    });
+  const elsewhere = { ...place, source: there!, seq: 4, instance: there!.origin, commit: 4, tag: '00000004' };
+
+  test('goes on from the first that leads anywhere', () => {
+    const last = given({ ...place, commit: 9, tag: '00000009' });
+    expect(startOf([last, bookmark], 'facts', replica, 5)).toEqual({ after: 3 });
+    expect(startOf([given(elsewhere), vector], 'facts', replica, 5)).toEqual({ beyond: vector.token.vector });
+  });
+
+  test('is told everything where what it was told is not here, and may never come', () => {
+    for (const missing of [vector.token, given(elsewhere).token]) {
+      const behind = { ...replica, reaches: (token: Token) => formatToken(token) !== formatToken(missing) };
+      expect(startOf([given(elsewhere), vector], 'facts', behind, 5)).toBe('resync');
+    }
+    const lost = { ...replica, reaches: () => false };
+    expect(startOf([bookmark], 'facts', lost, 5)).toBe('resync');
+  });
+
+  test('goes on from no place of its own that it left to be told something elsewhere', () => {
+    expect(startOf([given(elsewhere), bookmark], 'facts', replica, 5)).toBe('resync');
   });
 });

@@ -3,6 +3,7 @@ import { absentCell, type Cell, decodeCell } from './cell.ts';
 import { Desk } from './desk/index.ts';
 import type { Dot, Source, Sources } from './dot.ts';
 import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry, StatesJoin } from './events.ts';
+import { covers } from './exchange/vectors.ts';
 import { epochAt, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
@@ -271,11 +272,19 @@ export class Replica {
     return this.#namespaces.get(namespace)?.problem;
   }
 
-  /** Whether readers here see the record that a token names. Undefined for a text that is not a token. */
+  /**
+   * Whether readers here see the record that a token names, and all that was told with it. Undefined for a text that is
+   * not a token.
+   */
   hasSeen(tokenText: string): boolean | undefined {
     const token = this.parseToken(tokenText);
-    if (token === undefined) return undefined;
-    return headOf(this.headsOf(token.namespace), token.source) >= token.seq;
+    return token && this.reaches(token);
+  }
+
+  /** Whether the record that a token names is held here, and readers see all that was told with it. */
+  reaches({ namespace, source, seq, vector }: Token): boolean {
+    if (headOf(this.headsOf(namespace), source) < seq) return false;
+    return vector === undefined || covers(this.visibleHeads(namespace), vector);
   }
 
   parseToken(text: string): Token | undefined {

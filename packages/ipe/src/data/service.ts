@@ -31,7 +31,7 @@ const alone: Acks = { peerCount: 0, peers: async () => {} };
 export function createDataService({ engine, acks = alone, peers = () => [] }: DataServiceOptions): DataService {
   const freshness = new Freshness(engine);
   const snapshots = new HeldSnapshots(engine);
-  const subscriptions = new Subscriptions(engine);
+  const subscriptions = new Subscriptions(engine, freshness);
   return {
     plane: 'data',
     subscriptions,

@@ -287,10 +287,27 @@ describe('going on at another instance', () => {
       ['update', 'approvals.d', 'there'],
     ]);
     expect(events[3]).toMatchObject({ type: 'bookmark' });
-    // Whoever breaks off in between begins again where it came from; afterwards it goes on from this instance's place.
-    expect(events[0].token).toBe(bookmark);
+    // Whoever breaks off in between holds what is of no one place; afterwards it goes on from this instance's place.
+    expect(brief((await resumed(`${events[0].token},${bookmark}`, 1)).slice(0, 1))).toEqual([['resync']]);
     await other.call('put', { key: 'approvals.e', value: 'later' });
     expect(brief(await resumed(events[3].token, 1))).toEqual([['update', 'approvals.e', 'later']]);
+  });
+
+  test('waits for what was told elsewhere and is still on its way', async () => {
+    await put('approvals.a', 'first');
+    const { bookmark } = await followed(1);
+    const { token } = await put('approvals.a', 'second');
+    const going = resumed(`${token},${bookmark}`, 1);
+    await node.tell(other);
+    expect(brief(await going)).toEqual([['update', 'approvals.a', 'second']]);
+  });
+
+  test('can wait for a bookmark as for any token: what was told with it is seen there', async () => {
+    await put('approvals.a', 1);
+    const { bookmark } = await followed(1);
+    expect(other.engine.replica.hasSeen(bookmark)).toBe(false);
+    await node.tell(other);
+    expect(other.engine.replica.hasSeen(bookmark)).toBe(true);
   });
 
   test('tells what a key holds now, where an older write was still unknown', async () => {

@@ -6,6 +6,7 @@ import { requireAccess } from '../security/access.ts';
 import { ChangeLog } from './change-log.ts';
 import type { Applied, Engine } from './engine.ts';
 import { Followers } from './followers.ts';
+import type { Freshness } from './freshness.ts';
 import { readPattern } from './pattern.ts';
 import { requireHeld } from './reads.ts';
 import { Subscription, type SubscriptionOptions } from './subscription.ts';
@@ -20,6 +21,7 @@ const bookmarkIntervalMs = 5_000;
 /** The methods `subscribe` and `unsubscribe`, and the wake-up of followers after each commit. */
 export class Subscriptions {
   readonly #engine: Engine;
+  readonly #freshness: Freshness;
   readonly #log: ChangeLog;
   readonly #byId = new Map<string, Subscription>();
   readonly #followers = new Followers<Subscription>();
@@ -28,8 +30,9 @@ export class Subscriptions {
   readonly #stop: () => void;
   readonly #timer: NodeJS.Timeout;
 
-  constructor(engine: Engine) {
+  constructor(engine: Engine, freshness: Freshness) {
     this.#engine = engine;
+    this.#freshness = freshness;
     this.#log = new ChangeLog(engine);
     this.#stop = engine.onApplied((applied) => this.#publish(applied));
     this.#timer = setInterval(() => void this.bookmarkAll(), bookmarkIntervalMs).unref();
@@ -57,7 +60,7 @@ export class Subscriptions {
         const from = fields.optionalString('from');
         const start =
           from !== undefined
-            ? await this.#startOf(from, pattern.namespace)
+            ? await this.#startOf(from, pattern.namespace, session.signal)
             : includeExisting
               ? ('existing' as const)
               : { after: this.#log.head };
@@ -93,18 +96,18 @@ export class Subscriptions {
   }
 
   /** @param from one token, or several joined by `,`: the first that this instance can go on from counts */
-  async #startOf(from: string, namespace: string): Promise<FeedStart> {
+  async #startOf(from: string, namespace: string, signal: AbortSignal): Promise<FeedStart> {
     const { replica } = this.#engine;
     const texts = from.split(',').map((text) => text.trim());
-    const given: GivenToken[] = [];
-    for (const text of texts.slice(0, fromTokensMax)) {
-      const token = replica.parseToken(text);
-      if (token !== undefined) given.push({ text, token, tag: await this.#log.tagOf(token.commit) });
-    }
-    if (given.length < texts.length)
+    const tokens = texts.slice(0, fromTokensMax).flatMap((text) => replica.parseToken(text) ?? []);
+    if (tokens.length < texts.length)
       throw new IpeError('invalid_params', '`from` is not a token: use one that a notification or a write gave', {
         details: { field: 'from' },
       });
+    // What it was told elsewhere may still be on its way here: a moment's waiting saves it a snapshot.
+    if (tokens[0]!.instance !== replica.origin) await this.#freshness.reached(from, signal).catch(() => {});
+    const given: GivenToken[] = [];
+    for (const token of tokens) given.push({ token, tag: await this.#log.tagOf(token.commit) });
     return startOf(given, namespace, replica, this.#log.head);
   }
 

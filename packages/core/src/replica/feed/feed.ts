@@ -7,11 +7,7 @@ import { eventsOf, type FeedEvent } from './events.ts';
 import { ToldAhead } from './told-ahead.ts';
 
 /** Where a follower begins: see `FeedOptions`. */
-export type FeedStart =
-  | { readonly after: number }
-  | { readonly beyond: Heads; readonly from: string }
-  | 'existing'
-  | 'resync';
+export type FeedStart = { readonly after: number } | { readonly beyond: Heads } | 'existing' | 'resync';
 
 /** Some commits of a namespace from the log, others passed over. `upTo`: how far it was read. */
 export interface LogPart {
@@ -56,8 +52,8 @@ export interface FeedOptions {
   /** Whether followers may go on at other instances: bookmarks carry a vector then. */
   readonly isClustered: () => boolean;
   /**
-   * Where to start: after a commit, with what changed outside of a vector that another instance gave out in `from`, with
-   * what is there, or with what is there because `from` could not be honoured.
+   * Where to start: after a commit, with what changed outside of a vector that another instance gave out, with what is
+   * there, or with what is there because the tokens that the follower came with could not be honoured.
    */
   readonly start: FeedStart;
 }
@@ -124,7 +120,7 @@ export class Feed {
     this.#isIdle = false;
     if (start === 'existing') yield* this.#tellExisting(false);
     else if (start === 'resync') yield* this.#tellExisting(true);
-    else if ('beyond' in start) yield* this.#tellChanged(start.beyond, start.from);
+    else if ('beyond' in start) yield* this.#tellChanged(start.beyond);
     yield* this.run();
   }
 
@@ -204,10 +200,10 @@ export class Feed {
 
   /** Everything that matches now, as changes, then what happened meanwhile. */
   *#tellExisting(isResync: boolean): FeedSteps {
-    const { replica, namespace, readMs } = this.#options;
+    const { readMs } = this.#options;
     this.#mustResync = false;
     this.#ahead.clear();
-    const token = replica.bookmark(namespace, 0, noTag);
+    const token = this.#nowhere;
     if (isResync) yield tell({ type: 'resync', token });
     const nowMs = readMs();
     // In the tick in which the scan begins: what follows is everything after it and nothing before.
@@ -231,7 +227,7 @@ export class Feed {
   }
 
   /** What a follower that comes from another instance has not seen, then what happened meanwhile. */
-  *#tellChanged(beyond: Heads, from: string): FeedSteps {
+  *#tellChanged(beyond: Heads): FeedSteps {
     const place = this.#place();
     const found: { changed?: ReadonlyMap<string, Cell> | undefined } = {};
     yield { type: 'changed-since', vector: beyond, take: (changed) => void (found.changed = changed) };
@@ -239,14 +235,23 @@ export class Feed {
       yield* this.#tellExisting(true);
       return;
     }
+    const token = this.#nowhere;
     for (const [key, cell] of found.changed) {
       if (this.#isEnded) return;
-      // Until all of it is told, the place to go on from is the one it came with.
-      yield this.#change(key, cell, from);
+      yield this.#change(key, cell, token);
       this.#ahead.add(key, cell);
     }
     this.#position = place.commit;
     yield* this.#mark(place);
+  }
+
+  /**
+   * A token to come back with before all of it is told. The place that the follower came with is no place any more: what
+   * it holds of some keys is what this instance holds, which the one that gave that place out may never hear of.
+   */
+  get #nowhere(): string {
+    const { replica, namespace } = this.#options;
+    return replica.bookmark(namespace, 0, noTag);
   }
 
   #change(key: string, cell: Cell, token: string): FeedStep {

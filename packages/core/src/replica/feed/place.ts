@@ -33,7 +33,6 @@ export function placeOf(
 
 /** A token that a follower came with. `tag`: that of its commit as it is known here. */
 export interface GivenToken {
-  readonly text: string;
   readonly token: Token;
   readonly tag: string | undefined;
 }
@@ -41,16 +40,23 @@ export interface GivenToken {
 /**
  * Where a follower goes on that came with some tokens, the one that it was told last before others: the first that this
  * instance can go on from counts.
+ *
+ * What it was told elsewhere, or by an earlier life of this instance, has to be here too, as far as the tokens tell: else
+ * it may hold what is newer than what it would be told here, or what only a member had that was evicted since, and nobody
+ * would ever tell it that this is gone.
  */
 export function startOf(
-  given: readonly GivenToken[],
+  tokens: readonly GivenToken[],
   namespace: string,
-  replica: Parameters<typeof placeOf>[2],
+  replica: Parameters<typeof placeOf>[2] & Pick<Replica, 'reaches'>,
   head: number,
 ): FeedStart {
-  // The last thing it was told is part of a snapshot that was not told to its end: what it held before is forgotten.
-  const last = given[0]?.token;
+  // The last thing it was told is part of what was not told to its end: what it holds is of no one place.
+  const last = tokens[0]?.token;
   if (last?.commit === 0 && last.vector === undefined) return 'resync';
+  // What others gave out says nothing of what it was told since by the one that told it last.
+  const given = tokens.filter(({ token }) => token.instance === last?.instance);
+  if (!given.every(({ token }) => replica.reaches(token))) return 'resync';
   for (const { token, tag } of given) {
     const after = placeOf(token, namespace, replica, head, tag);
     if (after !== undefined) return { after };
@@ -59,9 +65,8 @@ export function startOf(
   const joined = replica.joinedCommit(namespace);
   if (given.some(({ token: { instance, commit } }) => instance === replica.origin && commit > 0 && commit <= joined))
     return 'resync';
-  // What is told with the token is told with this one alone, so that what the follower comes with does not grow.
-  for (const { text, token } of given)
-    if (token.vector !== undefined && token.namespace === namespace) return { beyond: token.vector, from: text };
+  for (const { token } of given)
+    if (token.vector !== undefined && token.namespace === namespace) return { beyond: token.vector };
   return 'resync';
 }
 

@@ -133,7 +133,7 @@ export class Feeds {
     const { replica, resumed } = this.#options;
     const given = from.split(',').map((text) => {
       const token = replica.parseToken(text)!;
-      return { text, token, tag: this.#tagOf(token.commit) };
+      return { token, tag: this.#tagOf(token.commit) };
     });
     return resumed(startOf(given, namespace, replica, this.head), this.head);
   }

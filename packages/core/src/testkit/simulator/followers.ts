@@ -26,16 +26,13 @@ const followSeed = 0xf0110;
 /**
  * Adds to a share of the plans subscribers that move between instances and stay away at times. From a generator of its
  * own, so that the rest of a plan stays as it was drawn. None where an instance may take back what it told: under `wal`
- * a power cut takes the last second, a disk that lied or went back takes more, and an eviction what its member alone had;
- * of two on copies of a directory each gives out places in a log that is not the other's.
+ * a power cut takes the last second, and a disk that lied or went back takes more; of two on copies of a directory each
+ * gives out places in a log that is not the other's.
  */
 export function drawFollowers(plan: Plan, endMs: number): Plan {
-  const { seed, members, durability, leaseMs, actions } = plan;
+  const { seed, members, durability, actions } = plan;
   const random = new Random(seed ^ followSeed);
-  const isTakenBack =
-    durability !== 'fsync' ||
-    leaseMs !== undefined ||
-    actions.some((action) => /^(lie|restore|clone)$/.test(action.do));
+  const isTakenBack = durability !== 'fsync' || actions.some(({ do: what }) => /^(lie|restore|clone)$/.test(what));
   const whole = [...members.keys()].filter((at) => members[at]!.interest === 'all');
   const written = [...new Set(actions.flatMap((each) => (each.do === 'write' ? [each.writes[0]!.namespace] : [])))];
   if (!random.chance(share) || isTakenBack || written.length === 0) return plan;
@@ -198,7 +195,7 @@ class Copy implements Follower {
 
   #change(key: string, cell: Cell): void {
     const { problem } = this.#options;
-    const { replica } = this.#instance!;
+    const { replica, wallMs } = this.#instance!;
     const { state, view } = cell;
     if (state === undefined || view === undefined) {
       problem('a subscriber was told of a change to nothing');
@@ -207,7 +204,10 @@ class Copy implements Follower {
     const before = this.#cells.get(key);
     // Of a fact that its disk lost, what comes late may be all there is until it is found again.
     const isLost = this.#options.isLost(key) || this.#options.isLostAt(key, this.at);
-    if (!isLost && this.#told.has(key) && before?.state?.kind === state.kind) {
+    // An older deletion that is offered again once what it was told has expired and is forgotten takes nothing back.
+    const nowMs = replica.readMs(wallMs);
+    const isOver = before?.seenAt(nowMs) === undefined && cell.seenAt(nowMs) === undefined;
+    if (!isLost && !isOver && this.#told.has(key) && before?.state?.kind === state.kind) {
       const known = shownOf(before);
       const together = new Cell(join(before.state, state), 0, replica.strategyOf(namespaceOf(key)));
       if (shownOf(cell) !== known && shownOf(together) === known)

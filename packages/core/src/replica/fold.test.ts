@@ -3,12 +3,14 @@ import { describe, expect, test } from 'vitest';
 import { InstantReplica, randomFrom } from '../testkit/replica.ts';
 import { Sources } from './dot.ts';
 import { covers } from './exchange/index.ts';
+import { rangesBeyond } from './feed/index.ts';
 import { foldable, foldedBase, headOf, isFolded, moveHead, reaches } from './fold.ts';
 import { covers as contextCovers, joinContexts } from './join.ts';
 import type { Context, Strategy } from './state.ts';
 import type { Write } from './write.ts';
 
 const startMs = 1_700_000_000_000;
+const hourMs = 3_600_000;
 const strategies: Readonly<Record<string, Strategy>> = {
   plain: { kind: 'lww' },
   revoked: { kind: 'version-vector', resolver: 'revoke-wins' },
@@ -150,7 +152,7 @@ describe('folding of epochs that are over', () => {
   });
 
   test('keeps nothing from being heard of an instance that begins anew with an empty store, though its clock went back', () => {
-    for (const behindMs of [0, 3_600_000]) {
+    for (const behindMs of [0, hourMs]) {
       const cluster = new Cluster(2, true);
       const [first, second] = cluster.nodes as [InstantReplica, InstantReplica];
       for (let i = 0; i < 3; i++) {
@@ -171,6 +173,23 @@ describe('folding of epochs that are over', () => {
       second.receive(...anew.log);
       for (const namespace of namespaces) expect(second.cell(`${namespace}.k1`).state).toBeDefined();
     }
+  });
+
+  test('waits for an hour after the start that found them over, since another may still run on a copy of its store', () => {
+    const node = new InstantReplica(
+      { origin: 'a'.repeat(16), strategyOf: (name) => strategies[name]! },
+      () => 0,
+      startMs,
+    );
+    const { id } = node.replica.source;
+    const isClosed = (afterMs: number) => node.replica.isClosed(node.replica.sources.parse(id)!, node.nowMs + afterMs);
+    node.write(writeOf('plain', 0, 1));
+    node.nowMs += 10 * hourMs;
+    expect(isClosed(0)).toBe(false);
+    node.restart();
+    expect(isClosed(hourMs / 2)).toBe(false);
+    expect(isClosed(hourMs)).toBe(true);
+    expect(node.replica.isClosed(node.replica.source, node.nowMs + 2 * hourMs)).toBe(false);
   });
 
   test('changes nothing of what anybody sees, whatever is written, heard, restarted and purged when', () => {
@@ -217,6 +236,24 @@ describe('folded entries', () => {
   const sources = new Sources();
   const origin = '00112233445566aa';
   const at = (epoch: number) => sources.of(origin, epoch);
+
+  test('tell a follower nothing that it was told under the sources that they stand for, and everything else by states', () => {
+    const told = new Map([
+      [at(1), 3],
+      [at(2), 5],
+    ]);
+    const folded = (records: number) =>
+      new Map([
+        [at(2), foldedBase + records],
+        [at(9), 4],
+      ]);
+    const beyond = [{ namespace: 'plain', source: at(9), after: 0, upTo: 4 }];
+    expect(rangesBeyond(told, 'plain', folded(8))).toEqual(beyond);
+    expect(rangesBeyond(folded(8), 'plain', new Map([...told, [at(9), 5]]))).toEqual([
+      { namespace: 'plain', source: at(9), after: 4, upTo: 5 },
+    ]);
+    expect(rangesBeyond(told, 'plain', folded(9))).toBeUndefined();
+  });
 
   test('are reached by whoever holds as many records, and by nobody who lacks one', () => {
     const heads = new Map([

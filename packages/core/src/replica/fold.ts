@@ -10,14 +10,27 @@ export const foldedBase = 2 ** 52;
 
 export const isFolded = (seq: number) => seq >= foldedBase;
 
-/** Epochs begin with a time, in steps of some four minutes, and end with 24 random bits. */
-const stepMs = 2 ** 18;
+/** How epochs tell time. The same for all instances of a cluster. */
+export interface EpochTimes {
+  /** Epochs begin with a time, in steps of this length, and end with 24 random bits. */
+  readonly stepMs: number;
+  /**
+   * How long after a start earlier epochs are folded: another that runs on a copy of the state directory, and may write
+   * under them still, would have been heard of by then. Longer than a step and the difference of any two clocks, so that
+   * an instance that begins anew draws a later epoch than any that is folded.
+   */
+  readonly foldAfterMs: number;
+}
+
+/** Those of nodes: steps of some four minutes, and an hour. */
+export const epochTimes: EpochTimes = { stepMs: 2 ** 18, foldAfterMs: 3_600_000 };
 
 /** The least epoch that is drawn at a time. */
-export const epochAt = (nowMs: number) => Math.max(0, Math.floor(nowMs / stepMs)) * 2 ** 24;
+export const epochAt = (nowMs: number, { stepMs }: EpochTimes) => Math.max(0, Math.floor(nowMs / stepMs)) * 2 ** 24;
 
-/** About when an epoch began; wrong by what its instance's clock was. */
-export const startedMs = ({ epoch }: Source) => Math.floor(epoch / 2 ** 24) * stepMs;
+/** Whether those before an epoch may be folded; wrong by what its instance's clock was when it began. */
+export const isOld = ({ epoch }: Source, nowMs: number, { stepMs, foldAfterMs }: EpochTimes) =>
+  Math.floor(epoch / 2 ** 24) * stepMs + foldAfterMs <= nowMs;
 
 /** How many records an entry stands for. */
 export const recordsIn = (seq: number) => (isFolded(seq) ? seq - foldedBase : seq);

@@ -55,6 +55,7 @@ export {
   covers,
   coversDot,
   decodeReport,
+  distance,
   Exchange,
   type ExchangeEffect,
   type ExchangeEvent,
@@ -91,7 +92,7 @@ export {
   startOf,
   WrittenKeys,
 } from './feed/index.ts';
-export { headOf, isFolded, recordsIn } from './fold.ts';
+export { type EpochTimes, epochTimes, foldable, headById, headOf, isFolded, moveHead, recordsIn } from './fold.ts';
 export { compareHlc, type Hlc, HybridClock, hlcAheadMaxMs } from './hlc.ts';
 export { isCausal, join, stateOf } from './join.ts';
 export { checkKey, isReserved, keyBytesMax, namespaceOf } from './key.ts';

@@ -4,7 +4,7 @@ import { Desk } from './desk/index.ts';
 import type { Dot, Source, Sources } from './dot.ts';
 import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry, StatesJoin } from './events.ts';
 import { covers } from './exchange/vectors.ts';
-import { epochAt, foldable, headOf } from './fold.ts';
+import { type EpochTimes, epochAt, foldable, headOf, isOld } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type Namespace, type NamespaceStats, Namespaces } from './namespaces.ts';
@@ -35,6 +35,7 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly tombstoneGraceMs: number;
   /** The wall clock at the start: epochs are drawn from it. */
   readonly startedMs: number;
+  readonly epochTimes: EpochTimes;
   /** Memory for committed cells. */
   readonly cacheBytesMax: number;
   /** Bytes of requests that may wait for admission; more are refused. */
@@ -477,7 +478,7 @@ export class Replica {
    * Random bits tell two starts apart that know nothing of each other: of a copied or rolled-back store.
    */
   #drawSource(nowMs: number, rng: Rng): Source {
-    let epoch = epochAt(nowMs) + Math.floor(rng() * 2 ** 24);
+    let epoch = epochAt(nowMs, this.#options.epochTimes) + Math.floor(rng() * 2 ** 24);
     const known = [
       this.#source,
       this.#offersSource,
@@ -491,6 +492,11 @@ export class Replica {
   /** Whether a source is one of this instance's earlier ones: nothing more is written under it. */
   isPast(source: Source): boolean {
     return this.#past.has(source);
+  }
+
+  /** Whether a source is an earlier one of this instance, and nothing can turn up any more that was written under it. */
+  isClosed(source: Source, nowMs: number): boolean {
+    return this.isPast(source) && isOld(this.#source, nowMs, this.#options.epochTimes);
   }
 
   /** What this instance's closed epochs fold to in a namespace, if nobody else holds it; undefined for nothing. */

@@ -5,6 +5,7 @@ import { Digests } from '../replica/digest/digests.ts';
 import type { LocalDigests } from '../replica/digest/questions.ts';
 import type { Sources } from '../replica/dot.ts';
 import type { ReplicaEffect, ReplicaEvent } from '../replica/events.ts';
+import { epochTimes } from '../replica/fold.ts';
 import { liveKey } from '../replica/layout.ts';
 import type { LogRecord } from '../replica/record.ts';
 import { readMetadata } from '../replica/recovery.ts';
@@ -50,6 +51,7 @@ export class TestInstance {
         flushIntervalMs: 1,
         tombstoneGraceMs: graceMs,
         startedMs: now(),
+        epochTimes,
         cacheBytesMax: 2_000,
         queueBytesMax: 1 << 20,
         isStable: (namespace, dot) => this.isStable(namespace, dot),

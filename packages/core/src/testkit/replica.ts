@@ -6,6 +6,7 @@ import {
   decodeHeld,
   decodeRecord,
   encodeRecord,
+  epochTimes,
   heldRowKey,
   type LogRecord,
   liveKey,
@@ -66,6 +67,7 @@ export class InstantReplica {
       tombstoneGraceMs: 0,
       cacheBytesMax: 1 << 20,
       queueBytesMax: 1 << 20,
+      epochTimes,
       ...options,
     };
     this.#rng = rng;

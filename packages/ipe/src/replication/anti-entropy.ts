@@ -75,7 +75,7 @@ export class AntiEntropy {
       intervalMs: options.intervalMs ?? 1_000,
       pullsMax: 16,
       leases: options.leases,
-      self: { origin: holdings.origin, isPast: (source) => engine.replica.isPast(source) },
+      self: { origin: holdings.origin, isClosed: (source, nowMs) => engine.replica.isClosed(source, nowMs) },
     });
     this.fetches = new Fetches({
       sources: engine.replica.sources,

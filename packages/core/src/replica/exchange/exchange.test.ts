@@ -644,3 +644,20 @@ describe('clocks', () => {
     expect(skew.aheadMs(2_000)).toBeUndefined();
   });
 });
+
+test('a fold that could not be stored is asked for again after a while', () => {
+  const [self, other] = [originOf(1), originOf(2)];
+  const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4, self: { origin: self, isClosed: () => true } });
+  const vector = { strategy, isWhole: true, heads: new Map([[sources.of(self, 1), 3]]) };
+  const namespaces = new Map([['n', vector]]);
+  const report: VectorReport = { origin: other, interest: 'all', isSettled: true, namespaces };
+  exchange.step({ type: 'members', origins: [other] }, 0);
+  exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
+  exchange.step({ type: 'reported', report, isAnswer: false }, 0);
+  const foldsAt = (nowMs: number) => exchange.step({ type: 'tick' }, nowMs).filter(({ type }) => type === 'fold');
+  expect(foldsAt(100)).toEqual([
+    { type: 'fold', namespace: 'n', head: { source: sources.of(self, 1), seq: foldedBase + 3 } },
+  ]);
+  expect(foldsAt(200)).toEqual([]);
+  expect(foldsAt(20_000)).toHaveLength(1);
+});

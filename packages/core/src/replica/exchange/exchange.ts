@@ -1,12 +1,12 @@
 import type { Source } from '../dot.ts';
-import { foldable, headById, headOf, isFolded, reaches, recordsIn, recordsUpTo, startedMs } from '../fold.ts';
+import { foldable, headById, headOf, isFolded, reaches } from '../fold.ts';
 import type { Head } from '../state.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
 import { Remnants } from './remnants.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
 import { Skew } from './skew.ts';
-import { covers, coversDot, type Heads, missingFrom } from './vectors.ts';
+import { covers, coversDot, distance, type Heads, missingFrom } from './vectors.ts';
 
 /** What the outside tells the exchange. Peers go by the origin of their instance. */
 export type ExchangeEvent =
@@ -74,8 +74,8 @@ export interface ExchangeOptions {
   readonly intervalMs: number;
   /** Pulls under way at once, over all peers. */
   readonly pullsMax: number;
-  /** This instance, and which of its sources it writes no more under: absent, it folds nothing of its own. */
-  readonly self?: { readonly origin: string; readonly isPast: (source: Source) => boolean };
+  /** This instance, and which of its sources are over for certain: absent, it folds nothing of its own. */
+  readonly self?: { readonly origin: string; readonly isClosed: (source: Source, nowMs: number) => boolean };
   /** When members were last heard; default: their leases begin with the start. */
   readonly leases?: Leases;
 }
@@ -113,11 +113,8 @@ interface Pull {
   readonly source: Source | undefined;
 }
 
-/**
- * Epochs younger than this are not folded: a copy of the state directory, started by mistake, would have been heard of by
- * then, and nothing of it may be taken for known.
- */
-const foldAfterMs = 3_600_000;
+/** Time after which a fold is asked for again of which nothing came, as while the disk is full. */
+const foldRetryMs = 10_000;
 
 /**
  * Anti-entropy at the level of the log (DESIGN §4, L1) as a deterministic state machine: compares vectors with every
@@ -138,8 +135,8 @@ export class Exchange {
   #members: readonly string[] = [];
   #cuts: ReadonlyMap<string, Cut> = new Map();
   #evicted: readonly string[] = [];
-  /** Folds that were asked for: not asked again until the own vector moves. */
-  readonly #folding = new Set<string>();
+  /** Folds that were asked for, and when: not asked again until the own vector moves, or for a while where one failed. */
+  readonly #folding = new Map<string, number>();
   #nextPull = 1;
   /** Questions put so far. */
   #questions = 0;
@@ -535,12 +532,12 @@ export class Exchange {
   #fold(event: ExchangeEvent, nowMs: number): void {
     const { self } = this.#options;
     if (event.type === 'tick' && self !== undefined) {
-      const isClosed = (source: Source) => self.isPast(source) && startedMs(source) + foldAfterMs <= nowMs;
+      const isClosed = (source: Source) => self.isClosed(source, nowMs);
       for (const [namespace, { heads }] of this.#own) {
         const isHeldByAll = (source: Source, seq: number) =>
           this.#members.every((origin) => this.#holdsExactly(origin, namespace, source, seq));
         const head = foldable(heads, self.origin, isClosed, isHeldByAll);
-        if (head !== undefined) this.#foldTo(namespace, head);
+        if (head !== undefined) this.#foldTo(namespace, head, nowMs);
       }
     }
     if (event.type !== 'reported') return;
@@ -549,7 +546,7 @@ export class Exchange {
       if (own === undefined || own.strategy !== theirs.strategy) continue;
       for (const [source, seq] of theirs.heads)
         if (isFolded(seq) && headOf(own.heads, source) < seq && reaches(own.heads, source, seq))
-          this.#foldTo(namespace, { source, seq });
+          this.#foldTo(namespace, { source, seq }, nowMs);
     }
   }
 
@@ -561,10 +558,11 @@ export class Exchange {
     return vector === undefined ? !isOfInterest(peer.interest, namespace) : vector.heads.get(source) === seq;
   }
 
-  #foldTo(namespace: string, head: Head): void {
+  #foldTo(namespace: string, head: Head, nowMs: number): void {
     const name = `${namespace}/${head.source.id}/${head.seq}`;
-    if (this.#folding.has(name)) return;
-    this.#folding.add(name);
+    const askedMs = this.#folding.get(name);
+    if (askedMs !== undefined && Math.abs(nowMs - askedMs) < foldRetryMs) return;
+    this.#folding.set(name, nowMs);
     this.#effects.push({ type: 'fold', namespace, head });
   }
 
@@ -647,11 +645,3 @@ export class Exchange {
 }
 
 const emptyHeads: Heads = new Map();
-
-/** How many records `theirs` has beyond `mine`. */
-function distance(mine: Heads, theirs: Heads): number {
-  let records = 0;
-  for (const { source, after, upTo } of missingFrom(mine, theirs))
-    records += isFolded(upTo) ? recordsIn(upTo) - recordsUpTo(mine, source) : upTo - after;
-  return records;
-}

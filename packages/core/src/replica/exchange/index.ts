@@ -16,4 +16,4 @@ export {
   type VectorReport,
 } from './report.ts';
 export { Skew, skewMaxMs } from './skew.ts';
-export { covers, coversDot, type Heads, type Missing, missingFrom } from './vectors.ts';
+export { covers, coversDot, distance, type Heads, type Missing, missingFrom } from './vectors.ts';

@@ -1,5 +1,5 @@
 import type { Dot, Source } from '../dot.ts';
-import { headOf, reaches } from '../fold.ts';
+import { headOf, isFolded, reaches, recordsIn, recordsUpTo } from '../fold.ts';
 
 /** By source: the record up to which all are held; folded entries stand for several sources (`fold.ts`). */
 export type Heads = ReadonlyMap<Source, number>;
@@ -17,6 +17,14 @@ export function missingFrom(mine: Heads, theirs: Heads): Missing[] {
   for (const [source, upTo] of theirs)
     if (!reaches(mine, source, upTo)) missing.push({ source, after: mine.get(source) ?? 0, upTo });
   return missing.sort((a, b) => (a.source.id < b.source.id ? -1 : 1));
+}
+
+/** How many records `theirs` has beyond `mine`. */
+export function distance(mine: Heads, theirs: Heads): number {
+  let records = 0;
+  for (const { source, after, upTo } of missingFrom(mine, theirs))
+    records += isFolded(upTo) ? recordsIn(upTo) - recordsUpTo(mine, source) : upTo - after;
+  return records;
 }
 
 /** Whether `mine` covers everything in `theirs`. */

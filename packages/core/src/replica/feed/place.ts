@@ -1,7 +1,7 @@
 import { Cell } from '../cell.ts';
 import type { LogRange } from '../delivery/slice.ts';
 import { compareStamps } from '../dot.ts';
-import type { Heads } from '../exchange/vectors.ts';
+import { type Heads, missingFrom } from '../exchange/vectors.ts';
 import { namespaceOf } from '../key.ts';
 import type { LogRecord } from '../record.ts';
 import type { Replica } from '../replica.ts';
@@ -73,13 +73,11 @@ export function startOf(
 /** Records that are gone through for a follower from another instance; with more, it is given everything instead. */
 const recordsMax = 20_000;
 
-/** Records of a namespace outside of a vector; undefined where they are too many. */
+/** Records of a namespace outside of a vector; undefined where they are too many, or folded, so that no log tells them. */
 export function rangesBeyond(vector: Heads, namespace: string, heads: Heads): LogRange[] | undefined {
   const ranges: LogRange[] = [];
   let records = 0;
-  for (const [source, upTo] of heads) {
-    const after = vector.get(source) ?? 0;
-    if (upTo <= after) continue;
+  for (const { source, after, upTo } of missingFrom(vector, heads)) {
     if ((records += upTo - after) > recordsMax) return undefined;
     ranges.push({ namespace, source, after, upTo });
   }

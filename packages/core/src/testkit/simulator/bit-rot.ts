@@ -1,5 +1,6 @@
 import {
   Cell,
+  covers,
   decodeCell,
   type KeyState,
   liveKey,
@@ -122,11 +123,7 @@ export class BitRot {
     const own = vectorsOn(disk);
     const others = this.#instances.map((other) => vectorsOn(other.disk));
     return (namespace) =>
-      others.some((each) =>
-        [...(each.get(namespace)?.heads ?? [])].some(
-          ([source, seq]) => seq > (own.get(namespace)?.heads.get(source) ?? 0),
-        ),
-      );
+      others.some((each) => !covers(own.get(namespace)?.heads ?? new Map(), each.get(namespace)?.heads ?? new Map()));
   }
 
   #isElsewhere(instance: Instance, what: Rot, [key, value]: Row): boolean {

@@ -1,4 +1,4 @@
-import { Cell, type KeyState, readMetadata, Sources, type View } from '../../replica/index.ts';
+import { Cell, headOf, type KeyState, readMetadata, Sources, type View } from '../../replica/index.ts';
 import type { Disk } from './disk.ts';
 import type { Instance } from './instance.ts';
 import type { Oracle, Reach } from './oracle.ts';
@@ -94,7 +94,10 @@ export class FinalChecks {
       if (this.#oracle.isExcused(namespace, sourceId, seq)) continue;
       if (this.#oracle.isWithdrawn(namespace, sourceId, seq)) continue;
       for (const instance of this.#instances) {
-        if (instance.holdings.isOfInterest(namespace) && reachOf(instance)(namespace, sourceId) < seq)
+        if (
+          instance.holdings.isOfInterest(namespace) &&
+          !this.#oracle.isWithin(reachOf(instance), namespace, sourceId, seq)
+        )
           this.#problem('an acknowledged write never reached an instance');
       }
     }
@@ -161,11 +164,11 @@ export class FinalChecks {
   }
 }
 
-/** How far an instance has applied. */
+/** How far an instance has applied; infinite where a source is folded. */
 export function reachOf(instance: Instance): Reach {
   return (namespace, sourceId) => {
     const source = instance.replica.sources.parse(sourceId);
-    return source === undefined ? 0 : (instance.replica.headsOf(namespace).get(source) ?? 0);
+    return source === undefined ? 0 : headOf(instance.replica.headsOf(namespace), source);
   };
 }
 
@@ -173,7 +176,7 @@ export function reachOf(instance: Instance): Reach {
 export function reachOfDisk(disk: Disk): Reach {
   const sources = new Sources();
   const { namespaces } = readMetadata(disk.rows('metadata'), sources);
-  return (namespace, sourceId) => namespaces.get(namespace)?.heads.get(sources.parse(sourceId)!) ?? 0;
+  return (namespace, sourceId) => headOf(namespaces.get(namespace)?.heads ?? new Map(), sources.parse(sourceId)!);
 }
 
 export function together(reaches: readonly Reach[]): Reach {

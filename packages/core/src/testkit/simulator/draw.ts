@@ -1,5 +1,6 @@
 import { drawRot } from './bit-rot.ts';
 import { drawChurn } from './churn.ts';
+import { drawFolding } from './folding.ts';
 import { drawFollowers } from './followers.ts';
 import { type Action, type BrokerFault, clockOffsetMaxMs, type MemberPlan, type Plan } from './plan.ts';
 import { Random } from './random.ts';
@@ -54,7 +55,10 @@ export function drawPlan(seed: number): Plan {
     calmMs,
     actions,
   };
-  return drawFollowers(isRolledBack || hasClone || rot.length > 0 ? plan : drawChurn(plan, endMs), endMs);
+  return drawFolding(
+    drawFollowers(isRolledBack || hasClone || rot.length > 0 ? plan : drawChurn(plan, endMs), endMs),
+    endMs,
+  );
 }
 
 function drawMembers(random: Random, count: number, endMs: number, used: readonly Workload[]): MemberPlan[] {

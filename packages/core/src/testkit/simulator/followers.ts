@@ -4,8 +4,11 @@ import {
   decodeCell,
   encodeCell,
   type FeedEvent,
+  headById,
   join,
   type KeyState,
+  moveHead,
+  type Source,
   Sources,
   type Strategy,
 } from '../../replica/index.ts';
@@ -105,7 +108,8 @@ class Copy implements Follower {
   /** What it was told last, by key. */
   readonly #cells = new Map<string, Cell>();
   /** How far bookmarks have said that it was told everything, by source: what it was not told of is as of then. */
-  readonly #reach = new Map<string, number>();
+  readonly #reach = new Map<Source, number>();
+  readonly #sources = new Sources();
   /** Keys that it was told of in this session. */
   readonly #told = new Set<string>();
   /** What it was told cannot be read. */
@@ -228,7 +232,7 @@ class Copy implements Follower {
       if (this.#options.isLostAt(key, this.at)) this.#unseen.add(key);
     const { replica, feeds } = this.#instance!;
     const { commit, tag, isPartial, vector = new Map() } = replica.parseToken(token)!;
-    for (const [{ id }, seq] of vector) this.#reach.set(id, Math.max(seq, this.#reach.get(id) ?? 0));
+    for (const [{ origin, epoch }, seq] of vector) moveHead(this.#reach, this.#sources.of(origin, epoch), seq);
     // States that came in are told by a resync, which is yet to begin; and what is in an uncertain batch nobody knows.
     const joined = replica.joinedTag(this.namespace, commit);
     if (commit !== feeds.head || (isPartial ? tag : undefined) !== joined || replica.fence !== undefined) return;
@@ -256,7 +260,7 @@ class Copy implements Follower {
    */
   #untold(key: string, nowMs: number): Cell {
     const strategy = strategies[this.namespace]!;
-    const state = this.#options.expected(key, (_, sourceId) => this.#reach.get(sourceId) ?? 0);
+    const state = this.#options.expected(key, (_, sourceId) => headById(this.#reach, sourceId));
     const cell = new Cell(state, 0, strategy);
     return cell.seenAt(nowMs) === undefined ? cell : new Cell(undefined, 0, strategy);
   }

@@ -3,14 +3,15 @@ import {
   type Commit,
   decodeCell,
   decodeRecord,
+  type EpochTimes,
   Exchange,
   type ExchangeEffect,
   type ExchangeEvent,
   encodeReport,
-  epochTimes,
   type FetchEffect,
   type FetchEvent,
   Fetches,
+  type Head,
   Holdings,
   type Interest,
   Leases,
@@ -74,9 +75,12 @@ export interface InstanceOptions {
   readonly durability: 'fsync' | 'wal';
   readonly logCommitsMax: number;
   readonly sliceBytes: number;
+  readonly epochTimes: EpochTimes;
   readonly mutation: Mutation;
   readonly onApplied: (instance: Instance, commits: readonly Commit[]) => void;
   readonly onDurable: (instance: Instance, commits: readonly Commit[]) => void;
+  /** It folds sources of its own. */
+  readonly onFolding: (instance: Instance, namespace: string, head: Head) => void;
   /** It learned that it was evicted and may come back: it has to start again. */
   readonly onEvicted: (instance: Instance) => void;
   /** What became of a record that was offered again. */
@@ -93,6 +97,11 @@ const housekeepingMs = 3_000;
 const bookmarkMs = 5_000;
 export const tombstoneGraceMs = 2_000;
 const queueBytesMax = 1 << 20;
+/**
+ * True time at the beginning: so early that epochs, which are 48 bits long, can tell of much shorter steps than those of
+ * nodes.
+ */
+const bootMs = 20_000_000_000;
 const strategyOf = (namespace: string): Strategy => strategies[namespace]!;
 
 /**
@@ -137,7 +146,7 @@ export class Instance implements Receiver {
   }
 
   get wallMs(): number {
-    return 1_700_000_000_000 + this.#options.scheduler.nowMs + this.clockOffsetMs;
+    return bootMs + this.#options.scheduler.nowMs + this.clockOffsetMs;
   }
 
   /** Whether states ran ahead of the vector, so that transactions may be seen in part at the moment. */
@@ -146,7 +155,7 @@ export class Instance implements Receiver {
   }
 
   start(): void {
-    const { random, interest, origin, mutation, plane, network } = this.#options;
+    const { random, interest, origin, epochTimes, mutation, plane, network } = this.#options;
     this.#life++;
     this.isUp = true;
     this.#publishing = new Set();
@@ -161,7 +170,7 @@ export class Instance implements Receiver {
         batchWritesMax: 50,
         flushIntervalMs: 5,
         tombstoneGraceMs,
-        startedMs: this.wallMs,
+        startedMs: mutation.startedMs(this.wallMs),
         epochTimes,
         cacheBytesMax: 2_000,
         queueBytesMax,
@@ -171,7 +180,12 @@ export class Instance implements Receiver {
       readMetadata(mutation.metadata(this.disk.rows('metadata')), sources),
       mutation.epochs(origin, random.next),
     );
-    this.exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4, leases: new Leases(this.wallMs) });
+    this.exchange = new Exchange({
+      intervalMs: 1_000,
+      pullsMax: 4,
+      leases: new Leases(this.wallMs),
+      self: { origin, isClosed: (source, nowMs) => this.replica.isClosed(source, nowMs) },
+    });
     this.holdings = new Holdings({
       origin,
       interest,
@@ -418,6 +432,8 @@ export class Instance implements Receiver {
     }
     if (!holdings.isSettled && exchange.hasHeardAll((name) => holdings.isWhole(name))) {
       holdings.settle();
+      // Where it holds nothing, no vector moves with it.
+      this.#reports.moved();
       for (const name of holdings.names()) this.#moved(name);
     }
     this.#remember();
@@ -549,9 +565,16 @@ export class Instance implements Receiver {
         this.#options.onProblem(`two instances settle \`${effect.namespace}\` differently`);
         return;
       case 'fold':
-        // Simulated instances do not live as long as it takes.
-        this.#options.onProblem('epochs were folded that are minutes old');
+        this.#fold(effect.namespace, effect.head);
     }
+  }
+
+  #fold(namespace: string, head: Head): void {
+    if (head.source.origin === this.origin) this.#options.onFolding(this, namespace, head);
+    const event = (id: number): ReplicaEvent => ({ type: 'advance', id, namespace, heads: [head], floor: 0 });
+    this.#store.ask(event, ({ ok }) => {
+      if (ok) this.advanced(namespace, [head]);
+    });
   }
 
   #fetch(event: FetchEvent): void {
@@ -595,7 +618,8 @@ export class Instance implements Receiver {
         return;
       }
       case 'pulled':
-        if (effect.error !== undefined && !String(effect.error).includes('corrupt'))
+        // A row that rotted may be sent before anybody has looked at it.
+        if (effect.error !== undefined && this.#options.scrubMs === 0)
           this.#options.onProblem(`what a peer sent could not be read: ${effect.error}`);
         this.#exchange({ type: 'pulled', pull: effect.pull, outcome: effect.outcome });
     }

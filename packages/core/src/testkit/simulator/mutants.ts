@@ -17,6 +17,7 @@ export const mutants = {
   'future-clamped': 'GenosDB: a time that lies ahead of the local clock is set back to it',
   'last-arrival-wins': 'RFC-005: the remote value is taken if its `updated_at` is greater, else the local one is kept',
   'dot-reused': 'Evolu: a restored copy goes on under the identity and the numbers that it had',
+  'start-not-told': 'IPE itself: epochs date from 1970, are folded at once, and cover those of an emptied store',
   'transaction-chunked': 'superfly/corrosion#191: a transaction is sent and applied in parts',
   'damage-mended-by-older':
     'HarperFast/harper#2193: a repair takes what the other has in the place of what is newer here',

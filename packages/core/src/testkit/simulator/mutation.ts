@@ -33,6 +33,8 @@ export interface Mutation {
   metadata(rows: readonly Row[]): readonly Row[];
   /** What epochs are drawn from. */
   epochs(origin: string, rng: Rng): Rng;
+  /** The wall clock as a start is told it. */
+  startedMs(wallMs: number): number;
   /** Whether the instance goes on as if nothing were missing. */
   passesGap(instance: Instance, gap: Gap): boolean;
   /** Records of others as they are handed to the replica. */
@@ -59,6 +61,7 @@ const faithful: Mutation = {
   isStable: (known) => known(),
   metadata: (rows) => rows,
   epochs: (_, rng) => rng,
+  startedMs: (wallMs) => wallMs,
   passesGap: () => false,
   received: (_, records) => records,
   joining: () => {},
@@ -145,6 +148,7 @@ const bugs: Readonly<Record<Mutant, () => Partial<Mutation>>> = {
       })),
   }),
   'dot-reused': () => ({ epochs: (origin) => new Random(Number.parseInt(origin, 16)).next }),
+  'start-not-told': () => ({ startedMs: () => 0 }),
   'damage-mended-by-older': () => ({ isGullible: true }),
   'transaction-chunked': () => ({
     parts: (request) =>

@@ -2,10 +2,13 @@ import {
   type Aside,
   decodeRecord,
   encodeRecord,
+  headById,
   isCausal,
+  isFolded,
   join,
   type KeyState,
   type LogRecord,
+  type Source,
   Sources,
   stateOf,
 } from '../../replica/index.ts';
@@ -28,7 +31,7 @@ interface Share {
   readonly state: KeyState;
 }
 
-/** How far something reaches: by namespace and source, the last record that it holds. */
+/** How far something reaches: by namespace and source, the last record that it holds; infinite for all there are. */
 export type Reach = (namespace: string, sourceId: string) => number;
 
 /**
@@ -43,6 +46,8 @@ export class Oracle {
     { readonly namespace: string; readonly sourceId: string; readonly list: Remembered[] }
   >();
   readonly #byKey = new Map<string, Share[]>();
+  /** By namespace and source: the last record of a source that is folded, where known. */
+  readonly #ends = new Map<string, number>();
   readonly #problem: (problem: string) => void;
 
   constructor(problem: (problem: string) => void) {
@@ -87,6 +92,25 @@ export class Oracle {
   durable({ namespace, source, seq }: LogRecord): void {
     const known = this.#of(namespace, source.id, seq);
     if (known !== undefined) known.isDurable = true;
+  }
+
+  /**
+   * A writer folded sources of its own: from now on nobody can tell how far each of them goes, and what it had lost of
+   * them does not count. @param upTo the latest of them @param heads its vector
+   */
+  folded(namespace: string, upTo: Source, heads: ReadonlyMap<Source, number>): void {
+    for (const known of this.#records.values()) {
+      const { sourceId } = known;
+      const name = `${namespace}/${sourceId}`;
+      const isOfThem = known.namespace === namespace && sourceId.startsWith(`${upTo.origin}:`) && sourceId <= upTo.id;
+      const last = headById(heads, sourceId);
+      if (isOfThem && !isFolded(last)) this.#ends.set(name, last);
+    }
+  }
+
+  /** Whether a record is within reach. */
+  isWithin(reach: Reach, namespace: string, sourceId: string, seq: number): boolean {
+    return seq <= this.#upTo(reach, namespace, sourceId);
   }
 
   /** A disk lost what it had promised to keep: what no other holds may be gone. @param reach of all disks together */
@@ -152,7 +176,7 @@ export class Oracle {
     const namespace = key.slice(0, key.indexOf('.'));
     let state: KeyState | undefined;
     for (const share of this.#byKey.get(key) ?? []) {
-      if (share.seq <= reach(namespace, share.sourceId)) state = join(state, share.state);
+      if (this.isWithin(reach, namespace, share.sourceId, share.seq)) state = join(state, share.state);
     }
     return state;
   }
@@ -161,16 +185,22 @@ export class Oracle {
   sharesOf(key: string, reach: Reach): readonly KeyState[] {
     const namespace = key.slice(0, key.indexOf('.'));
     const shares = this.#byKey.get(key) ?? [];
-    return shares.filter(({ sourceId, seq }) => seq <= reach(namespace, sourceId)).map(({ state }) => state);
+    return shares
+      .filter(({ sourceId, seq }) => this.isWithin(reach, namespace, sourceId, seq))
+      .map(({ state }) => state);
   }
 
   #of(namespace: string, sourceId: string, seq: number): Remembered | undefined {
     return this.#records.get(`${namespace}/${sourceId}`)?.list[seq - 1];
   }
 
+  #upTo(reach: Reach, namespace: string, sourceId: string): number {
+    return Math.min(reach(namespace, sourceId), this.#ends.get(`${namespace}/${sourceId}`) ?? Number.POSITIVE_INFINITY);
+  }
+
   #forMissing(reach: Reach, visit: (known: Remembered) => void): void {
     for (const { namespace, sourceId, list } of this.#records.values()) {
-      for (let seq = reach(namespace, sourceId) + 1; seq <= list.length; seq++) visit(list[seq - 1]!);
+      for (let seq = this.#upTo(reach, namespace, sourceId) + 1; seq <= list.length; seq++) visit(list[seq - 1]!);
     }
   }
 }

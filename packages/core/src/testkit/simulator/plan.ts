@@ -18,6 +18,8 @@ export interface Plan {
   readonly sliceBytes: number;
   /** How long a member may go unheard before it is evicted. Absent: nobody is. The first member holds the cluster key. */
   readonly leaseMs?: number | undefined;
+  /** How long after a start earlier epochs are folded. Absent: as long as at nodes, and nothing folds. */
+  readonly foldAfterMs?: number | undefined;
   /** When the last fault ends: from then on nothing goes wrong and everything must settle. */
   readonly calmMs: number;
   /** In order of time. */

@@ -2,6 +2,7 @@ import {
   type Context,
   type Dot,
   decodeCell,
+  headOf,
   type LogRecord,
   liveKey,
   type Operation,
@@ -141,5 +142,5 @@ const isOfferOf = (offered: LogRecord, { namespace, source, ms, count }: LogReco
   offered.count === count &&
   offered.operations.some((operation) => operation.op === op && operation.key === key);
 
-const isCovered = (context: Context, { source, seq }: Dot) =>
-  context.some((entry) => entry.source === source && entry.seq >= seq);
+const isCovered = (context: Context, dot: Dot) =>
+  headOf(new Map(context.map(({ source, seq }) => [source, seq])), dot.source) >= dot.seq;

@@ -27,7 +27,15 @@ export function shrink(plan: Plan, fails: (plan: Plan) => boolean, runsMax = 600
   }
 }
 
-function simplerSettings({ network, plane, leaseMs, durability, logCommitsMax, members }: Plan): Partial<Plan>[] {
+function simplerSettings({
+  network,
+  plane,
+  leaseMs,
+  foldAfterMs,
+  durability,
+  logCommitsMax,
+  members,
+}: Plan): Partial<Plan>[] {
   const simpler: Partial<Plan>[] = [];
   if (network.lossRate > 0) simpler.push({ network: { ...network, lossRate: 0 } });
   if (network.repeatRate > 0) simpler.push({ network: { ...network, repeatRate: 0 } });
@@ -35,6 +43,7 @@ function simplerSettings({ network, plane, leaseMs, durability, logCommitsMax, m
   if (plane === 'broker') simpler.push({ plane: 'direct' });
   if (plane !== 'none') simpler.push({ plane: 'none' });
   if (leaseMs !== undefined) simpler.push({ leaseMs: undefined });
+  if (foldAfterMs !== undefined) simpler.push({ foldAfterMs: undefined });
   if (durability !== 'fsync') simpler.push({ durability: 'fsync' });
   if (logCommitsMax < 100_000) simpler.push({ logCommitsMax: 100_000 });
   members.forEach(({ interest }, i) => {

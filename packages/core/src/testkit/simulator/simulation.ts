@@ -1,9 +1,17 @@
-import { type Commit, decodeRecord, type Write, type WriteOutcome } from '../../replica/index.ts';
+import {
+  type Commit,
+  decodeRecord,
+  distance,
+  type LogRecord,
+  type Write,
+  type WriteOutcome,
+} from '../../replica/index.ts';
 import { BitRot } from './bit-rot.ts';
 import { type Acknowledged, Checks, FinalChecks, reachOf, reachOfDisk, together } from './checks.ts';
 import { digestProblems, isRepaired } from './digest-checks.ts';
 import type { Disk } from './disk.ts';
 import { drawPlan } from './draw.ts';
+import { checkFolded, epochTimesOf, isFoldedAt } from './folding.ts';
 import { Followers } from './followers.ts';
 import { Instance } from './instance.ts';
 import { Membership } from './membership.ts';
@@ -180,11 +188,14 @@ class Simulation {
         durability,
         logCommitsMax,
         sliceBytes,
+        epochTimes: epochTimesOf(this.#plan),
         mutation: this.#mutation,
         onApplied: (at, commits) => this.#applied(at, commits),
         onDurable: (at, commits) => {
           for (const { record } of commits) if (record.source.origin === at.origin) this.#oracle.durable(record);
         },
+        onFolding: ({ replica }, namespace, { source }) =>
+          this.#oracle.folded(namespace, source, replica.headsOf(namespace)),
         onEvicted: (evicted) =>
           this.#scheduler.after(0, () => {
             if (!evicted.isUp) return;
@@ -211,9 +222,19 @@ class Simulation {
 
   #applied(at: Instance, commits: readonly Commit[]): void {
     for (const { record } of commits) {
-      if (record.source.origin === at.origin) this.#oracle.wrote(record);
+      if (record.source.origin === at.origin) this.#wrote(at, record);
       else if (!this.#mutation.tampers) this.#oracle.applied(record);
     }
+  }
+
+  #wrote(at: Instance, record: LogRecord): void {
+    this.#oracle.wrote(record);
+    if (isFoldedAt(record.source, this.#others(at), record.namespace))
+      this.#problems.add('a record was written that others take for one of those that they have folded');
+  }
+
+  #others(instance: Instance): readonly Instance[] {
+    return this.#instances.filter((other) => other !== instance && other.isUp);
   }
 
   #join(member: number): void {
@@ -237,6 +258,8 @@ class Simulation {
     this.#trace(`start ${instance.member}`);
     const { disk } = instance;
     instance.start();
+    if (isFoldedAt(instance.replica.source, this.#others(instance)))
+      this.#problems.add('an instance began under a source that others have folded');
     this.#recovered(instance);
     this.#returns.started(instance);
     if (instance.replica.appliedCommit >= disk.notes.mark) return;
@@ -400,8 +423,7 @@ class Simulation {
   }
 
   #read(instance: Instance, keys: readonly string[]): void {
-    const others = this.#instances.filter((other) => other !== instance && other.isUp);
-    this.#checks.read(instance, keys, instance.wallMs - instance.clockOffsetMs, others);
+    this.#checks.read(instance, keys, instance.wallMs - instance.clockOffsetMs, this.#others(instance));
   }
 
   /** Compares what every instance holds with what its vector covers. */
@@ -439,7 +461,7 @@ class Simulation {
     }
     if (!this.#isSettled()) this.#problems.add('the instances did not come to hold the same');
     else if (!this.#followers.areSettled) this.#problems.add('a subscriber was not told everything in time');
-    this.#scheduler.runUntil(this.#scheduler.nowMs + restMs);
+    this.#scheduler.runUntil(this.#scheduler.nowMs + restMs + (this.#plan.foldAfterMs ?? 0));
     // What begins by the clock may be under way at any moment, but not for long.
     for (let i = 0; i < 10 && this.#staying().some(isBusy); i++) this.#scheduler.runUntil(this.#scheduler.nowMs + 20);
     if (this.#staying().some(isBusy)) this.#problems.add('an instance at rest has work waiting');
@@ -448,7 +470,7 @@ class Simulation {
     if (this.#gone.size > 0) this.#lost();
     for (const instance of this.#staying()) this.#checks.effects(instance, instance.wallMs);
     this.#followers.check();
-    for (const problem of digestProblems(this.#staying())) this.#problems.add(problem);
+    for (const text of [...digestProblems(this.#staying()), ...checkFolded(this.#staying())]) problem(text);
     new FinalChecks(this.#oracle, this.#staying(), problem).run(this.#acknowledged);
     const returned = new ReturnChecks(this.#oracle, this.#staying(), problem);
     returned.run((name) => this.#offered.has(name));
@@ -493,13 +515,14 @@ class Simulation {
   }
 
   /** How many records an instance lacks of what each other holds: 0 where it covers all of them. */
-  #lackedBy({ holdings }: Instance): number {
+  #lackedBy({ holdings, replica }: Instance): number {
     let lacked = 0;
     for (const other of this.#staying()) {
       for (const name of other.holdings.names()) {
         if (!holdings.isOfInterest(name)) continue;
-        const own = new Map([...holdings.headsOf(name)].map(([{ id }, seq]) => [id, seq]));
-        for (const [{ id }, seq] of other.holdings.headsOf(name)) lacked += Math.max(0, seq - (own.get(id) ?? 0));
+        const theirs = [...other.holdings.headsOf(name)];
+        const heads = theirs.map(([{ origin, epoch }, seq]) => [replica.sources.of(origin, epoch), seq] as const);
+        lacked += distance(holdings.headsOf(name), new Map(heads));
       }
     }
     return lacked;

@@ -1,5 +1,6 @@
 import {
   type Holdings,
+  headOf,
   type LogSlice,
   liveKey,
   logKey,
@@ -41,7 +42,7 @@ export class Transfer {
   slice({ namespace, source: id, after, upTo }: Omit<LogQuestion, 'type'>): LogSlice | undefined {
     const { disk, replica, holdings, sliceBytes, relayed, onDamaged } = this.#options;
     const source = replica.sources.parse(id)!;
-    const bound = Math.min(upTo, holdings.headsOf(namespace).get(source) ?? 0);
+    const bound = Math.min(upTo, headOf(holdings.headsOf(namespace), source));
     const gatherer = new SliceGatherer({ after, upTo: Math.max(bound, after) }, sliceBytes);
     for (let seq = after + 1; seq <= bound; seq++) {
       const row = disk.get('log', logKey(namespace, source, seq));

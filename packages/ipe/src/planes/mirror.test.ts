@@ -72,11 +72,14 @@ for (const { kind, start, open, listen } of brokers) {
     const json = JSON.stringify({ type: 'data.update', key: 'users.alice', value: { role: 'admin' } });
     // Makes the topic where topics are made by their first message.
     await plane.mirror!('users', Buffer.from('{}'));
+    let tell: Heard = () => {};
     const heard = new Promise<string>((resolve) => {
-      void listen(broker.url, (text) => {
-        if (text.includes('alice')) resolve(text);
-      }).then(() => plane.mirror!('users', Buffer.from(json)));
+      tell = resolve;
     });
+    await listen(broker.url, (text) => {
+      if (text.includes('alice')) tell(text);
+    });
+    await plane.mirror!('users', Buffer.from(json));
     expect(await heard).toBe(`data-json.users ${json}`);
     expect(batches).toEqual([]);
   });

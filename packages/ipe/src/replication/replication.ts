@@ -20,6 +20,7 @@ import type { MemberDirectory } from '../cluster/members.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import type { Scrubber } from '../data/scrub.ts';
+import { closeTimeoutMs, settledWithin } from '../planes/closing.ts';
 import { AntiEntropy } from './anti-entropy.ts';
 import { Backlog } from './backlog.ts';
 import type { EnvelopeOptions } from './envelope.ts';
@@ -371,8 +372,8 @@ export class Replication {
     clearInterval(this.#timer);
     for (const stop of this.#stops) stop();
     this.#keyExchange?.close();
-    await this.#outbox?.close();
-    await this.#subscription?.close();
+    // A broker that hangs leaves a publication under way; once the plane is closed it fails.
+    await settledWithin(closeTimeoutMs, Promise.all([this.#outbox?.close(), this.#subscription?.close()]));
     await this.#options.plane?.close();
     await this.#repair?.close();
     await this.#antiEntropy.close();

@@ -9,10 +9,12 @@ import type {
 } from '@ipe/core/plane';
 import type { Admin, Consumer, EachMessagePayload, Kafka, KafkaConfig, Producer, SASLOptions } from 'kafkajs';
 import { type BrokerTlsFiles, parseBrokerUrl, readTlsFiles } from '../address.ts';
+import { closeTimeoutMs, settledWithin } from '../closing.ts';
 import { pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
 import { BrokerSubscription, type SubscriptionRequest } from '../subscription.ts';
+import { KafkaSockets } from './sockets.ts';
 
 /** How to reach and use a Kafka cluster. */
 export interface KafkaPlaneOptions {
@@ -48,6 +50,7 @@ class KafkaPlane implements MessagePlane {
   readonly #options: KafkaPlaneOptions;
   readonly #subscriptions = new Set<KafkaSubscription>();
   readonly #closing = new AbortController();
+  readonly #sockets = new KafkaSockets();
   #kafka: Kafka | undefined;
   #producer: Producer | undefined;
   #admin: Admin | undefined;
@@ -73,6 +76,7 @@ class KafkaPlane implements MessagePlane {
       ...kafkaConnection(this.#options),
       clientId: 'ipe',
       logLevel: logLevel.NOTHING,
+      socketFactory: this.#sockets.make,
       connectionTimeout: 2_000,
       requestTimeout: requestTimeoutMs,
       // Bounded, so that a publish is refused in time; the outbox tries again.
@@ -127,10 +131,14 @@ class KafkaPlane implements MessagePlane {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     this.#problem = 'closed';
+    await settledWithin(closeTimeoutMs, this.#disconnect());
+    this.#sockets.close();
+  }
+
+  async #disconnect(): Promise<void> {
     await this.#connecting;
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
-    await this.#producer?.disconnect().catch(() => {});
-    await this.#admin?.disconnect().catch(() => {});
+    await Promise.allSettled([this.#producer?.disconnect(), this.#admin?.disconnect()]);
   }
 
   /** Resolves once the cluster answers; false when the plane closes first. */

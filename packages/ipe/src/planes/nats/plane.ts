@@ -12,6 +12,7 @@ import type {
 import type { DeliverPolicy, JetStreamClient, JetStreamManager, JsMsg } from '@nats-io/jetstream';
 import type { NatsConnection } from '@nats-io/transport-node';
 import { type BrokerTlsFiles, parseBrokerUrl } from '../address.ts';
+import { closeTimeoutMs, settledWithin } from '../closing.ts';
 import { pause, reconnectDelayMs } from '../deliveries.ts';
 import { loadBrokerClient } from '../load.ts';
 import { statusOf } from '../status.ts';
@@ -132,10 +133,16 @@ class NatsPlane implements MessagePlane {
     if (this.#closing.signal.aborted) return;
     this.#closing.abort();
     this.#problem = 'closed';
+    await settledWithin(closeTimeoutMs, this.#drain());
+    // A server that hangs or is away answers no drain, and the client would go on connecting for ever.
+    await this.#connection?.close();
+  }
+
+  async #drain(): Promise<void> {
     await Promise.all([...this.#subscriptions].map((subscription) => subscription.close()));
     // In this order: draining a connection whose first requests are under way would never end.
     await this.#connecting;
-    if (this.#connection && !this.#connection.isClosed()) await this.#connection.drain().catch(() => {});
+    if (this.#connection && !this.#connection.isClosed()) await this.#connection.drain();
   }
 
   /** The stream as the server has it now, or undefined while there is no answer. */

@@ -127,7 +127,7 @@ export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';
 export { type Recovered, readMetadata } from './recovery.ts';
 export { type NamespaceReport, Replica, type ReplicaOptions } from './replica.ts';
-export { liveDots, resolve, type View } from './resolve.ts';
+export { isTombstone, liveDots, resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
 export type { SupersededWrite } from './superseded.ts';

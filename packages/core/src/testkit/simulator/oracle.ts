@@ -25,7 +25,8 @@ interface Remembered {
   readonly record: LogRecord;
 }
 
-interface Share {
+/** What a record wrote to a key. */
+export interface Share {
   readonly sourceId: string;
   readonly seq: number;
   readonly state: KeyState;
@@ -171,21 +172,28 @@ export class Oracle {
     return [...this.#byKey.keys()].filter((key) => key.startsWith(`${namespace}.`));
   }
 
-  /** What a key must hold where everything within reach is applied. */
-  expected(key: string, reach: Reach): KeyState | undefined {
+  /**
+   * What a key must hold where everything within reach is applied.
+   * @param known what is known of a write; default: all of it
+   */
+  expected(key: string, reach: Reach, known = (share: Share) => share.state): KeyState | undefined {
     const namespace = key.slice(0, key.indexOf('.'));
     let state: KeyState | undefined;
-    for (const share of this.#byKey.get(key) ?? []) {
-      if (this.isWithin(reach, namespace, share.sourceId, share.seq)) state = join(state, share.state);
+    for (const share of this.writesTo(key)) {
+      if (this.isWithin(reach, namespace, share.sourceId, share.seq)) state = join(state, known(share));
     }
     return state;
+  }
+
+  /** All that was ever written to a key. */
+  writesTo(key: string): readonly Share[] {
+    return this.#byKey.get(key) ?? [];
   }
 
   /** The writes to a key within reach. */
   sharesOf(key: string, reach: Reach): readonly KeyState[] {
     const namespace = key.slice(0, key.indexOf('.'));
-    const shares = this.#byKey.get(key) ?? [];
-    return shares
+    return this.writesTo(key)
       .filter(({ sourceId, seq }) => this.isWithin(reach, namespace, sourceId, seq))
       .map(({ state }) => state);
   }

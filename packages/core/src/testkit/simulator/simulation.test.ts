@@ -1,6 +1,15 @@
 import { describe, expect, test } from 'vitest';
 import type { Write } from '../../replica/index.ts';
-import { drawPlan, type Mutant, mutants, type Plan, type SimulationResult, shrink, simulate } from './index.ts';
+import {
+  type Action,
+  drawPlan,
+  type Mutant,
+  mutants,
+  type Plan,
+  type SimulationResult,
+  shrink,
+  simulate,
+} from './index.ts';
 
 /** These are the same every day; `fresh` ones are not. */
 const fixedSeeds = Array.from({ length: 20 }, (_, i) => i + 1);
@@ -273,5 +282,51 @@ describe('disks that are put back', () => {
     };
     const problems = Array.from({ length: 20 }, (_, i) => simulate({ plan: { ...plan, seed: i } }).problems);
     expect(problems.flat()).toEqual([]);
+  });
+
+  describe('beside a deletion that all others have forgotten', () => {
+    const note = (op: 'put' | 'delete'): readonly Write[] => [
+      { namespace: 'notes', key: 'notes.k4', ...(op === 'put' ? { op, json: '1' } : { op }) },
+    ];
+    /** The second member deletes a note; the first puts it where it has not heard of that. */
+    const plan: Plan = {
+      seed: 1,
+      members: [
+        { startMs: 0, interest: 'all' },
+        { startMs: 0, interest: ['notes'] },
+      ],
+      network: { lossRate: 0, repeatRate: 0, delayMaxMs: 60 },
+      plane: 'none',
+      durability: 'fsync',
+      logCommitsMax: 100_000,
+      sliceBytes: 200,
+      calmMs: 32_000,
+      actions: [
+        { atMs: 1_000, do: 'copy', at: 0 },
+        { atMs: 2_000, do: 'write', at: 1, writes: note('delete') },
+        // Only one way: what the second member tells of itself arrives, and is pulled before anything is told to it.
+        { atMs: 10_000, do: 'cut', at: 0, to: 1, forMs: 4_000 },
+        { atMs: 12_000, do: 'restore', at: 0 },
+        { atMs: 13_000, do: 'write', at: 0, writes: note('put') },
+        { atMs: 15_500, do: 'cut', at: 0, to: 1, forMs: 16_000 },
+      ],
+    };
+    const seeds = Array.from({ length: 20 }, (_, seed) => seed);
+    const problemsOf = (what: Plan, mutant?: Mutant) =>
+      new Set(seeds.flatMap((seed) => simulate({ plan: { ...what, seed } }, mutant).problems));
+
+    test('what is written stands alone until digests have brought the deletion back', () => {
+      expect(problemsOf(plan)).toEqual(new Set());
+    });
+
+    test('is noticed to stand alone where its writer had not gone back, the deletion being forgotten too early', () => {
+      const away: Action = { atMs: 1_500, do: 'cut', at: 0, to: 1, forMs: 12_500 };
+      const [copy, deletion, , , ...others] = plan.actions;
+      const early: Plan = { ...plan, actions: [copy!, away, deletion!, ...others] };
+      expect(problemsOf(early)).toEqual(new Set());
+      expect(problemsOf(early, 'tombstones-by-wall-clock')).toContain(
+        'what a vector covers is not in `notes`: 1, not 1|',
+      );
+    });
   });
 });

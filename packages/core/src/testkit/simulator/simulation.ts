@@ -7,6 +7,7 @@ import {
   type WriteOutcome,
 } from '../../replica/index.ts';
 import { BitRot } from './bit-rot.ts';
+import { BlindWrites } from './blind-writes.ts';
 import { type Acknowledged, Checks, FinalChecks, reachOf, reachOfDisk, together } from './checks.ts';
 import { digestProblems, isRepaired } from './digest-checks.ts';
 import type { Disk } from './disk.ts';
@@ -71,6 +72,7 @@ class Simulation {
   readonly #network: Network;
   readonly #plane: Plane;
   readonly #oracle: Oracle;
+  readonly #blind: BlindWrites;
   readonly #checks: Checks;
   readonly #rot: BitRot;
   /** Whether rows rot, and whether disks lose what they promised to keep. */
@@ -110,8 +112,10 @@ class Simulation {
     this.#rots = plan.actions.some((action) => action.do === 'rot');
     this.#loses = plan.actions.some((action) => /^(lie|restore|clone)$/.test(action.do));
     this.#rot = new BitRot(this.#instances);
+    this.#blind = new BlindWrites(this.#oracle);
     this.#checks = new Checks(
       this.#oracle,
+      this.#blind,
       (problem) => this.#problems.add(problem),
       (key) => this.#rot.isLost(key),
     );
@@ -222,8 +226,10 @@ class Simulation {
 
   #applied(at: Instance, commits: readonly Commit[]): void {
     for (const { record } of commits) {
-      if (record.source.origin === at.origin) this.#wrote(at, record);
-      else if (!this.#mutation.tampers) this.#oracle.applied(record);
+      if (record.source.origin === at.origin) {
+        this.#wrote(at, record);
+        this.#blind.wrote(at.member, record, reachOf(at));
+      } else if (!this.#mutation.tampers) this.#oracle.applied(record);
     }
   }
 
@@ -345,6 +351,7 @@ class Simulation {
         const copy = this.#copies.get(instance);
         if (copy === undefined) return;
         this.#crash(instance);
+        this.#blind.wentBack(instance.member, reachOfDisk(disk));
         disk.restore(copy);
         // An old copy has to join again, as docs/replication.md says.
         disk.notes.isSettled = !this.#isElsewhere(instance);
@@ -468,6 +475,7 @@ class Simulation {
     const problem = (text: string) => this.#problems.add(text);
     // What only those had that left for good is gone with them.
     if (this.#gone.size > 0) this.#lost();
+    this.#blind.settled();
     for (const instance of this.#staying()) this.#checks.effects(instance, instance.wallMs);
     this.#followers.check();
     for (const text of [...digestProblems(this.#staying()), ...checkFolded(this.#staying())]) problem(text);

@@ -39,25 +39,26 @@ export function putBeside(
   const { context, expiresMs } = operation;
   const view = new Cell(state, 0, strategy).seenAt(readMs);
   const endsMs = view === undefined ? readMs : view.expiresMs;
+  const isSooner = expiresMs !== 0 && expiresMs <= endsMs;
+  const isApplications = 'resolver' in strategy && strategy.resolver === 'siblings';
   // Nobody forgets what stands here, or who does takes the put for expired.
-  if (endsMs === 0 || (expiresMs !== 0 && expiresMs <= endsMs)) return { context };
+  if (endsMs === 0 || (isSooner && !isApplications)) return { context };
+  const seenAll = joinContexts(context, state.context);
+  // Both are over. Of values side by side, what is written over this one alone would leave the other.
+  if (isSooner && view === undefined) return { context: seenAll };
   const small = stateOf({ ...record, operations: [operation] }, 0, true) as Siblings;
   const joined: Siblings = {
     kind: 'siblings',
     live: [...state.live.filter((dot) => !covers(context, dot)), ...small.live],
     context: joinContexts(state.context, small.context),
   };
-  const seenAll = joinContexts(context, state.context);
-  if (new Cell(joined, 0, strategy).seenAt(endsMs) === undefined) {
+  if (!isSooner && new Cell(joined, 0, strategy).seenAt(endsMs) === undefined) {
     const isShown = view !== undefined && standing(joined, strategy) === small.live[0];
     return isShown ? { context: seenAll, expiresMs: endsMs } : 'superseded';
   }
   // A conflict between a value and a deletion, or between two values of which one will expire, is the application's to
   // settle, and would not be seen everywhere.
-  const isConflict =
-    'resolver' in strategy &&
-    strategy.resolver === 'siblings' &&
-    (view === undefined ? joined.live.some(isTombstone) : joined.live.length > 1);
+  const isConflict = isApplications && (view === undefined ? joined.live.some(isTombstone) : joined.live.length > 1);
   return isConflict ? 'parked' : { context: seenAll };
 }
 

@@ -286,6 +286,29 @@ describe('writes that a returning member alone had', () => {
     }
   });
 
+  test('that end no later than what they had not seen leave nothing of that beside what is written where it is forgotten', () => {
+    for (const { isOver, seen, verdict } of [
+      { isOver: true, seen: undefined, verdict: 'applied' },
+      { isOver: false, seen: '1', verdict: 'parked' },
+    ] as const) {
+      const member = new Return();
+      const key = 'chosen.k0';
+      member.leave();
+      member.stayed.write({ op: 'put', namespace: 'chosen', key, json: '1', ttlMs: 1_000 });
+      member.old.write({ op: 'put', namespace: 'chosen', key, json: '2', ttlMs: isOver ? 2_000 : 500 });
+      member.back.nowMs += isOver ? 5_000 : 0;
+      member.comeBack();
+      member.stayed.nowMs += 5_000;
+      member.stayed.step({ type: 'purge', keys: [key] });
+      member.offer();
+      expect(member.parked.map((each) => each.verdict)).toEqual([verdict]);
+      expect(member.back.seen(key)).toBe(seen);
+      put(member.stayed, key, '3');
+      member.back.receive(...member.stayed.log);
+      for (const each of [member.back, member.stayed]) expect(each.seen(key)).toBe('3');
+    }
+  });
+
   test('that delete what will expire stand for it too, where that has expired and is forgotten already', () => {
     const member = new Return();
     const other = open(2, 14);

@@ -233,7 +233,7 @@ describe('links', () => {
       },
     });
     const controller = new AbortController();
-    const given = link.request('wait', new Uint8Array(), controller.signal);
+    const given = link.request('wait', new Uint8Array(), { signal: controller.signal });
     const ready = link.request('absent', new Uint8Array()).catch(() => {});
     await ready;
     controller.abort();

@@ -137,8 +137,8 @@ export async function joinCluster(options: {
   if (address === null) {
     throw new IpeError('invalid_params', 'the join token names no address; give one with `--join HOST:PORT`');
   }
-  const { identity } = options;
-  const link = await dialPinned(address, token.fingerprint, identity, options.timeoutMs ?? 10_000);
+  const { identity, timeoutMs = 10_000 } = options;
+  const link = await dialPinned(address, token.fingerprint, identity, timeoutMs);
   try {
     const body: JoinBody = {
       secret: token.secret,
@@ -148,8 +148,7 @@ export async function joinCluster(options: {
       address: options.listenAddress,
       ...(options.closed && { closed: options.closed }),
     };
-    const signal = AbortSignal.timeout(options.timeoutMs ?? 10_000);
-    const answer = await link.request(joinRequest, Buffer.from(JSON.stringify(body)), signal);
+    const answer = await link.request(joinRequest, Buffer.from(JSON.stringify(body)), { timeoutMs });
     const { record, members, secrets, clusterPublicKey, clusterSecret } = JSON.parse(Buffer.from(answer).toString());
     return {
       record,

@@ -65,7 +65,7 @@ export class KeyExchange {
     this.#asking.add(link);
     const known = Buffer.from(String(this.#ring.current.number));
     link
-      .request(askName, known, AbortSignal.timeout(timeoutMs))
+      .request(askName, known, { timeoutMs })
       .then((answer) => this.#ring.take(JSON.parse(Buffer.from(answer).toString('utf8')) as SignedSecret[]))
       .catch((error) => {
         if (!link.closed) this.#onError(error, 'asking a peer for sealing secrets');

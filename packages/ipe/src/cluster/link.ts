@@ -24,6 +24,12 @@ export interface LinkOptions {
   readonly frameBytesMax?: number;
 }
 
+/** When a request is given up before its answer is here. */
+export interface RequestLimits {
+  readonly signal?: AbortSignal | undefined;
+  readonly timeoutMs?: number;
+}
+
 interface Pending {
   readonly chunk?: (body: Uint8Array) => void;
   readonly resolve: (body: Uint8Array) => void;
@@ -44,7 +50,9 @@ export class PeerLink {
   readonly #onClose: ((error: Error | undefined) => void) | undefined;
   #nextId = 1;
   #closed = false;
-  #missedPongs = 0;
+  #unanswered = 0;
+  /** Whether anything came in since the last heartbeat. */
+  #hasHeard = false;
   #drained: Promise<void> | undefined;
 
   constructor(socket: Duplex, options: LinkOptions) {
@@ -90,11 +98,11 @@ export class PeerLink {
 
   /**
    * Asks and waits for the whole answer.
-   * @throws IpeError as the peer threw it; `unavailable` when the link closes or the signal aborts first.
+   * @throws IpeError as the peer threw it; `unavailable` when the link closes or a limit is reached first.
    */
-  async request(name: string, body: Uint8Array, signal?: AbortSignal): Promise<Uint8Array> {
+  async request(name: string, body: Uint8Array, limits: RequestLimits = {}): Promise<Uint8Array> {
     const parts: Uint8Array[] = [];
-    const last = await this.#ask(name, body, signal, (chunk) => parts.push(chunk));
+    const last = await this.#ask(name, body, limits, (chunk) => parts.push(chunk));
     if (parts.length === 0) return last;
     parts.push(last);
     return Buffer.concat(parts);
@@ -105,17 +113,24 @@ export class PeerLink {
     name: string,
     body: Uint8Array,
     onChunk: (chunk: Uint8Array) => void,
-    signal?: AbortSignal,
+    limits: RequestLimits = {},
   ): Promise<void> {
-    const last = await this.#ask(name, body, signal, onChunk);
+    const last = await this.#ask(name, body, limits, onChunk);
     if (last.length > 0) onChunk(last);
   }
 
-  /** Sends a heartbeat. @returns how many heartbeats in a row went unanswered, this one not counted. */
-  ping(): number {
-    const missed = this.#missedPongs++;
+  /**
+   * Sends a heartbeat, unless the peer was heard since the last call, which tells as much.
+   * @returns how many heartbeats in a row went unanswered, this one not counted
+   */
+  beat(): number {
+    if (this.#hasHeard) {
+      this.#hasHeard = false;
+      this.#unanswered = 0;
+      return 0;
+    }
     this.#write({ kind: frameKinds.ping, id: 0, name: '', body: empty });
-    return missed;
+    return this.#unanswered++;
   }
 
   /** Ends the link; everything waiting on it is rejected with `unavailable`. Idempotent. */
@@ -134,24 +149,31 @@ export class PeerLink {
   #ask(
     name: string,
     body: Uint8Array,
-    signal: AbortSignal | undefined,
+    { signal, timeoutMs }: RequestLimits,
     chunk: (body: Uint8Array) => void,
   ): Promise<Uint8Array> {
     if (this.#closed) return Promise.reject(new IpeError('unavailable', 'the peer link is closed'));
-    if (signal?.aborted) return Promise.reject(abortError(name, signal));
+    if (signal?.aborted) return Promise.reject(givenUp(name, signal.reason));
     const id = this.#nextId;
     this.#nextId = id === 0xffffffff ? 1 : id + 1;
     return new Promise<Uint8Array>((resolve, reject) => {
       const settle = () => {
         this.#pending.delete(id);
-        signal?.removeEventListener('abort', cancel);
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', aborted);
       };
-      const cancel = () => {
+      const cancel = (why: unknown) => {
         settle();
         this.#write({ kind: frameKinds.cancel, id, name: '', body: empty });
-        reject(abortError(name, signal!));
+        reject(givenUp(name, why));
       };
-      signal?.addEventListener('abort', cancel, { once: true });
+      const aborted = () => cancel(signal!.reason);
+      signal?.addEventListener('abort', aborted, { once: true });
+      // A timer, which ends with the request: a signal that times out goes on, and builds an error for nobody.
+      const timer =
+        timeoutMs === undefined
+          ? undefined
+          : setTimeout(() => cancel(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs).unref();
       this.#pending.set(id, {
         chunk,
         resolve: (value) => {
@@ -168,6 +190,7 @@ export class PeerLink {
   }
 
   #read(bytes: Buffer): void {
+    this.#hasHeard = true;
     let frames: Frame[];
     try {
       frames = this.#reader.push(bytes);
@@ -204,7 +227,6 @@ export class PeerLink {
         this.#write({ kind: frameKinds.pong, id: 0, name: '', body: empty });
         return;
       case frameKinds.pong:
-        this.#missedPongs = 0;
         return;
     }
   }
@@ -251,11 +273,8 @@ function isStream(value: unknown): value is AsyncIterable<Uint8Array> {
   return typeof value === 'object' && value !== null && Symbol.asyncIterator in value;
 }
 
-function abortError(name: string, signal: AbortSignal): IpeError {
-  return new IpeError('unavailable', `the request \`${name}\` to a peer was given up`, {
-    state: 'unknown',
-    cause: signal.reason,
-  });
+function givenUp(name: string, cause: unknown): IpeError {
+  return new IpeError('unavailable', `the request \`${name}\` to a peer was given up`, { state: 'unknown', cause });
 }
 
 /** Only registry errors travel whole; anything else becomes `internal` without its text, which may hold secrets. */

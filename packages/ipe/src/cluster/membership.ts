@@ -232,7 +232,7 @@ export class Membership {
     const body = Buffer.from(JSON.stringify(candidate));
     for (const link of this.#peers?.links() ?? []) {
       try {
-        const answer = await link.request(admitName, body, AbortSignal.timeout(5_000));
+        const answer = await link.request(admitName, body, { timeoutMs: 5_000 });
         const signed = JSON.parse(Buffer.from(answer).toString('utf8')) as SignedMember;
         this.directory.put(signed);
         return signed;

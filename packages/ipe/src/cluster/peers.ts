@@ -304,7 +304,7 @@ export class Peers extends EventEmitter<PeerEvents> {
   #beat(): void {
     if (this.#closed) return;
     for (const held of [...this.#links.values()]) {
-      if (held.link.ping() >= missedHeartbeatsMax) {
+      if (held.link.beat() >= missedHeartbeatsMax) {
         held.link.close(new IpeError('unavailable', 'the peer stopped answering heartbeats'));
       }
     }

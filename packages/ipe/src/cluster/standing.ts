@@ -53,7 +53,7 @@ export function returnHandler(options: {
 /** Asks a peer how this instance stands. @returns undefined where the peer takes it for an active member */
 export async function askStanding(link: PeerLink): Promise<SignedMember | undefined> {
   try {
-    const answer = await link.request(standingRequest, new Uint8Array(), AbortSignal.timeout(timeoutMs));
+    const answer = await link.request(standingRequest, new Uint8Array(), { timeoutMs });
     return (JSON.parse(Buffer.from(answer).toString('utf8')) as SignedMember | null) ?? undefined;
   } catch {
     return undefined;
@@ -79,7 +79,7 @@ export async function requestReturn(options: {
     try {
       const link = await dialPinned(member.address, member.fingerprint, identity, timeoutMs);
       try {
-        const answer = await link.request(returnRequest, body, AbortSignal.timeout(timeoutMs));
+        const answer = await link.request(returnRequest, body, { timeoutMs });
         return JSON.parse(Buffer.from(answer).toString('utf8')) as Readmitted;
       } finally {
         link.close();

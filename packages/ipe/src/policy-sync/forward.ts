@@ -89,8 +89,8 @@ async function forward(sync: PolicySync, method: string, params: unknown, contex
       'the request is too large to be handed on; send it to the origin itself, or in parts',
     );
   }
-  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(forwardTimeoutMs)]);
-  const result = decodeJson(await link.request(names.write, body, signal));
+  const limits = { signal: context.signal, timeoutMs: forwardTimeoutMs };
+  const result = decodeJson(await link.request(names.write, body, limits));
   // Whoever wrote here reads here: the write stands at the origin whether or not this succeeds.
   await sync.syncNow().catch(() => {});
   return result;

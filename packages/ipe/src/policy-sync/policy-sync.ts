@@ -380,8 +380,7 @@ export class PolicySync {
   }
 
   #askHead(link: PeerLink): Promise<Uint8Array> {
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(headTimeoutMs)]);
-    return link.request(names.head, new Uint8Array(0), signal);
+    return link.request(names.head, new Uint8Array(0), { signal: this.#closing.signal, timeoutMs: headTimeoutMs });
   }
 
   /** A member that was never told who the origin is asks whom it is linked to. */

@@ -13,7 +13,7 @@ export interface Pulled {
 }
 
 const pieceIdsFirst = 128;
-const requestTimeoutMs = 30_000;
+const timeoutMs = 30_000;
 /** Ids that one plan may name: far above what the store's own limits allow. */
 const idsMax = 20_000_000;
 
@@ -25,7 +25,7 @@ export async function haveOf(store: PolicyStore, verified: string | undefined): 
 
 /** Asks for a plan. Nothing of it is believed before its head was checked. */
 export async function askPlan(link: PeerLink, have: readonly string[], signal: AbortSignal): Promise<PlanMessage> {
-  const answer = await link.request(names.plan, encodeJson({ have }), bounded(signal));
+  const answer = await link.request(names.plan, encodeJson({ have }), { signal, timeoutMs });
   return decodeJson(answer) as PlanMessage;
 }
 
@@ -51,7 +51,7 @@ export async function pullObjects(
       if (ids.length + chunk.length / 32 > idsMax) tooMany = true;
       else for (const id of decodeIds(chunk.subarray(0, chunk.length - (chunk.length % 32)))) ids.push(id);
     },
-    bounded(signal),
+    { signal, timeoutMs },
   );
   if (tooMany) throw new IpeError('too_large', `the peer's tree has more than ${idsMax} objects`);
   let objects = 0;
@@ -81,7 +81,7 @@ async function askPiece(
 ): Promise<{ objects: TransferObject[]; bytes: number }> {
   const name = Buffer.from(plan);
   const body = Buffer.concat([Buffer.from([name.length]), name, encodeIds(missing)]);
-  const answer = Buffer.from(await link.request(names.objects, body, bounded(signal)));
+  const answer = Buffer.from(await link.request(names.objects, body, { signal, timeoutMs }));
   return { objects: decodeObjects(answer), bytes: answer.length };
 }
 
@@ -102,8 +102,4 @@ function checkPiece(objects: readonly TransferObject[], asked: ReadonlySet<strin
 
 async function* each(objects: readonly TransferObject[]): AsyncGenerator<TransferObject> {
   yield* objects;
-}
-
-function bounded(signal: AbortSignal): AbortSignal {
-  return AbortSignal.any([signal, AbortSignal.timeout(requestTimeoutMs)]);
 }

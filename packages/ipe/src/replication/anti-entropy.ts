@@ -18,7 +18,7 @@ import {
   type Stretch,
   type VectorReport,
 } from '@ipe/core/replica';
-import type { PeerLink } from '../cluster/link.ts';
+import type { PeerLink, RequestLimits } from '../cluster/link.ts';
 import type { Peers } from '../cluster/peers.ts';
 import type { Engine } from '../data/engine.ts';
 import { type ReadableLog, readLog } from './log-reader.ts';
@@ -160,7 +160,7 @@ export class AntiEntropy {
   async #ask(peer: string): Promise<void> {
     try {
       const body = Buffer.from(encodeReport(this.#report()));
-      const answer = await this.#link(peer).request(reportName, body, this.#signal(requestTimeoutMs));
+      const answer = await this.#link(peer).request(reportName, body, this.#within(requestTimeoutMs));
       this.#reported(this.#readReport(answer), peer, true);
     } catch {
       // The link says itself why it is down; a peer that does not answer is asked again.
@@ -239,7 +239,7 @@ export class AntiEntropy {
     upTo,
   }: FetchEffect & { type: 'ask-log' }): Promise<FetchEvent> {
     const request = encodeLogRequest(namespace, source.id, after, upTo);
-    const answer = await this.#link(peer).request(logRequestName, request, this.#signal(transferTimeoutMs));
+    const answer = await this.#link(peer).request(logRequestName, request, this.#within(transferTimeoutMs));
     return { type: 'slice', pull, slice: decodeSlice(answer) };
   }
 
@@ -251,7 +251,7 @@ export class AntiEntropy {
     heldAfter,
   }: FetchEffect & { type: 'ask-snapshot' }): Promise<FetchEvent> {
     const request = Buffer.from(JSON.stringify({ namespace, after, heldAfter }));
-    const answer = await this.#link(peer).request(snapshotName, request, this.#signal(transferTimeoutMs));
+    const answer = await this.#link(peer).request(snapshotName, request, this.#within(transferTimeoutMs));
     return { type: 'page', pull, page: decodePage(answer, this.#options.engine.replica.sources) };
   }
 
@@ -344,8 +344,8 @@ export class AntiEntropy {
     return link;
   }
 
-  #signal(timeoutMs: number): AbortSignal {
-    return AbortSignal.any([this.#closing.signal, AbortSignal.timeout(timeoutMs)]);
+  #within(timeoutMs: number): RequestLimits {
+    return { signal: this.#closing.signal, timeoutMs };
   }
 
   #track(work: Promise<void>): void {

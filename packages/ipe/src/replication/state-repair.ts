@@ -430,8 +430,7 @@ export class StateRepair {
     const { peers, originOf } = this.#options;
     const link = peers.links().find(({ fingerprint }) => originOf(fingerprint) === peer);
     if (link === undefined) throw new IpeError('unavailable', `\`${peer}\` is not linked`);
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(requestTimeoutMs)]);
-    const answer = await link.request(name, body, signal);
+    const answer = await link.request(name, body, { signal: this.#closing.signal, timeoutMs: requestTimeoutMs });
     this.#fetchedBytes += answer.length;
     return answer;
   }

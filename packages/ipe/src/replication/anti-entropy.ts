@@ -50,7 +50,7 @@ export interface AntiEntropyOptions {
 
 const reportName = 'facts.report';
 const snapshotName = 'facts.snapshot';
-const tickMs = 100;
+const tickMs = 250;
 const requestTimeoutMs = 5_000;
 const transferTimeoutMs = 30_000;
 const sliceBytes = 1024 * 1024;

@@ -60,7 +60,7 @@ export interface StateRepairStatus {
 const digestName = 'facts.digest';
 const leavesName = 'facts.leaves';
 const statesName = 'facts.states';
-const tickMs = 100;
+const tickMs = 250;
 const mendIntervalMs = 2_000;
 const requestTimeoutMs = 30_000;
 const pageBytes = 1024 * 1024;

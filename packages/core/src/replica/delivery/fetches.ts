@@ -24,7 +24,7 @@ export type FetchEvent =
   | { readonly type: 'moved'; readonly namespace: string }
   /** A record of this source cannot be applied here. */
   | { readonly type: 'refused'; readonly namespace: string; readonly source: Source }
-  /** Time has passed: about each 100 ms. */
+  /** Time has passed: about each 250 ms. */
   | { readonly type: 'tick' };
 
 /** What fetches ask of the outside. */

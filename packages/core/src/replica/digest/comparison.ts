@@ -34,7 +34,7 @@ export type ComparisonEvent =
   | { readonly type: 'fetched'; readonly id: number; readonly repaired: number }
   /** Linked peers are compared with now. */
   | { readonly type: 'hurry' }
-  /** Time has passed: about each 100 ms. */
+  /** Time has passed: about each 250 ms. */
   | { readonly type: 'tick' };
 
 export type ComparisonEffect =

@@ -1,2 +1,3 @@
 export { startJsonMirror } from './json-mirror.ts';
-export { Replication, type ReplicationMemory, type ReplicationOptions, type ReplicationStatus } from './replication.ts';
+export type { ReplicationMemory } from './memory-keeper.ts';
+export { Replication, type ReplicationOptions, type ReplicationStatus } from './replication.ts';

@@ -12,8 +12,9 @@ import { MemoryExchange, openMemoryPlane } from '../planes/memory/plane.ts';
 import { testService } from '../testkit/data-node.ts';
 import { type Mesh, startMesh } from '../testkit/mesh.ts';
 import { openBatch, packBatch } from './envelope.ts';
+import type { ReplicationMemory } from './memory-keeper.ts';
 import { idOf } from './quarantine.ts';
-import { Replication, type ReplicationMemory } from './replication.ts';
+import { Replication } from './replication.ts';
 
 const cleanups: (() => Promise<unknown>)[] = [];
 afterEach(async () => {

@@ -26,23 +26,10 @@ import { Backlog } from './backlog.ts';
 import type { EnvelopeOptions } from './envelope.ts';
 import { Inbox } from './inbox.ts';
 import type { ReadableLog } from './log-reader.ts';
+import { MemoryKeeper, type ReplicationMemory } from './memory-keeper.ts';
 import { Outbox } from './outbox.ts';
 import { QuarantineKeeper } from './quarantine.ts';
 import { StateRepair, type StateRepairOptions, type StateRepairStatus } from './state-repair.ts';
-
-/** What an instance remembers of its replication between starts. */
-export interface ReplicationMemory {
-  /** The interest that this instance held whole when it stopped; absent: it has never been whole. */
-  readonly settledInterest?: Interest;
-  /** The namespaces that it held whole when it stopped, though others may have been missing. */
-  readonly whole?: readonly string[];
-  /** The namespaces that it had held whole before it learned that its data directory is an old copy. */
-  readonly goneBack?: readonly string[];
-  /** Where the message plane resumes. */
-  readonly planeCursor?: string;
-  /** By origin, when each member was last heard; to the minute. */
-  readonly heardMs?: Readonly<Record<string, number>>;
-}
 
 export interface ReplicationOptions {
   readonly engine: Engine;
@@ -119,13 +106,17 @@ export class Replication {
   readonly #stops: (() => void)[] = [];
   #subscription: PlaneSubscription | undefined;
   #cursor: string | undefined;
-  #savedMemory = '';
+  readonly #memory: MemoryKeeper;
   #timer: NodeJS.Timeout | undefined;
 
   private constructor(options: ReplicationOptions, memory: ReplicationMemory) {
     this.#options = options;
     const { engine, directory, identity, interest, peers, plane, now, log } = options;
     this.#cursor = memory.planeCursor;
+    this.#memory = new MemoryKeeper(
+      (changed) => options.memory.save(changed),
+      () => performance.now(),
+    );
     this.quarantine = new QuarantineKeeper({ engine, now, log });
     const alone = directory.list().every(({ body }) => body.origin === identity.origin);
     this.#holdings = new Holdings({
@@ -378,7 +369,7 @@ export class Replication {
     await this.#repair?.close();
     await this.#antiEntropy.close();
     await this.quarantine.close();
-    await this.#remember();
+    await this.#remember(true);
   }
 
   async #start(): Promise<void> {
@@ -504,7 +495,7 @@ export class Replication {
     await this.#remember().catch((error) => this.#options.log.warn({ err: error }, 'replication cannot be remembered'));
   }
 
-  async #remember(): Promise<void> {
+  async #remember(isLast = false): Promise<void> {
     const memory: ReplicationMemory = {
       ...(this.#holdings.isSettled && { settledInterest: this.#options.interest }),
       whole: this.#holdings.whole(),
@@ -512,10 +503,7 @@ export class Replication {
       ...(this.#cursor !== undefined && { planeCursor: this.#cursor }),
       heardMs: this.#heardToTheMinute(),
     };
-    const text = JSON.stringify(memory);
-    if (text === this.#savedMemory) return;
-    await this.#options.memory.save(memory);
-    this.#savedMemory = text;
+    await this.#memory.keep(memory, isLast);
   }
 }
 

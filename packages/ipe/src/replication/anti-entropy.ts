@@ -36,6 +36,8 @@ export interface AntiEntropyOptions {
   readonly now: () => number;
   readonly intervalMs?: number;
   readonly leases: Leases;
+  /** Whether a message plane is there and in reach. */
+  readonly isPlaneConnected: () => boolean;
   /** What peers are given records from. */
   readonly ownLog: ReadableLog;
   readonly quarantine: Pick<QuarantineKeeper, 'heldAfter'>;
@@ -67,6 +69,7 @@ export class AntiEntropy {
   readonly #underWay = new Set<Promise<void>>();
   readonly #timer: NodeJS.Timeout;
   #hurried = false;
+  #isDelivering = false;
 
   constructor(options: AntiEntropyOptions) {
     this.#options = options;
@@ -91,6 +94,9 @@ export class AntiEntropy {
     peers.on('down', (link) => this.#linked(link, 'unlinked'));
     for (const link of peers.links()) this.#linked(link, 'linked');
     this.#timer = setInterval(() => {
+      const isDelivering = options.isPlaneConnected();
+      if (isDelivering !== this.#isDelivering) this.step({ type: 'plane', isDelivering });
+      this.#isDelivering = isDelivering;
       this.step({ type: 'tick' });
       this.#stepFetches({ type: 'tick' });
     }, tickMs).unref();
@@ -120,6 +126,12 @@ export class AntiEntropy {
       this.#hurried = false;
       this.step({ type: 'hurry' });
     });
+  }
+
+  /** The message plane does not bring records of an origin: peers are asked for them. */
+  leftOut(namespace: string, origin: string): void {
+    this.step({ type: 'left-out', namespace, origin });
+    this.hurry();
   }
 
   async close(): Promise<void> {

@@ -144,6 +144,7 @@ export class Replication {
       now,
       ...(options.intervalMs !== undefined && { intervalMs: options.intervalMs }),
       leases: new Leases(now(), memory.heardMs),
+      isPlaneConnected: () => plane?.status().connected === true,
       ownLog,
       quarantine: this.quarantine,
       onWhole: (namespace) => {
@@ -182,7 +183,7 @@ export class Replication {
         engine.takeRecords(from, this.#antiEntropy.fetches.unawaited(records));
         this.#backlog.taken(bytes, records.at(-1)!);
       },
-      onAnnounced: () => this.#antiEntropy.hurry(),
+      onAnnounced: (namespace, origin) => this.#antiEntropy.leftOut(namespace, origin),
       onRejected: (why, details) => log.warn(details, why),
     });
     this.#keyExchange =
@@ -378,7 +379,7 @@ export class Replication {
       engine.onApplied(({ commits }) => this.#holdings.applied(commits)),
       engine.onNotice((notice) => {
         if (notice.type === 'durable') this.#durable(notice.commit);
-        else if (notice.type === 'gap') this.#antiEntropy.hurry();
+        else if (notice.type === 'gap') this.#antiEntropy.leftOut(notice.namespace, notice.source.origin);
         else if (notice.type === 'refused')
           this.#refused(notice.record.namespace, notice.record.source, notice.failure.message);
       }),

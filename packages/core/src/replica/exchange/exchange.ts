@@ -1,6 +1,7 @@
 import type { Source } from '../dot.ts';
 import { foldable, headById, headOf, isFolded, reaches } from '../fold.ts';
 import type { Head } from '../state.ts';
+import { Awaited } from './awaited.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
 import { Remnants } from './remnants.ts';
@@ -29,7 +30,11 @@ export type ExchangeEvent =
   | { readonly type: 'pulled'; readonly pull: number; readonly outcome: PullOutcome }
   /** Something waits for news, or a gap was met: linked peers are asked now, whatever the interval. */
   | { readonly type: 'hurry' }
-  /** Time has passed: about each 100 ms. */
+  /** A message plane was found, or lost: while it delivers, what it may still bring is not pulled at once. */
+  | { readonly type: 'plane'; readonly isDelivering: boolean }
+  /** Records of this origin do not come over the plane: a gap was met, or they were announced. They are pulled at once. */
+  | { readonly type: 'left-out'; readonly namespace: string; readonly origin: string }
+  /** Time has passed: about each 250 ms. */
   | { readonly type: 'tick' };
 
 /** `trimmed`: the peer's log no longer reaches back that far. */
@@ -76,6 +81,8 @@ export interface ExchangeOptions {
   readonly pullsMax: number;
   /** This instance, and which of its sources are over for certain: absent, it folds nothing of its own. */
   readonly self?: { readonly origin: string; readonly isClosed: (source: Source, nowMs: number) => boolean };
+  /** How long a record that a peer reports may be missing before it is pulled, while a plane delivers. Default: 500 ms. */
+  readonly planeGraceMs?: number;
   /** When members were last heard; default: their leases begin with the start. */
   readonly leases?: Leases;
 }
@@ -132,6 +139,7 @@ export class Exchange {
   readonly #tooShort = new Set<string>();
   readonly #mismatches = new Set<string>();
   readonly #remnants = new Remnants();
+  readonly #awaited: Awaited;
   #members: readonly string[] = [];
   #cuts: ReadonlyMap<string, Cut> = new Map();
   #evicted: readonly string[] = [];
@@ -145,6 +153,7 @@ export class Exchange {
   constructor(options: ExchangeOptions) {
     this.#options = options;
     this.leases = options.leases ?? new Leases(0);
+    this.#awaited = new Awaited(options.planeGraceMs ?? 500);
   }
 
   step(event: ExchangeEvent, nowMs: number): readonly ExchangeEffect[] {
@@ -188,6 +197,12 @@ export class Exchange {
       case 'pulled':
         this.#pulled(event.pull, event.outcome);
         break;
+      case 'plane':
+        this.#awaited.isDelivering = event.isDelivering;
+        break;
+      case 'left-out':
+        this.#awaited.leftOut(event.namespace, event.origin);
+        break;
       case 'hurry':
         for (const peer of this.#peers.values()) peer.dueMs = nowMs;
         break;
@@ -196,7 +211,7 @@ export class Exchange {
     }
     this.#ask(nowMs);
     this.#fold(event, nowMs);
-    this.#plan();
+    this.#plan(nowMs);
     const effects = this.#effects;
     this.#effects = [];
     return effects;
@@ -510,6 +525,7 @@ export class Exchange {
     const pair = `${pull.namespace}/${pull.peer}`;
     if (outcome === 'trimmed') this.#tooShort.add(pair);
     if (outcome === 'done' && pull.source === undefined) this.#tooShort.delete(pair);
+    if (outcome === 'done' && pull.source !== undefined) this.#awaited.pulled(pull.namespace, pull.source.origin);
     // A failed pull is tried again once the peer has been asked again: its link may be the reason. What it has reported
     // stands: forgetting that would make what is missing here look as if it did not exist.
     if (outcome === 'failed') this.#peers.get(pull.peer)?.failed.add(pull.namespace);
@@ -567,7 +583,7 @@ export class Exchange {
   }
 
   /** Starts pulls for what linked peers have beyond us: each source of a namespace from one peer at a time. */
-  #plan(): void {
+  #plan(nowMs: number): void {
     for (const [origin, peer] of this.#peers) {
       if (!peer.isLinked) continue;
       this.#settleUnnamed(peer);
@@ -576,7 +592,7 @@ export class Exchange {
         const own = this.#own.get(namespace);
         // No interest: records of other namespaces are none of ours.
         if (!own || !this.#agrees(origin, namespace, own, theirs)) continue;
-        this.#planNamespace(origin, namespace, own, theirs);
+        this.#planNamespace(origin, namespace, own, theirs, nowMs);
       }
     }
   }
@@ -595,7 +611,13 @@ export class Exchange {
     this.#effects.push({ type: 'whole', namespace });
   }
 
-  #planNamespace(origin: string, namespace: string, own: NamespaceVector, theirs: NamespaceVector): void {
+  #planNamespace(
+    origin: string,
+    namespace: string,
+    own: NamespaceVector,
+    theirs: NamespaceVector,
+    nowMs: number,
+  ): void {
     const missing = missingFrom(own.heads, theirs.heads).flatMap((each) => {
       const upTo = isFolded(each.upTo) ? each.upTo : Math.min(each.upTo, this.acceptedUpTo(namespace, each.source));
       return upTo > each.after ? [{ ...each, upTo }] : [];
@@ -618,8 +640,12 @@ export class Exchange {
       }
       return;
     }
-    for (const { source, after, upTo } of missing) {
+    for (const each of missing) {
+      const { source, after } = each;
       if (isBusy(source)) continue;
+      // One that is still loading waits for nothing: a plane does not bring what was written long ago.
+      const upTo = own.isWhole ? this.#awaited.due(namespace, each, nowMs) : each.upTo;
+      if (upTo <= after) continue;
       const pull = this.#start({ peer: origin, namespace, source });
       if (pull === undefined) return;
       this.#effects.push({ type: 'pull', pull, peer: origin, namespace, source, after, upTo });

@@ -38,7 +38,7 @@ import type { Membership } from './membership.ts';
 import type { Mutation } from './mutation.ts';
 import type { Endpoint, Network } from './network.ts';
 import { strategies } from './plan.ts';
-import type { Batch, Plane, Receiver } from './plane.ts';
+import { type Batch, noPlane, type Plane, type Receiver } from './plane.ts';
 import type { Random } from './random.ts';
 import { originPlace, Reports } from './reports.ts';
 import type { Scheduler } from './scheduler.ts';
@@ -224,7 +224,9 @@ export class Instance implements Receiver {
       onDurable: (commit) => this.#durable(commit),
       onOffered: (record) => this.#options.onOffered(record),
       onGap: (gap) => {
-        if (!mutation.passesGap(this, gap)) this.#exchange({ type: 'hurry' });
+        if (mutation.passesGap(this, gap)) return;
+        this.#exchange({ type: 'left-out', namespace: gap.namespace, origin: gap.source.origin });
+        this.#exchange({ type: 'hurry' });
       },
       onRefused: (record, failure) => {
         this.#fetch({ type: 'refused', namespace: record.namespace, source: record.source });
@@ -263,6 +265,7 @@ export class Instance implements Receiver {
       resumed: mutation.resumed,
     });
     this.#startMembers();
+    this.#exchange({ type: 'plane', isDelivering: plane !== noPlane });
     for (const namespace of this.holdings.names()) this.#moved(namespace);
     this.#repeat(200, () => {
       this.#exchange({ type: 'tick' });

@@ -15,6 +15,7 @@ import { Replication, type ReplicationMemory, startJsonMirror } from '../replica
 import { type Alarm, alarmsOf, watchAlarms } from './alarms.ts';
 import { MemberFacts, memberPrefix } from './member-facts.ts';
 import { memberHandlers } from './member-methods.ts';
+import { describeReplication } from './replication-status.ts';
 import { offerAgain } from './return.ts';
 import type { PartsContext } from './start.ts';
 
@@ -152,7 +153,7 @@ export async function openClusterPart(
       links: peers.links().length,
       holds_cluster_key: membership.keys.key !== undefined,
       leases: leaseStatus(leases.status()),
-      replication: replication.status(),
+      replication: describeReplication(replication.status()),
     }),
   };
 }

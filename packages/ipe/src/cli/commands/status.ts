@@ -29,16 +29,10 @@ export function define(command: Command, cli: Cli): void {
         for (const [name, value] of Object.entries(rest)) {
           if (isPlain(value) || isEmpty(value)) continue;
           cli.out.line(`\n${cli.out.color.bold(label(name))}`);
-          if (isTable(value)) {
-            printRows(cli, value);
-            continue;
-          }
-          const parts = Object.entries(value as object);
-          const pairs = parts.filter(([, part]) => !isTable(part));
-          cli.out.pairs(flatten(Object.fromEntries(pairs)).map(([key, each]) => [`  ${key}`, each] as const));
-          for (const [part, rows] of parts) {
-            if (!isTable(rows)) continue;
-            cli.out.line(`\n  ${label(part)}`);
+          const { pairs, tables } = flatten(value);
+          cli.out.pairs(pairs.map(([key, each]) => [`  ${key}`, each] as const));
+          for (const [title, rows] of tables) {
+            if (title !== '') cli.out.line(`\n  ${label(title)}`);
             printRows(cli, rows);
           }
         }
@@ -84,18 +78,18 @@ function cell(cli: Cli, column: string, value: unknown): string {
   return shown(column, value);
 }
 
-/** Nested facts as dotted names with plain values. */
-function flatten(value: unknown, name = ''): [string, string][] {
-  if (typeof value !== 'object' || value === null) return [[name || 'value', shown(name, value)]];
-  if (Array.isArray(value))
-    return [
-      [
-        name || 'value',
-        value.length === 0
-          ? '-'
-          : value.map((each) => (typeof each === 'object' ? JSON.stringify(each) : String(each))).join(', '),
-      ],
-    ];
-  const pairs = Object.entries(value).flatMap(([key, each]) => flatten(each, name === '' ? key : `${name}.${key}`));
-  return pairs.length === 0 ? [[name || 'value', '-']] : pairs;
+interface Flattened {
+  readonly pairs: readonly (readonly [name: string, value: string])[];
+  readonly tables: readonly (readonly [title: string, rows: readonly object[]])[];
+}
+
+/** Nested facts as dotted names with plain values, and the lists of things with fields among them as tables. */
+function flatten(value: unknown, name = ''): Flattened {
+  if (isTable(value)) return { pairs: [], tables: [[name, value]] };
+  const plain = (text: string): Flattened => ({ pairs: [[name || 'value', text]], tables: [] });
+  if (Array.isArray(value)) return plain(value.length === 0 ? '-' : value.join(', '));
+  if (typeof value !== 'object' || value === null) return plain(shown(name, value));
+  const parts = Object.entries(value).map(([key, each]) => flatten(each, name === '' ? key : `${name}.${key}`));
+  if (parts.length === 0) return plain('-');
+  return { pairs: parts.flatMap(({ pairs }) => pairs), tables: parts.flatMap(({ tables }) => tables) };
 }

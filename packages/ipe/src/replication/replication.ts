@@ -124,6 +124,7 @@ export class Replication {
       interest,
       strategyOf: (namespace) => engine.replica.strategyOf(namespace),
       purgedMsOf: (namespace) => engine.replica.purgedMsOf(namespace),
+      isHoldingBack: (namespace) => engine.replica.heldBack(namespace).length > 0,
       isSettled: alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest)),
       whole: memory.whole,
       goneBack: memory.goneBack,

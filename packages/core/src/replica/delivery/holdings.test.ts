@@ -7,6 +7,7 @@ function open(options: Partial<HoldingsOptions> = {}): Holdings {
     interest: 'all',
     strategyOf: () => ({ kind: 'lww' }),
     purgedMsOf: () => 0,
+    isHoldingBack: () => false,
     isSettled: true,
     recovered: ['n', 'm'].map((name) => ({ name, heads: new Map() })),
     ...options,

@@ -11,6 +11,8 @@ export interface HoldingsOptions {
   readonly interest: Interest;
   readonly strategyOf: (namespace: string) => Strategy;
   readonly purgedMsOf: (namespace: string) => number;
+  /** Whether records of a namespace are held back here for their time. */
+  readonly isHoldingBack: (namespace: string) => boolean;
   /** Whether this instance held all of its interest whole when it stopped, or is alone. */
   readonly isSettled: boolean;
   /** Namespaces that it held whole when it stopped, though others were missing. Default: none. */
@@ -142,7 +144,13 @@ export class Holdings {
     const strategy = strategyText(this.#options.strategyOf(namespace));
     const purgedMs = this.#options.purgedMsOf(namespace);
     const heads = new Map(this.headsOf(namespace));
-    return { strategy, isWhole: this.isWhole(namespace), heads, ...(purgedMs > 0 && { purgedMs }) };
+    return {
+      strategy,
+      isWhole: this.isWhole(namespace),
+      heads,
+      ...(purgedMs > 0 && { purgedMs }),
+      ...(this.#options.isHoldingBack(namespace) && { isHoldingBack: true }),
+    };
   }
 
   report(): VectorReport {

@@ -661,3 +661,21 @@ test('a fold that could not be stored is asked for again after a while', () => {
   expect(foldsAt(200)).toEqual([]);
   expect(foldsAt(20_000)).toHaveLength(1);
 });
+
+test('a deletion is not stable while a member holds records of its namespace back: it may be one of them', () => {
+  const [self, other] = [originOf(1), originOf(2)];
+  const dot = { source: sources.of(self, 1), seq: 3, idx: 0 };
+  const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+  const vector = { strategy, isWhole: true, heads: new Map([[dot.source, 3]]) };
+  const told = (isHoldingBack: boolean) => {
+    const namespaces = new Map([['n', { ...vector, isHoldingBack }]]);
+    const text = encodeReport({ origin: other, interest: 'all', isSettled: true, namespaces });
+    exchange.step({ type: 'reported', report: decodeReport(text, sources), isAnswer: true }, 0);
+  };
+  exchange.step({ type: 'members', origins: [other] }, 0);
+  exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
+  told(true);
+  expect(exchange.isStable('n', dot)).toBe(false);
+  told(false);
+  expect(exchange.isStable('n', dot)).toBe(true);
+});

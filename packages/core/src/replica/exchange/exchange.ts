@@ -233,6 +233,8 @@ export class Exchange {
         return (
           this.#evicted.every((evicted) => peer!.evicted.has(evicted)) &&
           vector.isWhole &&
+          // It may hold back this very tombstone, and write anew meanwhile what that will delete.
+          vector.isHoldingBack !== true &&
           coversDot(vector.heads, dot) &&
           covers(own, vector.heads)
         );

@@ -40,13 +40,15 @@ export interface NamespaceVector {
   readonly heads: Heads;
   /** Latest hybrid milliseconds of what was purged; absent: nothing was. */
   readonly purgedMs?: number;
+  /** Records that the heads count are held back there for their time: it has not seen yet what they delete. */
+  readonly isHoldingBack?: boolean;
 }
 
 type ReportJson = {
   origin: string;
   interest: Interest;
   settled: boolean;
-  namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number]>;
+  namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number, holdingBack?: 1]>;
   heard?: Record<string, number>;
   evicted?: readonly string[];
   clock?: number;
@@ -56,12 +58,13 @@ type ReportJson = {
 /** JSON text of a report. */
 export function encodeReport(report: VectorReport): string {
   const namespaces: ReportJson['namespaces'] = {};
-  for (const [name, { strategy, isWhole, heads, purgedMs }] of report.namespaces) {
+  for (const [name, { strategy, isWhole, heads, purgedMs = 0, isHoldingBack }] of report.namespaces) {
     namespaces[name] = [
       strategy,
       isWhole ? 1 : 0,
       seqsOf(heads),
-      ...(purgedMs ? [purgedMs] : []),
+      ...(purgedMs > 0 || isHoldingBack ? [purgedMs] : []),
+      ...(isHoldingBack ? [1] : []),
     ] as (typeof namespaces)[string];
   }
   const { origin, interest, isSettled: settled, clockMs: clock, evicted = [] } = report;
@@ -90,10 +93,16 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
     if (!/^[0-9a-f]{16}$/.test(origin)) throw new Error('origin');
     const decoded = new Map<string, NamespaceVector>();
-    for (const [name, [strategy, whole, seqs, purgedMs = 0]] of Object.entries(namespaces)) {
+    for (const [name, [strategy, whole, seqs, purgedMs = 0, holdingBack]] of Object.entries(namespaces)) {
       const heads = headsIn(seqs, sources);
       if (!Number.isSafeInteger(purgedMs) || purgedMs < 0) throw new Error('purge floor');
-      decoded.set(name, { strategy, isWhole: whole === 1, heads, ...(purgedMs > 0 && { purgedMs }) });
+      decoded.set(name, {
+        strategy,
+        isWhole: whole === 1,
+        heads,
+        ...(purgedMs > 0 && { purgedMs }),
+        ...(holdingBack === 1 && { isHoldingBack: true }),
+      });
     }
     if (!Object.values(heard).every((ageMs) => Number.isFinite(ageMs) && ageMs >= 0)) throw new Error('ages');
     if (!Array.isArray(evicted) || !evicted.every((name) => typeof name === 'string')) throw new Error('evicted');

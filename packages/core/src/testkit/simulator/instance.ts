@@ -191,6 +191,7 @@ export class Instance implements Receiver {
       interest,
       strategyOf,
       purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
+      isHoldingBack: (namespace) => this.replica.heldBack(namespace).length > 0,
       isSettled: this.disk.notes.isSettled,
       whole: this.disk.notes.whole,
       goneBack: this.disk.notes.goneBack,

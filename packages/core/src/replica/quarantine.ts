@@ -1,6 +1,6 @@
 import type { Source } from './dot.ts';
 
-/** Records further ahead of the wall clock than this are held back (DESIGN §4, skew and far-future entries). */
+/** What nodes hold back: records further ahead of the wall clock than this (DESIGN §4, skew and far-future entries). */
 export const quarantineAheadMs = 3_600_000;
 
 /** Names a record that is held back. */

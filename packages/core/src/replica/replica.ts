@@ -31,6 +31,8 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly batchWritesMax: number;
   /** Time that writes gather behind a commit before another is started beside it. */
   readonly flushIntervalMs: number;
+  /** Records further ahead of the wall clock than this are held back. */
+  readonly quarantineAheadMs: number;
   /** Least time that a deletion is remembered. */
   readonly tombstoneGraceMs: number;
   /** The wall clock at the start: epochs are drawn from it. */
@@ -156,6 +158,7 @@ export class Replica {
       answers: this.#answers,
       clock: this.#clock,
       quarantine: this.#quarantine,
+      quarantineAheadMs: options.quarantineAheadMs,
       tombstoneGraceMs: options.tombstoneGraceMs,
       isStable: options.isStable ?? (() => true),
       source: (namespace: Namespace) => this.#sourceFor(namespace),

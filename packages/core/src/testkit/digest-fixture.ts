@@ -7,6 +7,7 @@ import type { Sources } from '../replica/dot.ts';
 import type { ReplicaEffect, ReplicaEvent } from '../replica/events.ts';
 import { epochTimes } from '../replica/fold.ts';
 import { liveKey } from '../replica/layout.ts';
+import { quarantineAheadMs } from '../replica/quarantine.ts';
 import type { LogRecord } from '../replica/record.ts';
 import { readMetadata } from '../replica/recovery.ts';
 import { Replica } from '../replica/replica.ts';
@@ -52,6 +53,7 @@ export class TestInstance {
         tombstoneGraceMs: graceMs,
         startedMs: now(),
         epochTimes,
+        quarantineAheadMs,
         cacheBytesMax: 2_000,
         queueBytesMax: 1 << 20,
         isStable: (namespace, dot) => this.isStable(namespace, dot),

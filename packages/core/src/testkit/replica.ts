@@ -11,6 +11,7 @@ import {
   type LogRecord,
   liveKey,
   namespaceOf,
+  quarantineAheadMs,
   Replica,
   type ReplicaEffect,
   type ReplicaEvent,
@@ -68,6 +69,7 @@ export class InstantReplica {
       cacheBytesMax: 1 << 20,
       queueBytesMax: 1 << 20,
       epochTimes,
+      quarantineAheadMs,
       ...options,
     };
     this.#rng = rng;

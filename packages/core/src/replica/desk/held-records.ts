@@ -1,5 +1,4 @@
 import { Namespace } from '../namespaces.ts';
-import { quarantineAheadMs } from '../quarantine.ts';
 import type { LogRecord } from '../record.ts';
 import { latestOf } from '../resolve.ts';
 import { undoing } from '../undo.ts';
@@ -21,14 +20,15 @@ export class HeldRecords {
 
   /** Whether a record's time lies too far ahead to be applied now. */
   isHeldBack(record: LogRecord, nowMs: number): boolean {
-    return record.ms > nowMs + quarantineAheadMs && !this.#isExplained(record);
+    return record.ms > nowMs + this.#parts.quarantineAheadMs && !this.#isExplained(record);
   }
 
   /** Whether the keys of a record are as far ahead already: a write exceeds the time of all that it overwrites. */
   #isExplained({ ms, operations }: LogRecord): boolean {
+    const { states, quarantineAheadMs } = this.#parts;
     return operations.every(({ key }) => {
-      if (this.#parts.states.damageOf(key) !== undefined) return false;
-      const { state } = this.#parts.states.latest(key);
+      if (states.damageOf(key) !== undefined) return false;
+      const { state } = states.latest(key);
       return state !== undefined && latestOf(state).ms + quarantineAheadMs >= ms;
     });
   }

@@ -22,6 +22,7 @@ export interface DeskParts {
   readonly offersSource: () => Source;
   readonly offered: OfferProgress;
   readonly readMs: (nowMs: number) => number;
+  readonly quarantineAheadMs: number;
   readonly tombstoneGraceMs: number;
   /** Whether every member of the cluster is known to hold a write. */
   readonly isStable: (namespace: string, dot: Dot) => boolean;

@@ -42,12 +42,13 @@ export class BlindWrites {
   }
 
   /** What a key may hold besides what it must: undefined where nothing was written to it in that way. */
-  alternative(key: string, reach: Reach): KeyState | undefined {
+  alternative(key: string, reach: Reach, known: (share: Share) => KeyState | undefined): KeyState | undefined {
     const unseen = this.#unseen.get(key);
     if (unseen === undefined) return undefined;
-    return this.#oracle.expected(key, reach, (share) =>
-      unseen.has(share) ? withoutDeletions(share.state) : share.state,
-    );
+    return this.#oracle.expected(key, reach, (share) => {
+      const state = known(share);
+      return state !== undefined && unseen.has(share) ? withoutDeletions(state) : state;
+    });
   }
 
   /** Digests have brought back what was forgotten: from now on all must show the same. */

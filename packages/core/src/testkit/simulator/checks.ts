@@ -2,7 +2,7 @@ import { Cell, headOf, type KeyState, readMetadata, Sources, type View } from '.
 import type { BlindWrites } from './blind-writes.ts';
 import type { Disk } from './disk.ts';
 import type { Instance } from './instance.ts';
-import type { Oracle, Reach } from './oracle.ts';
+import type { Oracle, Reach, Share } from './oracle.ts';
 import { clockOffsetMaxMs, strategies } from './plan.ts';
 
 /** A write that a client was told stands. */
@@ -74,10 +74,12 @@ export class Checks {
     // on the disk.
     if (instance.isPartial(namespace) || instance.replica.fence !== undefined) return;
     const reach = reachOf(instance);
-    const want = viewOf(this.#oracle.expected(key, reach), key, readMs);
+    const known = ({ sourceId, seq, state }: Share) =>
+      instance.isHeldBack(namespace, sourceId, seq) ? undefined : state;
+    const want = viewOf(this.#oracle.expected(key, reach, known), key, readMs);
     const have = shown(view);
     if (want === have) return;
-    const other = this.#blind.alternative(key, reach);
+    const other = this.#blind.alternative(key, reach, known);
     if (other === undefined || viewOf(other, key, readMs) !== have)
       this.#problem(`what a vector covers is not in \`${namespace}\`: ${have}, not ${want}`);
   }

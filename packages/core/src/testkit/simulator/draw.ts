@@ -1,5 +1,6 @@
 import { drawRot } from './bit-rot.ts';
 import { drawChurn } from './churn.ts';
+import { drawFarAhead } from './far-ahead.ts';
 import { drawFolding } from './folding.ts';
 import { drawFollowers } from './followers.ts';
 import { type Action, type BrokerFault, clockOffsetMaxMs, type MemberPlan, type Plan } from './plan.ts';
@@ -56,7 +57,10 @@ export function drawPlan(seed: number): Plan {
     actions,
   };
   return drawFolding(
-    drawFollowers(isRolledBack || hasClone || rot.length > 0 ? plan : drawChurn(plan, endMs), endMs),
+    drawFarAhead(
+      drawFollowers(isRolledBack || hasClone || rot.length > 0 ? plan : drawChurn(plan, endMs), endMs),
+      endMs,
+    ),
     endMs,
   );
 }

@@ -12,6 +12,7 @@ import {
   type FetchEvent,
   Fetches,
   type Head,
+  type HeldRun,
   Holdings,
   type Interest,
   Leases,
@@ -44,7 +45,7 @@ import { originPlace, Reports } from './reports.ts';
 import type { Scheduler } from './scheduler.ts';
 import { type LogQuestion, type RepairQuestion, StateRepair } from './state-repair.ts';
 import { type Applied, StoreDriver } from './store-driver.ts';
-import { type SentPage, Transfer } from './transfer.ts';
+import { heldRows, type SentPage, Transfer } from './transfer.ts';
 
 /** What peers ask each other: the report's text, a slice of the log, a page of states, and what repairs need. */
 type Question =
@@ -76,6 +77,7 @@ export interface InstanceOptions {
   readonly logCommitsMax: number;
   readonly sliceBytes: number;
   readonly epochTimes: EpochTimes;
+  readonly quarantineAheadMs: number;
   readonly mutation: Mutation;
   readonly onApplied: (instance: Instance, commits: readonly Commit[]) => void;
   readonly onDurable: (instance: Instance, commits: readonly Commit[]) => void;
@@ -172,6 +174,7 @@ export class Instance implements Receiver {
         tombstoneGraceMs,
         startedMs: mutation.startedMs(this.wallMs),
         epochTimes,
+        quarantineAheadMs: this.#options.quarantineAheadMs,
         cacheBytesMax: 2_000,
         queueBytesMax,
         isStable: (namespace, dot) => mutation.isStable(() => this.exchange.isStable(namespace, dot)),
@@ -223,6 +226,7 @@ export class Instance implements Receiver {
       onApplied: (applied) => this.#applied(applied),
       onDamaged: (key) => this.repair.met(key),
       onDurable: (commit) => this.#durable(commit),
+      onDue: (runs) => this.#release(runs),
       onOffered: (record) => this.#options.onOffered(record),
       onGap: (gap) => {
         if (mutation.passesGap(this, gap)) return;
@@ -357,6 +361,22 @@ export class Instance implements Receiver {
     });
   }
 
+  /** Whether a record is held back here: counted, and not applied yet. */
+  isHeldBack(namespace: string, sourceId: string, seq: number): boolean {
+    const runs = this.replica.heldBack(namespace);
+    return runs.some(({ source, from, to }) => source.id === sourceId && from <= seq && seq <= to);
+  }
+
+  /** Hands in what the clock has reached of what is held back. */
+  #release(runs: readonly HeldRun[]): void {
+    const { sources } = this.replica;
+    const records = heldRows(this.disk, runs).map((row) => decodeRecord(row, sources));
+    this.#store.ask(
+      (id) => ({ type: 'release', id, records, isForced: false }),
+      () => {},
+    );
+  }
+
   step(event: ReplicaEvent): void {
     this.#store.step(event);
   }
@@ -464,6 +484,8 @@ export class Instance implements Receiver {
     const { commits, joined } = applied;
     this.repair.applied(applied);
     for (const namespace of joined) this.#ranAhead(namespace);
+    // What was held back may be applied now.
+    if (joined.length > 0) this.#reports.moved();
     this.holdings.applied(commits);
     this.#options.onApplied(this, commits);
     this.feeds.applied(applied);

@@ -35,6 +35,7 @@ export interface Share {
 /** How far something reaches: by namespace and source, the last record that it holds; infinite for all there are. */
 export type Reach = (namespace: string, sourceId: string) => number;
 
+
 /**
  * All that was ever written, as one who sees every disk at once: what each key must hold is the join of what is
  * covered, whatever the way it came.
@@ -174,13 +175,18 @@ export class Oracle {
 
   /**
    * What a key must hold where everything within reach is applied.
-   * @param known what is known of a write; default: all of it
+   * @param known what is known of a write, if anything; default: all of it
    */
-  expected(key: string, reach: Reach, known = (share: Share) => share.state): KeyState | undefined {
+  expected(
+    key: string,
+    reach: Reach,
+    known: (share: Share) => KeyState | undefined = ({ state }) => state,
+  ): KeyState | undefined {
     const namespace = key.slice(0, key.indexOf('.'));
     let state: KeyState | undefined;
     for (const share of this.writesTo(key)) {
-      if (this.isWithin(reach, namespace, share.sourceId, share.seq)) state = join(state, known(share));
+      const part = this.isWithin(reach, namespace, share.sourceId, share.seq) ? known(share) : undefined;
+      if (part !== undefined) state = join(state, part);
     }
     return state;
   }

@@ -20,6 +20,8 @@ export interface Plan {
   readonly leaseMs?: number | undefined;
   /** How long after a start earlier epochs are folded. Absent: as long as at nodes, and nothing folds. */
   readonly foldAfterMs?: number | undefined;
+  /** How far ahead of a clock records may be that are not held back. Absent: as far as at nodes. */
+  readonly quarantineAheadMs?: number | undefined;
   /** When the last fault ends: from then on nothing goes wrong and everything must settle. */
   readonly calmMs: number;
   /** In order of time. */

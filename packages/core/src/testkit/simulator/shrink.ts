@@ -32,6 +32,7 @@ function simplerSettings({
   plane,
   leaseMs,
   foldAfterMs,
+  quarantineAheadMs,
   durability,
   logCommitsMax,
   members,
@@ -44,6 +45,7 @@ function simplerSettings({
   if (plane !== 'none') simpler.push({ plane: 'none' });
   if (leaseMs !== undefined) simpler.push({ leaseMs: undefined });
   if (foldAfterMs !== undefined) simpler.push({ foldAfterMs: undefined });
+  if (quarantineAheadMs !== undefined) simpler.push({ quarantineAheadMs: undefined });
   if (durability !== 'fsync') simpler.push({ durability: 'fsync' });
   if (logCommitsMax < 100_000) simpler.push({ logCommitsMax: 100_000 });
   members.forEach(({ interest }, i) => {

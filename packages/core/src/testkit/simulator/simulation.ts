@@ -3,6 +3,7 @@ import {
   decodeRecord,
   distance,
   type LogRecord,
+  quarantineAheadMs,
   type Write,
   type WriteOutcome,
 } from '../../replica/index.ts';
@@ -193,6 +194,7 @@ class Simulation {
         logCommitsMax,
         sliceBytes,
         epochTimes: epochTimesOf(this.#plan),
+        quarantineAheadMs: this.#plan.quarantineAheadMs ?? quarantineAheadMs,
         mutation: this.#mutation,
         onApplied: (at, commits) => this.#applied(at, commits),
         onDurable: (at, commits) => {
@@ -522,9 +524,9 @@ class Simulation {
     );
   }
 
-  /** How many records an instance lacks of what each other holds: 0 where it covers all of them. */
+  /** How many records an instance lacks of what each other holds, or holds back: 0 where it has applied all of them. */
   #lackedBy({ holdings, replica }: Instance): number {
-    let lacked = 0;
+    let lacked = replica.heldBackCount;
     for (const other of this.#staying()) {
       for (const name of other.holdings.names()) {
         if (!holdings.isOfInterest(name)) continue;

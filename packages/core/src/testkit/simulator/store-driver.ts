@@ -1,5 +1,6 @@
 import {
   type Failure,
+  type HeldRun,
   type LogRecord,
   liveKey,
   type Replica,
@@ -28,6 +29,7 @@ export interface StoreDriverOptions {
   readonly onApplied: (applied: Applied) => void;
   readonly onDamaged: (key: string) => void;
   readonly onDurable: (commit: number) => void;
+  readonly onDue: (runs: readonly HeldRun[]) => void;
   readonly onOffered: (record: LogRecord) => void;
   readonly onGap: (gap: Gap) => void;
   readonly onRefused: (record: LogRecord, failure: Failure) => void;
@@ -102,6 +104,9 @@ export class StoreDriver {
         return;
       case 'durable':
         this.#options.onDurable(effect.commit);
+        return;
+      case 'due':
+        this.#options.onDue(effect.runs);
         return;
       case 'offered':
         this.#options.onOffered(effect.record);

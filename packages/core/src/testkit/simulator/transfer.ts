@@ -1,6 +1,9 @@
 import {
+  decodeHeld,
+  type HeldRun,
   type Holdings,
   headOf,
+  heldRowKey,
   type LogSlice,
   liveKey,
   logKey,
@@ -9,6 +12,7 @@ import {
   SliceGatherer,
   type SnapshotPage,
   type Source,
+  Sources,
   type StateEntry,
   type Stretch,
 } from '../../replica/index.ts';
@@ -19,6 +23,16 @@ import { isRecord, type LogQuestion, type RecordName } from './state-repair.ts';
 export type SentPage = Omit<SnapshotPage, 'heads'> & {
   readonly heads: readonly (readonly [source: string, seq: number])[];
 };
+
+/** Records that are held back, as they are stored. */
+export function heldRows(disk: Disk, runs: readonly HeldRun[]): Uint8Array[] {
+  const sources = new Sources();
+  return runs.flatMap(({ namespace, source, from, to }) =>
+    Array.from({ length: to - from + 1 }, (_, i) => disk.get('metadata', heldRowKey(namespace, source, from + i)))
+      .filter((row) => row !== undefined)
+      .map((row) => decodeHeld(row, sources)),
+  );
+}
 
 export interface TransferOptions {
   readonly disk: Disk;
@@ -58,7 +72,8 @@ export class Transfer {
 
   page(namespace: string, after: string | undefined): SentPage {
     const { disk, replica, holdings, sliceBytes } = this.#options;
-    const gatherer = new PageGatherer(holdings.headsOf(namespace), () => replica.floorOf(namespace), sliceBytes);
+    const held = after === undefined ? heldRows(disk, replica.heldBack(namespace)) : [];
+    const gatherer = new PageGatherer(holdings.headsOf(namespace), () => replica.floorOf(namespace), sliceBytes, held);
     for (const [bytes, row] of disk.rows('live', liveKey(`${namespace}.`))) {
       const key = String.fromCharCode(...bytes);
       if (after !== undefined && key <= after) continue;

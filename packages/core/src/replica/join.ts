@@ -107,7 +107,8 @@ function withoutFolded(context: Context): Context {
   return context.filter((dot) => !folded.some((entry) => entry !== dot && standsFor(entry, dot.source)));
 }
 
-const standsFor = ({ source: { origin, epoch } }: { readonly source: Source }, source: Source) =>
+/** Whether a folded entry stands for the records of a source. */
+export const standsFor = ({ source: { origin, epoch } }: { readonly source: Source }, source: Source) =>
   source.origin === origin && source.epoch <= epoch;
 
 const later = <T extends Dot>(x: T, y: T): T => ((x.seq - y.seq || x.idx - y.idx) >= 0 ? x : y);

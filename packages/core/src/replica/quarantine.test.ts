@@ -1,7 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { InstantReplica, randomFrom } from '../testkit/replica.ts';
-import { Sources } from './dot.ts';
+import { BatchRecord } from './batch.ts';
+import { seenBy } from './desk/local-writes.ts';
+import { placesMax, Sources } from './dot.ts';
+import { foldedBase } from './fold.ts';
+import { Namespace } from './namespaces.ts';
 import { Quarantine, quarantineAheadMs } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
 import { decodeRecord } from './record-codec.ts';
@@ -220,4 +224,17 @@ test('runs of held records say the same as a list of them, whatever is held and 
     }),
     { seed: 3 },
   );
+});
+
+test('a folded entry is not claimed to have been seen while a record of one of its sources is held back', () => {
+  const sources = new Sources();
+  const [earlier, folded, own] = [1, 2, 3].map((epoch) => sources.of(`${epoch === 3 ? 'b' : 'a'}`.repeat(16), epoch));
+  const row = { strategy: 'lww', floor: 1, purgedMs: 1, entries: 0, tombstones: 0, bytes: 0, joined: 0 };
+  const namespace = new Namespace('plain', { kind: 'lww' }, row, new Map([[folded!, foldedBase + 5]]));
+  const record = new BatchRecord('plain', own!, 1, { ms: startMs, count: 0 });
+  const quarantine = new Quarantine();
+  quarantine.hold({ namespace: 'plain', source: earlier!, seq: 2, ms: startMs + hourMs });
+  expect(seenBy(namespace, record, quarantine)).toEqual([]);
+  quarantine.release('plain', earlier!, 2);
+  expect(seenBy(namespace, record, quarantine)).toEqual([{ source: folded, seq: foldedBase + 5, idx: placesMax }]);
 });

@@ -1,9 +1,10 @@
 import { admit, isRefused } from '../admission.ts';
 import { BatchRecord, operationBytes } from '../batch.ts';
 import { Cell } from '../cell.ts';
-import { compareDots, type Dot, placesMax } from '../dot.ts';
+import { compareDots, type Dot, placesMax, type Source } from '../dot.ts';
+import { isFolded } from '../fold.ts';
 import { afterHlc, compareHlc, type Hlc } from '../hlc.ts';
-import { isCausal, join, stateOf } from '../join.ts';
+import { isCausal, join, standsFor, stateOf } from '../join.ts';
 import { Namespace } from '../namespaces.ts';
 import type { Quarantine } from '../quarantine.ts';
 import type { Operation } from '../record.ts';
@@ -226,10 +227,16 @@ export class LocalWrites {
 export function seenBy(namespace: Namespace, record: BatchRecord, quarantine: Quarantine): Context {
   if (namespace.floor === 0) return [];
   const seen: Dot[] = [];
+  const held = quarantine.runs(namespace.name);
+  // A folded entry tells of all its sources or of none.
+  const seenUpTo = (source: Source, head: number) => {
+    if (isFolded(head)) return held.some((run) => standsFor({ source }, run.source)) ? 0 : head;
+    return quarantine.firstOf(namespace.name, source) - 1;
+  };
   for (const [source, head] of namespace.admitted) {
     const bound = source === record.source ? Math.min(head, record.seq - 1) : head;
     // What is held back is not seen; and nothing behind it is forgotten here.
-    const seq = Math.min(bound, quarantine.firstOf(namespace.name, source) - 1);
+    const seq = Math.min(bound, seenUpTo(source, head));
     if (seq > 0) seen.push({ source, seq, idx: placesMax });
   }
   return seen.sort(compareDots);

@@ -35,7 +35,6 @@ export interface Share {
 /** How far something reaches: by namespace and source, the last record that it holds; infinite for all there are. */
 export type Reach = (namespace: string, sourceId: string) => number;
 
-
 /**
  * All that was ever written, as one who sees every disk at once: what each key must hold is the join of what is
  * covered, whatever the way it came.

@@ -135,10 +135,19 @@ describe('a key that was purged since', () => {
       [record(here!, 1, 5, put('"dead"', 1))],
       [record(here!, 1, 9, put(undefined, 2)), record(there!, 1, 5, put('"dead"', 1))],
     ]) {
-      const written = new WrittenKeys(() => true, { strategyOf: () => lww });
+      const written = new WrittenKeys(() => true, { strategyOf: () => lww, isHeldBack: () => false });
       for (const each of unseen) written.take(each);
       expect(written.told('facts.a', absent).view?.kind).toBe('absent');
     }
+  });
+
+  test('is not told of by a record that is held back: it has changed nothing yet', () => {
+    const isHeldBack = (_: string, source: typeof there) => source === there;
+    const written = new WrittenKeys(() => true, { strategyOf: () => lww, isHeldBack });
+    written.take(record(there!, 1, 90, put(undefined, 1)));
+    expect([...written.keys()]).toEqual([]);
+    written.take(record(here!, 1, 5, put('"now"', 1)));
+    expect([...written.keys()]).toEqual(['facts.a']);
   });
 
   test('is told as deleted where its commit gave a merge', () => {

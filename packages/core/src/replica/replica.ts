@@ -203,6 +203,11 @@ export class Replica {
     return this.#quarantine.runs(namespace);
   }
 
+  /** Whether a record is held back for its time. */
+  isHeldBack(namespace: string, source: Source, seq: number): boolean {
+    return this.#quarantine.has(namespace, source, seq);
+  }
+
   /** How many records are held back. */
   get heldBackCount(): number {
     return this.#quarantine.count;

@@ -23,7 +23,7 @@ export async function changedSince(
     const range = { gt: logKey(namespace, source, after), lte: logKey(namespace, source, upTo) };
     for await (const [, row] of kv.entries('log', range)) {
       const record = decodeRecord(row, replica.sources);
-      // Trimmed, held back, or never logged here because it came in as a state.
+      // Trimmed, or never logged here because it came in as a state.
       if (record.seq !== ++seq) return undefined;
       written.take(record);
     }

@@ -87,16 +87,18 @@ export function rangesBeyond(vector: Heads, namespace: string, heads: Heads): Lo
 /** Gathers which keys records wrote, for a follower that has not seen them. */
 export class WrittenKeys {
   readonly #matches: (key: string) => boolean;
-  readonly #replica: Pick<Replica, 'strategyOf'>;
+  readonly #replica: Pick<Replica, 'strategyOf' | 'isHeldBack'>;
   /** The last write of each key, as a deletion: for those of which nothing else is left. */
   readonly #written = new Map<string, Version>();
 
-  constructor(matches: (key: string) => boolean, replica: Pick<Replica, 'strategyOf'>) {
+  constructor(matches: (key: string) => boolean, replica: Pick<Replica, 'strategyOf' | 'isHeldBack'>) {
     this.#matches = matches;
     this.#replica = replica;
   }
 
+  /** Takes a record of the log in. What is held back has changed nothing yet. */
   take(record: LogRecord): void {
+    if (this.#replica.isHeldBack(record.namespace, record.source, record.seq)) return;
     record.operations.forEach(({ key }, i) => {
       if (!this.#matches(key)) return;
       const before = this.#written.get(key);

@@ -363,8 +363,8 @@ export class Instance implements Receiver {
 
   /** Whether a record is held back here: counted, and not applied yet. */
   isHeldBack(namespace: string, sourceId: string, seq: number): boolean {
-    const runs = this.replica.heldBack(namespace);
-    return runs.some(({ source, from, to }) => source.id === sourceId && from <= seq && seq <= to);
+    const source = this.replica.sources.parse(sourceId);
+    return source !== undefined && this.replica.isHeldBack(namespace, source, seq);
   }
 
   /** Hands in what the clock has reached of what is held back. */

@@ -110,6 +110,8 @@ class Copy implements Follower {
   /** How far bookmarks have said that it was told everything, by source: what it was not told of is as of then. */
   readonly #reach = new Map<Source, number>();
   readonly #sources = new Sources();
+  /** The readers' clock of the instance that gave it a snapshot, as that began. */
+  #snapshotMs = 0;
   /** Keys that it was told of in this session. */
   readonly #told = new Set<string>();
   /** What it was told cannot be read. */
@@ -153,6 +155,7 @@ class Copy implements Follower {
         this.#change(event.key, event.cell);
         break;
       case 'resync':
+        this.#beginSnapshot();
         this.#cells.clear();
         this.#reach.clear();
         this.#told.clear();
@@ -194,7 +197,13 @@ class Copy implements Follower {
     }
     this.#instance = instance;
     this.#told.clear();
+    if (this.#token === undefined) this.#beginSnapshot();
     instance.feeds.follow(this, this.#token);
+  }
+
+  #beginSnapshot(): void {
+    const { replica, wallMs } = this.#instance!;
+    this.#snapshotMs = replica.readMs(wallMs);
   }
 
   #change(key: string, cell: Cell): void {
@@ -256,13 +265,14 @@ class Copy implements Follower {
 
   /**
    * Why it was told nothing of a key that its bookmarks cover: a snapshot names no key that holds nothing any more, and
-   * other instances than the one that gave it may not have heard yet what ended there.
+   * other instances than the one that gave it may not have heard yet what ended there, and where clocks are behind its
+   * own, what had expired there still shows.
    */
   #untold(key: string, nowMs: number): Cell {
     const strategy = strategies[this.namespace]!;
     const state = this.#options.expected(key, (_, sourceId) => headById(this.#reach, sourceId));
     const cell = new Cell(state, 0, strategy);
-    return cell.seenAt(nowMs) === undefined ? cell : new Cell(undefined, 0, strategy);
+    return cell.seenAt(Math.max(nowMs, this.#snapshotMs)) === undefined ? cell : new Cell(undefined, 0, strategy);
   }
 }
 

@@ -112,6 +112,28 @@ describe('subscribers', () => {
     };
     expect(simulate({ plan }).problems).toEqual([]);
   });
+
+  test('are not judged by an instance whose clock is behind that of a snapshot elsewhere, which left out what had expired', () => {
+    const put: Write = { op: 'put', namespace: 'plain', key: 'plain.k1', json: '1', ttlMs: 6_000 };
+    const follow = { do: 'follow', follower: 1, namespace: 'plain', forMs: 0 } as const;
+    const plan: Plan = {
+      seed: 1,
+      members: two,
+      network: quick,
+      plane: 'direct',
+      durability: 'fsync',
+      logCommitsMax: 1_000,
+      sliceBytes: 2_000,
+      calmMs: 14_000,
+      actions: [
+        { atMs: 100, do: 'write', at: 0, writes: [put] },
+        { atMs: 1_000, do: 'clock', at: 1, offsetMs: 4_000 },
+        { atMs: 3_000, ...follow, at: 1 },
+        { atMs: 4_000, ...follow, at: 0 },
+      ],
+    };
+    expect(simulate({ plan }).problems).toEqual([]);
+  });
 });
 
 describe('subscribers elsewhere', () => {

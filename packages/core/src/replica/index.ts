@@ -113,6 +113,7 @@ export {
   cutsOf,
   evictedState,
   isCutFinal,
+  isToTell,
   type MemberFact,
   type MemberState,
   setAside,

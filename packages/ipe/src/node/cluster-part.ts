@@ -78,6 +78,7 @@ export async function openClusterPart(
   peers.on('down', (_, member) => log.info({ peer: member.id }, 'link lost'));
 
   const memberFacts = new MemberFacts({
+    origin: identity.origin,
     directory,
     facts: engine,
     onError: (error) => log.warn({ err: error }, 'a member record is not stored yet'),

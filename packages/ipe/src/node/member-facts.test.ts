@@ -60,10 +60,12 @@ class Facts {
   onApplied = () => () => {};
 }
 
-function open(facts: Facts, errors: unknown[] = []) {
+const self = 'bbbbbbbbbbbbbbb2';
+
+function open(facts: Facts, errors: unknown[] = [], at = self) {
   const directory = new MemberDirectory(keys.publicKey);
   directory.put(sign(active));
-  const options: MemberFactsOptions = { directory, facts, onError: (error) => void errors.push(error) };
+  const options: MemberFactsOptions = { origin: at, directory, facts, onError: (error) => void errors.push(error) };
   return { directory, shared: new MemberFacts(options) };
 }
 
@@ -92,6 +94,19 @@ test('a later record that stands among the facts is learned, and not written ove
   expect(directory.byOrigin(origin)).toEqual(evicted);
   expect(facts.told.get(key)?.body).toEqual(evicted);
   shared.close();
+});
+
+test('that a member was taken back is told over its eviction by the others, and not by itself', async () => {
+  const back: MemberRecord = { ...evicted, state: 'active', sequence: 3 };
+  for (const at of [self, origin]) {
+    const facts = new Facts();
+    const { directory, shared } = open(facts, [], at);
+    directory.put(sign(back));
+    facts.told.set(key, sign(evicted));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(facts.told.get(key)?.body).toEqual(at === self ? back : evicted);
+    shared.close();
+  }
 });
 
 test('nothing is tried any more once it is closed', async () => {

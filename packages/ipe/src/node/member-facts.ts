@@ -1,8 +1,10 @@
-import { type Cell, supersedes } from '@ipe/core/replica';
+import { type Cell, isToTell } from '@ipe/core/replica';
 import type { MemberDirectory, SignedMember } from '../cluster/members.ts';
 import type { Applied } from '../data/index.ts';
 
 export interface MemberFactsOptions {
+  /** Of this instance. */
+  readonly origin: string;
   readonly directory: Pick<MemberDirectory, 'list' | 'put' | 'onChange'>;
   /** The engine, as far as facts about members go through it. */
   readonly facts: {
@@ -70,13 +72,13 @@ export class MemberFacts {
   }
 
   async #compare(origin: string): Promise<void> {
-    const { facts } = this.#options;
+    const { facts, origin: self } = this.#options;
     const cell = await facts.get(memberPrefix + origin);
     const told =
       cell.seenAt(facts.readMs()) === undefined ? undefined : (cell.value as Partial<SignedMember> | undefined);
     const held = this.#held(origin);
     if (held === undefined) return;
-    if (told?.body === undefined || supersedes(held.body, told.body)) await facts.put(memberPrefix + origin, held);
+    if (isToTell(held.body, told?.body, self)) await facts.put(memberPrefix + origin, held);
     else this.#learn(told);
   }
 }

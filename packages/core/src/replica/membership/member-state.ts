@@ -24,6 +24,18 @@ export function supersedes(record: MemberState, held: MemberState): boolean {
   return canonicalJson(record) > canonicalJson(held);
 }
 
+/**
+ * Whether an instance has to tell the others of a record that it holds. It leaves its own return to them: who takes it
+ * for evicted still takes nothing that it writes, so its word would reach only those that know, and where it is the last
+ * they would have no reason left to give theirs, which reaches everybody.
+ * @param told what the facts say, if anything @param self origin of the instance
+ */
+export function isToTell(held: MemberState, told: MemberState | undefined, self: string): boolean {
+  if (told !== undefined && !supersedes(held, told)) return false;
+  const isOwnReturn = held.origin === self && held.state === 'active' && held.lastAccepted !== undefined;
+  return !isOwnReturn || told?.state === 'active';
+}
+
 /** By origin, what counts of members that were evicted once. */
 export function cutsOf(members: Iterable<MemberState>): ReadonlyMap<string, Cut> {
   const cuts = new Map<string, Cut>();

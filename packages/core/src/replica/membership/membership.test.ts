@@ -2,7 +2,7 @@ import { expect, test } from 'vitest';
 import { InstantReplica, randomFrom } from '../../testkit/replica.ts';
 import { logKey } from '../layout.ts';
 import { decodeRecord } from '../record-codec.ts';
-import { carriedOn, evictedState, isCutFinal, type MemberState, setAside } from './index.ts';
+import { carriedOn, evictedState, isCutFinal, isToTell, type MemberState, setAside } from './index.ts';
 
 const startMs = 1_700_000_000_000;
 const origin = 'aaaaaaaaaaaaaaa1';
@@ -65,4 +65,22 @@ test('an evicted member may return once every member knows of the eviction and n
   expect(isCutFinal(member, fact, exchange(true, 5))).toBe(false);
   expect(isCutFinal(member, { ...fact, member: { ...member, sequence: 1 } }, exchange(true, 4))).toBe(false);
   expect(isCutFinal(member, undefined, exchange(true, 4))).toBe(false);
+});
+
+test('a record that is newer than what the facts say is told, but an own return only by those that others listen to', () => {
+  const active: MemberState = { origin, state: 'active', sequence: 1 };
+  const evicted = evictedState(active, {}, 'lease');
+  const back: MemberState = { ...evicted, state: 'active', sequence: 3 };
+  const [own, other] = [origin, 'bbbbbbbbbbbbbbb2'];
+  expect(isToTell(active, undefined, own)).toBe(true);
+  expect(isToTell(evicted, active, other)).toBe(true);
+  expect(isToTell(evicted, evicted, other)).toBe(false);
+  expect(isToTell(active, evicted, other)).toBe(false);
+  for (const told of [evicted, undefined]) {
+    expect(isToTell(back, told, other)).toBe(true);
+    // Whoever goes by the eviction takes nothing of the member itself.
+    expect(isToTell(back, told, own)).toBe(false);
+  }
+  // Nobody does any more.
+  expect(isToTell({ ...back, sequence: 4 }, back, own)).toBe(true);
 });

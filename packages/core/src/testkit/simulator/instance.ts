@@ -307,7 +307,7 @@ export class Instance implements Receiver {
       if (!this.isUp) return;
       if (member.state === 'evicted') this.repair.linked(member.origin, false);
       this.#membersChanged();
-      facts?.changed(member);
+      facts?.check(member.origin);
       if (membership.mayReturn) this.#options.onEvicted(this);
     };
     this.#membersChanged();

@@ -1,4 +1,4 @@
-import { isCutFinal, type MemberState, supersedes } from '../../replica/index.ts';
+import { isCutFinal, isToTell, type MemberState } from '../../replica/index.ts';
 import type { Instance } from './instance.ts';
 import { type Membership, memberPrefix } from './membership.ts';
 
@@ -15,41 +15,30 @@ export class MemberFacts {
   }
 
   start(): void {
-    for (const member of this.#membership.list()) {
-      const held = this.#told(member.origin);
-      if (held === undefined || held.sequence < member.sequence) this.changed(member);
-      else this.#membership.put(held);
-    }
+    for (const { origin } of this.#membership.list()) this.check(origin);
   }
 
-  /** The instance knows something new. */
-  changed(member: MemberState): void {
+  /** Facts may have changed. */
+  learn(): void {
+    for (const { origin } of this.#membership.list()) if (this.#told(origin) !== undefined) this.check(origin);
+  }
+
+  /** The instance may know something new of a member. What was not stored is told again. */
+  check(origin: string): void {
+    const held = this.#membership.of(origin);
+    const told = this.#told(origin);
+    if (held !== undefined && isToTell(held, told, this.#instance.origin)) this.#tell(held);
+    else if (told !== undefined) this.#membership.put(told);
+  }
+
+  #tell(member: MemberState): void {
     const key = memberPrefix + member.origin;
     const write = { op: 'put', namespace: '_sys', key, json: JSON.stringify(member) } as const;
     const event = (id: number) =>
       ({ type: 'submit', id, request: { writes: [write], atomic: false, sizeBytes: 64 } }) as const;
     this.#instance.ask(event, ({ ok }) => {
-      if (!ok) this.#instance.later(retryMs, () => this.#again(member.origin));
+      if (!ok) this.#instance.later(retryMs, () => this.check(member.origin));
     });
-  }
-
-  /** What was not stored is told again, unless something later is told meanwhile. */
-  #again(origin: string): void {
-    const held = this.#membership.of(origin);
-    const told = this.#told(origin);
-    if (held !== undefined && (told === undefined || supersedes(held, told))) this.changed(held);
-  }
-
-  /** Facts may have changed. */
-  learn(): void {
-    for (const { origin } of this.#membership.list()) {
-      const told = this.#told(origin);
-      if (told === undefined) continue;
-      const held = this.#membership.of(origin);
-      // Written by one that did not know better yet.
-      if (held !== undefined && held.sequence > told.sequence) this.changed(held);
-      else this.#membership.put(told);
-    }
   }
 
   /** Whether what counts of an evicted member can grow no more. */

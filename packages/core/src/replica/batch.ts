@@ -8,8 +8,10 @@ import type { Hlc } from './hlc.ts';
 import { dueMs } from './housekeeping.ts';
 import { commitKey, type DataFamily, expiryKey, liveKey, logKey, versionsKey } from './layout.ts';
 import {
+  aheadRowKey,
   clockRowKey,
   commitRowKey,
+  encodeAhead,
   encodeAnswer,
   encodeClockRow,
   encodeCommitRow,
@@ -107,6 +109,8 @@ export class Batch {
   readonly folded: { readonly namespace: Namespace; readonly source: Source }[] = [];
   /** Namespaces in which keys change without a record: states came in. */
   readonly joined = new Set<Namespace>();
+  /** Namespaces of which states came in that show something beyond the vector. */
+  readonly ahead = new Set<Namespace>();
   /** Records that are held back from this batch on, and those that are no longer. */
   readonly held: LogRecord[] = [];
   readonly released: LogRecord[] = [];
@@ -229,6 +233,13 @@ export function sealBatch(batch: Batch, context: SealContext): KvOperation<DataF
   }
   for (const [namespace, seqs] of heads)
     for (const [source, seq] of seqs) put('metadata', vectorRowKey(namespace.name, source, out), encodeHead(seq, out));
+  // Whatever moved the vector may have caught up with the states.
+  for (const namespace of new Set([...batch.ahead, ...heads.keys()])) {
+    const { name, ahead, admitted } = namespace;
+    if (ahead.isEmpty) continue;
+    if (ahead.isWithin(admitted)) remove('metadata', aheadRowKey(name, out));
+    else if (batch.ahead.has(namespace)) put('metadata', aheadRowKey(name, out), encodeAhead(ahead, out));
+  }
   for (const { namespace, source } of batch.folded) remove('metadata', vectorRowKey(namespace.name, source, out));
   for (const namespace of batch.namespaces.keys())
     put('metadata', namespaceRowKey(namespace.name, out), encodeNamespaceRow(namespace.row(), out));

@@ -1,4 +1,5 @@
 import type { KvOperation } from '../store/kv.ts';
+import type { Ahead } from './ahead.ts';
 import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import type { DataFamily } from './layout.ts';
@@ -41,8 +42,8 @@ export type ReplicaEvent =
       readonly entries: readonly StateEntry[];
     })
   /**
-   * Everything up to these heads has come in as states: the vector may say so. `floor` is the giver's purge floor.
-   * Answered by one `reply` once it is committed.
+   * Everything up to these heads has come in as states: the vector may say so. `floor` is the giver's purge floor, `ahead`
+   * what its states showed beyond its vector before the first of them was read. Answered by one `reply` once it is committed.
    */
   | {
       readonly type: 'advance';
@@ -50,6 +51,7 @@ export type ReplicaEvent =
       readonly namespace: string;
       readonly heads: readonly Head[];
       readonly floor: number;
+      readonly ahead?: Ahead | undefined;
     }
   /**
    * Records that are held back, as another member gave them with its states: they stay held back here. Answered by one

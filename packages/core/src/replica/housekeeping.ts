@@ -1,7 +1,7 @@
 import { absentCell, Cell } from './cell.ts';
 import type { Dot } from './dot.ts';
-import { isTombstone, latestOf } from './resolve.ts';
-import type { KeyState, Members, Strategy } from './state.ts';
+import { everyDot, isTombstone, latestOf } from './resolve.ts';
+import type { Members, Strategy } from './state.ts';
 
 /** What purging depends on. */
 export interface PurgeRules {
@@ -56,18 +56,4 @@ function oldestRemovalMs(state: Members): number | undefined {
     for (const mark of live) oldest = Math.min(oldest ?? mark.ms, mark.ms);
   }
   return oldest;
-}
-
-/** Every write whose memory the state is: what it holds and what it knows to be overwritten. */
-function everyDot(state: KeyState): readonly Dot[] {
-  switch (state.kind) {
-    case 'version':
-      return [state];
-    case 'siblings':
-      return state.context;
-    case 'counter':
-      return state.reset === undefined ? state.totals : [...state.totals, state.reset];
-    case 'members':
-      return state.members.flatMap(({ context }) => context);
-  }
 }

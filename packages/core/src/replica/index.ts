@@ -1,4 +1,5 @@
 export { membersMax, valueBytesMax } from './admission.ts';
+export { type Ahead, hasJoined } from './ahead.ts';
 export { Cell, decodeCell, encodeCell, readCell } from './cell.ts';
 export { ByteReader, ByteWriter, utf8Length } from './codec.ts';
 export { type CommitEntry, decodeCommit } from './commit-row.ts';
@@ -128,7 +129,7 @@ export type { LogRecord, Operation } from './record.ts';
 export { decodeRecord, encodeRecord, recordBytesMax } from './record-codec.ts';
 export { type Recovered, readMetadata } from './recovery.ts';
 export { type NamespaceReport, Replica, type ReplicaOptions } from './replica.ts';
-export { isTombstone, liveDots, resolve, type View } from './resolve.ts';
+export { everyDot, isTombstone, liveDots, resolve, type View } from './resolve.ts';
 export type { Context, Counter, Head, KeyState, Members, Siblings, Strategy, Version } from './state.ts';
 export { strategyText } from './state.ts';
 export type { SupersededWrite } from './superseded.ts';

@@ -1,3 +1,4 @@
+import type { Ahead } from './ahead.ts';
 import { ByteReader, ByteWriter, malformed } from './codec.ts';
 import type { Source, Sources } from './dot.ts';
 import type { Hlc } from './hlc.ts';
@@ -8,6 +9,7 @@ import type { HeldRecord } from './quarantine.ts';
  *
  * | key | value |
  * |---|---|
+ * | `a`, namespace | what its states show beyond the vector: records by source, times by origin |
  * | `c` | last commit number, number up to which the log is trimmed, bytes of the log, what tells it from other logs |
  * | `h` | hybrid time, floor of the readers' clock |
  * | `n`, namespace | strategy, purge floor (version, milliseconds), entries, tombstones, bytes, commit at which states last came in |
@@ -18,6 +20,7 @@ import type { HeldRecord } from './quarantine.ts';
  * | `v`, namespace, 0, source (14) | seq up to which every record of the source is applied |
  */
 export const metadataKinds = {
+  ahead: 0x61,
   commit: 0x63,
   clock: 0x68,
   namespace: 0x6e,
@@ -80,6 +83,10 @@ export const clockRowKey = Uint8Array.of(metadataKinds.clock);
 
 export function namespaceRowKey(namespace: string, out: ByteWriter): Uint8Array {
   return keyOf(metadataKinds.namespace, namespace, out);
+}
+
+export function aheadRowKey(namespace: string, out: ByteWriter): Uint8Array {
+  return keyOf(metadataKinds.ahead, namespace, out);
 }
 
 export function requestRowKey(requestKey: string, out: ByteWriter): Uint8Array {
@@ -160,6 +167,20 @@ export function encodeNamespaceRow(row: NamespaceRow, out: ByteWriter): Uint8Arr
   return out.take();
 }
 
+export function encodeAhead({ heads, joinedMs }: Ahead, out: ByteWriter): Uint8Array {
+  out.uint(heads.size);
+  for (const [source, seq] of heads) {
+    out.source(source);
+    out.uint(seq);
+  }
+  out.uint(joinedMs.size);
+  for (const [origin, ms] of joinedMs) {
+    out.text(origin);
+    out.uint(ms);
+  }
+  return out.take();
+}
+
 export function encodeHead(seq: number, out: ByteWriter): Uint8Array {
   out.uint(seq);
   return out.take();
@@ -177,6 +198,7 @@ export type MetadataRow =
   | { readonly kind: 'commit'; readonly row: CommitRow }
   | { readonly kind: 'clock'; readonly row: ClockRow }
   | { readonly kind: 'namespace'; readonly namespace: string; readonly row: NamespaceRow }
+  | { readonly kind: 'ahead'; readonly namespace: string; readonly row: Ahead }
   | { readonly kind: 'request'; readonly requestKey: string; readonly row: RememberedAnswer }
   | { readonly kind: 'held'; readonly record: HeldRecord }
   | {
@@ -219,6 +241,8 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
       };
       return { kind: 'namespace', namespace, row };
     }
+    case metadataKinds.ahead:
+      return { kind: 'ahead', namespace: name.utf8(name.remaining), row: readAhead(input) };
     case metadataKinds.request: {
       const requestKey = name.utf8(name.remaining);
       const row = {
@@ -244,6 +268,14 @@ function readRow(name: ByteReader, input: ByteReader): MetadataRow {
     default:
       throw malformed('an unknown metadata row');
   }
+}
+
+function readAhead(input: ByteReader): Ahead {
+  const heads = new Map<Source, number>();
+  for (let left = input.count(); left > 0; left--) heads.set(input.source(), input.uint());
+  const joinedMs = new Map<string, number>();
+  for (let left = input.count(); left > 0; left--) joinedMs.set(input.text(), input.uint());
+  return { heads, joinedMs };
 }
 
 function readHead(name: ByteReader, input: ByteReader) {

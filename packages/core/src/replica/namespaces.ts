@@ -1,8 +1,10 @@
+import { StatesAhead } from './ahead.ts';
 import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
 import { isFolded } from './fold.ts';
 import { isReserved } from './key.ts';
 import type { NamespaceRow } from './metadata.ts';
+import type { RecoveredNamespace } from './recovery.ts';
 import { isTombstone, type View } from './resolve.ts';
 import { type Head, type Strategy, strategyText } from './state.ts';
 import type { Failure } from './write.ts';
@@ -17,6 +19,8 @@ export interface NamespaceStats {
   /** Bytes of keys and values. */
   readonly bytes: number;
 }
+
+const nothingRecovered: RecoveredNamespace = { row: undefined, heads: new Map() };
 
 /** What a replica knows of one namespace. */
 export class Namespace {
@@ -40,8 +44,10 @@ export class Namespace {
   readonly heads: Map<Source, number>;
   /** By source: the record up to which all are admitted, committed or not. */
   readonly admitted: Map<Source, number>;
+  /** What states show beyond the vector. Nothing that was admitted is taken back: told in excess, it does no harm. */
+  readonly ahead = new StatesAhead();
 
-  constructor(name: string, strategy: Strategy, row?: NamespaceRow, heads: ReadonlyMap<Source, number> = new Map()) {
+  constructor(name: string, strategy: Strategy, { row, heads, ahead }: RecoveredNamespace = nothingRecovered) {
     this.name = name;
     this.strategy = strategy;
     this.floor = row?.floor ?? 0;
@@ -54,6 +60,7 @@ export class Namespace {
     };
     this.heads = new Map(heads);
     this.admitted = new Map(heads);
+    if (ahead !== undefined) this.ahead.add(ahead, this.heads);
     if (row !== undefined && row.strategy !== strategyText(strategy) && row.strategy.split('/')[0] !== strategy.kind)
       this.problem = {
         reason: 'unavailable',
@@ -80,7 +87,7 @@ export class Namespace {
   }
 
   /** Goes on from what the store holds: nothing is admitted beyond it. */
-  adopt(row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
+  adopt({ row, heads, ahead }: RecoveredNamespace): void {
     if (row !== undefined) {
       this.floor = row.floor;
       this.purgedMs = row.purgedMs;
@@ -89,6 +96,7 @@ export class Namespace {
     }
     this.heads.clear();
     for (const [source, seq] of heads) this.heads.set(source, seq);
+    if (ahead !== undefined) this.ahead.add(ahead, this.heads);
     this.rollBack();
   }
 
@@ -117,15 +125,15 @@ export class Namespaces {
     return this.#byName.get(name)?.strategy ?? this.#strategyOf(name);
   }
 
-  restore(name: string, row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
-    this.#byName.set(name, new Namespace(name, this.#strategyOf(name), row, heads));
+  restore(name: string, recovered: RecoveredNamespace): void {
+    this.#byName.set(name, new Namespace(name, this.#strategyOf(name), recovered));
   }
 
   /** Brings a namespace to what the store holds of it. */
-  adopt(name: string, row: NamespaceRow | undefined, heads: ReadonlyMap<Source, number>): void {
+  adopt(name: string, recovered: RecoveredNamespace): void {
     const known = this.#byName.get(name);
-    if (known === undefined) this.restore(name, row, heads);
-    else known.adopt(row, heads);
+    if (known === undefined) this.restore(name, recovered);
+    else known.adopt(recovered);
   }
 
   /** The namespace, made if there is room for it. */

@@ -169,6 +169,7 @@ export class Pipeline {
       this.#parts.namespaces.get(record.namespace)!.heads.set(record.source, record.seq);
     for (const [namespace, seqs] of batch.advanced)
       for (const [source, seq] of seqs) moveHead(namespace.heads, source, seq);
+    for (const namespace of batch.namespaces.keys()) namespace.ahead.caughtUp(namespace.heads);
     for (const { namespace, source, seq } of batch.released) this.#parts.quarantine.release(namespace, source, seq);
     for (const offer of batch.offered) this.#parts.offered.commit(offer);
     for (const requestKey of batch.answers.keys()) answers.settle(requestKey);
@@ -249,7 +250,7 @@ export class Pipeline {
     }
     this.#parts.quarantine.adopt(recovered.held);
     this.#parts.offered.adopt(recovered);
-    for (const [name, { row, heads }] of recovered.namespaces) namespaces.adopt(name, row, heads);
+    for (const [name, each] of recovered.namespaces) namespaces.adopt(name, each);
     for (const [requestKey, answer] of recovered.answers) answers.restore(requestKey, answer);
     this.#appliedCommit = recovered.lastCommit;
     this.#committedTrim = recovered.trimmedCommit;

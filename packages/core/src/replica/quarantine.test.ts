@@ -230,7 +230,7 @@ test('a folded entry is not claimed to have been seen while a record of one of i
   const sources = new Sources();
   const [earlier, folded, own] = [1, 2, 3].map((epoch) => sources.of(`${epoch === 3 ? 'b' : 'a'}`.repeat(16), epoch));
   const row = { strategy: 'lww', floor: 1, purgedMs: 1, entries: 0, tombstones: 0, bytes: 0, joined: 0 };
-  const namespace = new Namespace('plain', { kind: 'lww' }, row, new Map([[folded!, foldedBase + 5]]));
+  const namespace = new Namespace('plain', { kind: 'lww' }, { row, heads: new Map([[folded!, foldedBase + 5]]) });
   const record = new BatchRecord('plain', own!, 1, { ms: startMs, count: 0 });
   const quarantine = new Quarantine();
   quarantine.hold({ namespace: 'plain', source: earlier!, seq: 2, ms: startMs + hourMs });

@@ -1,8 +1,17 @@
+import type { Ahead } from './ahead.ts';
 import type { Source, Sources } from './dot.ts';
 import { type Hlc, zeroHlc } from './hlc.ts';
 import { type CommitRow, decodeMetadata, type NamespaceRow, type RememberedAnswer } from './metadata.ts';
 import type { OffersMade } from './offer.ts';
 import type { HeldRecord } from './quarantine.ts';
+
+/** What a store remembered of one namespace. */
+export interface RecoveredNamespace {
+  readonly row: NamespaceRow | undefined;
+  readonly heads: ReadonlyMap<Source, number>;
+  /** What its states show beyond that. */
+  readonly ahead?: Ahead;
+}
 
 /** What a store remembered: where a replica goes on. */
 export interface Recovered extends OffersMade {
@@ -13,10 +22,7 @@ export interface Recovered extends OffersMade {
   readonly logBytes: number;
   /** Undefined where nothing was ever committed. */
   readonly logId: number | undefined;
-  readonly namespaces: ReadonlyMap<
-    string,
-    { readonly row: NamespaceRow | undefined; readonly heads: ReadonlyMap<Source, number> }
-  >;
+  readonly namespaces: ReadonlyMap<string, RecoveredNamespace>;
   readonly answers: ReadonlyMap<string, RememberedAnswer>;
   /** Records that are held back for their time. */
   readonly held: readonly HeldRecord[];
@@ -33,7 +39,7 @@ export function readMetadata(
   let hlc = zeroHlc;
   let readFloorMs = 0;
   let commit: CommitRow | undefined;
-  const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number> }>();
+  const namespaces = new Map<string, { row: NamespaceRow | undefined; heads: Map<Source, number>; ahead?: Ahead }>();
   const held: HeldRecord[] = [];
   const offered = new Map<string, Map<Source, number>>();
   const offeredAs = new Map<string, Map<Source, number>>();
@@ -48,6 +54,7 @@ export function readMetadata(
     if (entry.kind === 'commit') commit = entry.row;
     else if (entry.kind === 'clock') ({ hlc, readFloorMs } = entry.row);
     else if (entry.kind === 'namespace') of(entry.namespace).row = entry.row;
+    else if (entry.kind === 'ahead') of(entry.namespace).ahead = entry.row;
     else if (entry.kind === 'request') answers.set(entry.requestKey, entry.row);
     else if (entry.kind === 'held') held.push(entry.record);
     else if (entry.kind === 'offered' || entry.kind === 'offered-as') {

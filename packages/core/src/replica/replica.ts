@@ -1,3 +1,4 @@
+import type { Ahead } from './ahead.ts';
 import { Answers } from './answers.ts';
 import { absentCell, type Cell, decodeCell } from './cell.ts';
 import { Desk } from './desk/index.ts';
@@ -66,13 +67,7 @@ type Arrival =
       readonly namespace: string;
       readonly entries: readonly StateEntry[];
     })
-  | {
-      readonly kind: 'advance';
-      readonly id: number;
-      readonly namespace: string;
-      readonly heads: readonly Head[];
-      readonly floor: number;
-    }
+  | ({ readonly kind: 'advance' } & Omit<Extract<ReplicaEvent, { readonly type: 'advance' }>, 'type'>)
   | {
       readonly kind: 'hold';
       readonly id: number;
@@ -143,7 +138,7 @@ export class Replica {
     this.#readFloorMs = this.#storedReadFloorMs = recovered.readFloorMs;
     this.#states = new States(options.cacheBytesMax);
     this.#namespaces = new Namespaces(options.strategyOf);
-    for (const [name, { row, heads }] of recovered.namespaces) this.#namespaces.restore(name, row, heads);
+    for (const [name, each] of recovered.namespaces) this.#namespaces.restore(name, each);
     for (const [requestKey, answer] of recovered.answers) this.#answers.restore(requestKey, answer);
     for (const { heads } of this.#namespaces)
       for (const source of heads.keys()) if (source.origin === options.origin) this.#past.add(source);
@@ -249,6 +244,12 @@ export class Replica {
   /** By source: the record up to which all of a namespace are applied. */
   headsOf(namespace: string): ReadonlyMap<Source, number> {
     return this.#namespaces.get(namespace)?.heads ?? noHeads;
+  }
+
+  /** What the states of a namespace show beyond its vector; undefined where that covers all. */
+  aheadOf(namespace: string): Ahead | undefined {
+    const ahead = this.#namespaces.get(namespace)?.ahead;
+    return ahead === undefined || ahead.isEmpty ? undefined : ahead;
   }
 
   /** Highest version that was ever purged in a namespace. */
@@ -557,8 +558,7 @@ export class Replica {
         this.#desk.local.request(arrival.id, arrival.request, nowMs);
       } else if (arrival.kind === 'record') this.#desk.foreign.record(arrival.record, nowMs);
       else if (arrival.kind === 'states') this.#desk.foreign.states(arrival, nowMs);
-      else if (arrival.kind === 'advance')
-        this.#desk.foreign.advance(arrival.id, arrival.namespace, arrival.heads, arrival.floor);
+      else if (arrival.kind === 'advance') this.#desk.foreign.advance(arrival);
       else if (arrival.kind === 'hold') this.#desk.held.holdAll(arrival.id, arrival.namespace, arrival.records, nowMs);
       else if (arrival.kind === 'release') this.#desk.held.release(arrival.record, arrival.isForced, nowMs);
       else if (arrival.kind === 'released') this.#pipeline.answerAfterAll(arrival.id, { ok: true, results: [] });

@@ -54,6 +54,20 @@ export function liveDots(state: KeyState): readonly Dot[] {
   }
 }
 
+/** Every write whose memory the state is: what it holds and what it knows to be overwritten. */
+export function everyDot(state: KeyState): readonly Dot[] {
+  switch (state.kind) {
+    case 'version':
+      return [state];
+    case 'siblings':
+      return state.context;
+    case 'counter':
+      return state.reset === undefined ? state.totals : [...state.totals, state.reset];
+    case 'members':
+      return state.members.flatMap(({ context }) => context);
+  }
+}
+
 /** The highest hybrid time in a state: what a write that overwrites it must exceed. */
 export function latestOf(state: KeyState): { readonly ms: number; readonly count: number } {
   if (state.kind === 'version') return state;

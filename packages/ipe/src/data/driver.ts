@@ -1,5 +1,6 @@
 import { IpeError, isIpeError } from '@ipe/core';
 import {
+  type Ahead,
   ByteWriter,
   type Cell,
   type DataFamily,
@@ -82,8 +83,8 @@ export class Driver {
   }
 
   /** Moves the vector to where joined states reach. Resolves once that is durable, or refused. */
-  advance(namespace: string, heads: readonly Head[], floor: number): Promise<WriteOutcome> {
-    return this.ask((id) => ({ type: 'advance', id, namespace, heads, floor }));
+  advance(namespace: string, heads: readonly Head[], floor: number, ahead?: Ahead): Promise<WriteOutcome> {
+    return this.ask((id) => ({ type: 'advance', id, namespace, heads, floor, ahead }));
   }
 
   /** Hands in an event that is answered. Resolves once what it wrote is durable, or refused. */

@@ -1,5 +1,6 @@
 import { IpeError, isIpeError } from '@ipe/core';
 import {
+  type Ahead,
   type Cell,
   type Commit,
   type DataFamily,
@@ -293,9 +294,13 @@ export class Engine {
     if (!outcome.ok) throw errorOf(outcome.failure);
   }
 
-  /** Says that all records up to `heads` have come in as states. @throws IpeError as a write does; nothing moved then */
-  async advance(namespace: string, heads: readonly Head[], floor: number): Promise<void> {
-    const outcome = await this.#driver.advance(namespace, heads, floor);
+  /**
+   * Says that all records up to `heads` have come in as states.
+   * @param ahead what the giver's states showed beyond that
+   * @throws IpeError as a write does; nothing moved then
+   */
+  async advance(namespace: string, heads: readonly Head[], floor: number, ahead?: Ahead): Promise<void> {
+    const outcome = await this.#driver.advance(namespace, heads, floor, ahead);
     if (!outcome.ok) throw errorOf(outcome.failure);
   }
 

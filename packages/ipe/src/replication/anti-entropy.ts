@@ -267,9 +267,9 @@ export class AntiEntropy {
     return { type: 'page', pull, page: decodePage(answer, this.#options.engine.replica.sources) };
   }
 
-  async #advance({ pull, namespace, heads, floor }: FetchEffect & { type: 'advance' }): Promise<FetchEvent> {
+  async #advance({ pull, namespace, heads, floor, ahead }: FetchEffect & { type: 'advance' }): Promise<FetchEvent> {
     const { engine, holdings, onAdvanced } = this.#options;
-    await engine.advance(namespace, heads, floor);
+    await engine.advance(namespace, heads, floor, ahead);
     holdings.advanced(namespace, heads);
     onAdvanced(namespace);
     return { type: 'stored', pull };
@@ -296,6 +296,8 @@ export class AntiEntropy {
       const absent = await this.#absentIn(namespace, stretch, new Set(entries.map(({ key }) => key)));
       await engine.joinStates(namespace, [...entries, ...absent], { covered: stretch.heads });
     }
+    // What the states show beyond the vector is said with it.
+    this.moved(namespace);
     return { type: 'stored', pull };
   }
 

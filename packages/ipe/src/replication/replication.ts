@@ -125,6 +125,7 @@ export class Replication {
       strategyOf: (namespace) => engine.replica.strategyOf(namespace),
       purgedMsOf: (namespace) => engine.replica.purgedMsOf(namespace),
       isHoldingBack: (namespace) => engine.replica.heldBack(namespace).length > 0,
+      aheadOf: (namespace) => engine.replica.aheadOf(namespace),
       isSettled: alone || (memory.settledInterest !== undefined && isWithin(interest, memory.settledInterest)),
       whole: memory.whole,
       goneBack: memory.goneBack,

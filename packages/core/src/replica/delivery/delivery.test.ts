@@ -173,6 +173,18 @@ describe('a bootstrap', () => {
     expect(fetches.step({ type: 'stored', pull: 1 }, 5)).toEqual([{ type: 'pulled', pull: 1, outcome: 'done' }]);
   });
 
+  test('tells of what the giver showed beyond its vector as it was before the first page, interrupted or not', () => {
+    const fetches = make();
+    const ahead = { heads: new Map([[source, 9]]), joinedMs: new Map([['a', 1]]) };
+    fetches.step({ ...bootstrap, pull: 1, ahead }, 0);
+    fetches.step({ type: 'page', pull: 1, page: page(['n.k1'], 5, false) }, 1);
+    fetches.step({ type: 'stored', pull: 1 }, 2);
+    fetches.step({ type: 'failed', pull: 1 }, 3);
+    fetches.step({ ...bootstrap, pull: 2, ahead: { ...ahead, joinedMs: new Map([['a', 2]]) } }, 4);
+    fetches.step({ type: 'page', pull: 2, page: page(['n.k2'], 5, true) }, 5);
+    expect(fetches.step({ type: 'stored', pull: 2 }, 6)).toMatchObject([{ type: 'advance', ahead }]);
+  });
+
   test('goes on behind the last page that is durable when it was interrupted', () => {
     const fetches = make();
     fetches.step({ ...bootstrap, pull: 1 }, 0);

@@ -1,3 +1,4 @@
+import type { Ahead } from '../ahead.ts';
 import { decodeCell } from '../cell.ts';
 import { malformed } from '../codec.ts';
 import type { Source, Sources } from '../dot.ts';
@@ -67,6 +68,7 @@ export type FetchEffect =
       readonly namespace: string;
       readonly heads: readonly Head[];
       readonly floor: number;
+      readonly ahead: Ahead | undefined;
     }
   /** For the exchange. `error`: what a peer sent could not be read. */
   | { readonly type: 'pulled'; readonly pull: number; readonly outcome: PullOutcome; readonly error?: unknown };
@@ -127,6 +129,8 @@ interface Place {
   /** By source, the record up to which the states show all, where the namespace was not whole at the first page. */
   readonly shown: ReadonlyMap<Source, number> | undefined;
   readonly floor: number;
+  /** What the giver had said to show beyond its vector, before the first page. */
+  readonly ahead: Ahead | undefined;
   /** Last key whose state is durable here, or is being joined. */
   readonly after: string | undefined;
   /** Where more held-back records follow. */
@@ -138,6 +142,7 @@ const beginning: Place = {
   heads: undefined,
   shown: undefined,
   floor: 0,
+  ahead: undefined,
   after: undefined,
   heldAfter: undefined,
   isLast: false,
@@ -178,8 +183,8 @@ export class Fetches {
         break;
       }
       case 'bootstrap': {
-        const { pull, peer, namespace } = event;
-        const place = this.#places.get(`${namespace}/${peer}`) ?? beginning;
+        const { pull, peer, namespace, ahead } = event;
+        const place = this.#places.get(`${namespace}/${peer}`) ?? { ...beginning, ahead };
         this.#begin({ type: 'bootstrap', pull, peer, namespace, stage: 'asking', place, dueMs: 0 }, nowMs);
         break;
       }
@@ -301,6 +306,7 @@ export class Fetches {
     const isFirst = place.heads === undefined;
     const before = isFirst && !isWhole(namespace) ? now : place.shown;
     fetch.place = {
+      ...place,
       heads: place.heads ?? heads,
       shown: before && withoutHeld(before, held),
       floor: Math.max(place.floor, floor),
@@ -338,7 +344,8 @@ export class Fetches {
     } else if (place.isLast) {
       fetch.stage = 'advancing';
       this.#extend(fetch, nowMs);
-      this.#effects.push({ type: 'advance', pull, namespace, heads: place.heads ?? [], floor: place.floor });
+      const { heads = [], floor, ahead } = place;
+      this.#effects.push({ type: 'advance', pull, namespace, heads, floor, ahead });
     } else {
       this.#places.set(`${namespace}/${peer}`, place);
       this.#ask(fetch, nowMs);

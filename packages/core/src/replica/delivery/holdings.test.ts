@@ -8,6 +8,7 @@ function open(options: Partial<HoldingsOptions> = {}): Holdings {
     strategyOf: () => ({ kind: 'lww' }),
     purgedMsOf: () => 0,
     isHoldingBack: () => false,
+    aheadOf: () => undefined,
     isSettled: true,
     recovered: ['n', 'm'].map((name) => ({ name, heads: new Map() })),
     ...options,

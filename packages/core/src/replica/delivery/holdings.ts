@@ -1,3 +1,4 @@
+import type { Ahead } from '../ahead.ts';
 import type { Source } from '../dot.ts';
 import type { Commit } from '../events.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from '../exchange/index.ts';
@@ -13,6 +14,7 @@ export interface HoldingsOptions {
   readonly purgedMsOf: (namespace: string) => number;
   /** Whether records of a namespace are held back here for their time. */
   readonly isHoldingBack: (namespace: string) => boolean;
+  readonly aheadOf: (namespace: string) => Ahead | undefined;
   /** Whether this instance held all of its interest whole when it stopped, or is alone. */
   readonly isSettled: boolean;
   /** Namespaces that it held whole when it stopped, though others were missing. Default: none. */
@@ -144,12 +146,14 @@ export class Holdings {
     const strategy = strategyText(this.#options.strategyOf(namespace));
     const purgedMs = this.#options.purgedMsOf(namespace);
     const heads = new Map(this.headsOf(namespace));
+    const ahead = this.#options.aheadOf(namespace);
     return {
       strategy,
       isWhole: this.isWhole(namespace),
       heads,
       ...(purgedMs > 0 && { purgedMs }),
       ...(this.#options.isHoldingBack(namespace) && { isHoldingBack: true }),
+      ...(ahead && { ahead: copyOf(ahead) }),
     };
   }
 
@@ -170,3 +174,5 @@ export class Holdings {
     return found;
   }
 }
+
+const copyOf = ({ heads, joinedMs }: Ahead): Ahead => ({ heads: new Map(heads), joinedMs: new Map(joinedMs) });

@@ -1,15 +1,15 @@
 import { BatchRecord, operationBytes } from '../batch.ts';
 import { absentCell, Cell, stateBytes } from '../cell.ts';
-import type { Source } from '../dot.ts';
+import { dotText, type Source } from '../dot.ts';
 import type { ReplicaEvent } from '../events.ts';
 import { covers } from '../exchange/vectors.ts';
-import { headOf, moveHead } from '../fold.ts';
+import { headOf, isFolded, moveHead } from '../fold.ts';
 import { withoutForgotten } from '../forgotten.ts';
 import { join } from '../join.ts';
 import { namespaceOf } from '../key.ts';
 import { Namespace } from '../namespaces.ts';
 import type { LogRecord } from '../record.ts';
-import { latestOf } from '../resolve.ts';
+import { everyDot, latestOf } from '../resolve.ts';
 import { type Head, type KeyState, stateKindOf, strategyText } from '../state.ts';
 import type { HeldRecords } from './held-records.ts';
 import { joinRecord } from './joined.ts';
@@ -18,6 +18,8 @@ import type { DeskParts } from './parts.ts';
 
 /** States as another member holds them, on their way in. */
 type StatesArrival = Omit<Extract<ReplicaEvent, { readonly type: 'states' }>, 'type'>;
+
+type AdvanceArrival = Omit<Extract<ReplicaEvent, { readonly type: 'advance' }>, 'type'>;
 
 /** What other members wrote, as their records or as the states of their keys. */
 export class ForeignRecords {
@@ -100,6 +102,7 @@ export class ForeignRecords {
       const kept = keptOf(namespace, before, theirs, heads);
       const state = theirs === undefined ? kept : join(kept, theirs);
       if (state === before.state && !(isDamaged || rewrite)) continue;
+      if (theirs !== undefined) this.#noteAhead(namespace, before, theirs, nowMs);
       namespace.floor = Math.max(namespace.floor, floor);
       batch.joined.add(namespace);
       batch.operationCount++;
@@ -134,8 +137,23 @@ export class ForeignRecords {
     return (states.damageOf(key) && states.leftOutOf(key)) ?? new Map();
   }
 
+  /** Remembers what a state names that is new here and that the vector does not cover, until it does. */
+  #noteAhead(namespace: Namespace, { state }: Cell, theirs: KeyState, nowMs: number): void {
+    const { pipeline, origin, readMs } = this.#parts;
+    // What is folded everybody holds.
+    const beyond = everyDot(theirs).filter(
+      ({ source, seq }) => !isFolded(seq) && headOf(namespace.admitted, source) < seq,
+    );
+    if (beyond.length === 0) return;
+    const known = new Set((state === undefined ? [] : everyDot(state)).map(dotText));
+    if (beyond.every((dot) => known.has(dotText(dot)))) return;
+    // The readers' clock never goes back, so that what came before is never taken for this.
+    namespace.ahead.came(origin, readMs(nowMs), beyond);
+    pipeline.gathering.ahead.add(namespace);
+  }
+
   /** Moves the vector to where the states that came in reach. */
-  advance(id: number, name: string, heads: readonly Head[], floor: number): void {
+  advance({ id, namespace: name, heads, floor, ahead }: AdvanceArrival): void {
     const { namespaces, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
@@ -153,6 +171,10 @@ export class ForeignRecords {
     }
     batch.advanced.set(namespace, advanced);
     namespace.floor = Math.max(namespace.floor, floor);
+    if (ahead !== undefined) {
+      namespace.ahead.add(ahead, namespace.admitted);
+      batch.ahead.add(namespace);
+    }
     batch.operationCount++;
     pipeline.answerWith(batch.number, id, { ok: true, results: [] });
   }

@@ -41,7 +41,8 @@ export class Desk {
       nowMs: readMs(nowMs),
       graceMs: tombstoneGraceMs,
       isStable: (dot: Dot) =>
-        headOf(namespace.heads, dot.source) >= dot.seq && this.#parts.isStable(namespace.name, dot),
+        (headOf(namespace.heads, dot.source) >= dot.seq || namespace.ahead.names(dot)) &&
+        this.#parts.isStable(namespace.name, dot),
     };
     const after = purged(before, namespace.strategy, rules);
     if (after === before) return;

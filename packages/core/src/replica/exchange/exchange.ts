@@ -1,4 +1,5 @@
-import type { Source } from '../dot.ts';
+import { type Ahead, hasJoined, notJoined } from '../ahead.ts';
+import type { Dot, Source } from '../dot.ts';
 import { foldable, headById, headOf, isFolded, reaches } from '../fold.ts';
 import type { Head } from '../state.ts';
 import { Awaited } from './awaited.ts';
@@ -55,7 +56,14 @@ export type ExchangeEffect =
       readonly upTo: number;
     }
   /** Fetch the whole namespace as states and join them in, then say `pulled`. */
-  | { readonly type: 'bootstrap'; readonly pull: number; readonly peer: string; readonly namespace: string }
+  | {
+      readonly type: 'bootstrap';
+      readonly pull: number;
+      readonly peer: string;
+      readonly namespace: string;
+      /** What the peer's states show beyond its vector: to be said with `advance`. */
+      readonly ahead?: Ahead | undefined;
+    }
   /** Move the own vector to this folded entry, durably, then say `heads`: nothing is to be fetched for it. */
   | { readonly type: 'fold'; readonly namespace: string; readonly head: Head }
   /** The namespace is held whole from now on: it may be read and decided upon. */
@@ -221,8 +229,8 @@ export class Exchange {
    * Whether every member is known to hold a write: only then may its tombstone go. Members may under-report, never
    * over-report, and one that was never heard holds everything back.
    */
-  isStable(namespace: string, dot: { readonly source: Source; readonly seq: number; readonly idx: number }): boolean {
-    const own = this.#own.get(namespace)?.heads ?? emptyHeads;
+  isStable(namespace: string, dot: Dot): boolean {
+    const own = this.#own.get(namespace);
     return this.#members.every((origin) => {
       const peer = this.#peers.get(origin);
       const vector = peer?.namespaces.get(namespace);
@@ -235,8 +243,8 @@ export class Exchange {
           vector.isWhole &&
           // It may hold back this very tombstone, and write anew meanwhile what that will delete.
           vector.isHoldingBack !== true &&
-          coversDot(vector.heads, dot) &&
-          covers(own, vector.heads)
+          (coversDot(vector.heads, dot) || this.#hasTaken(namespace, vector, dot)) &&
+          covers(own?.heads ?? emptyHeads, vector.heads)
         );
       // A member that takes no part in the namespace will never bring anything of it back.
       return peer?.isSettled === true && !isOfInterest(peer.interest, namespace);
@@ -363,6 +371,34 @@ export class Exchange {
     return false;
   }
 
+  /**
+   * Whether a record of a member that was evicted will never come: it does not count, or whoever had it is no member any
+   * more. States may show it all the same.
+   */
+  isStray(namespace: string, source: Source, seq: number): boolean {
+    const counted = this.acceptedUpTo(namespace, source);
+    if (counted === Number.POSITIVE_INFINITY) return false;
+    const own = headOf(this.#own.get(namespace)?.heads ?? emptyHeads, source);
+    return seq > counted || (seq > own && this.holders(namespace, source, seq) === 0);
+  }
+
+  /**
+   * Whether a peer's states show strays that have not been joined in here. They are joined in then: all that stay are to
+   * show the same, and nobody can take out of a state again what has come into it.
+   */
+  #lacksStrays(namespace: string, own: NamespaceVector, { ahead }: NamespaceVector, by?: string): boolean {
+    return notJoined(own, ahead).some(
+      ({ source, seq }) => (by === undefined || source.origin === by) && this.isStray(namespace, source, seq),
+    );
+  }
+
+  /** Whether a stray that states show here is shown by another's states as well. */
+  #hasTaken(namespace: string, theirs: NamespaceVector, { source, seq }: Dot): boolean {
+    const ahead = this.#own.get(namespace)?.ahead;
+    if (ahead === undefined || (ahead.heads.get(source) ?? 0) < seq) return false;
+    return this.isStray(namespace, source, seq) && hasJoined(theirs.ahead, ahead);
+  }
+
   /** Whether every member has reported here since the start. */
   #haveAllReported(): boolean {
     return this.#members.every((origin) => this.#peers.get(origin)?.hasReported === true);
@@ -376,13 +412,14 @@ export class Exchange {
   hasRegained(origin: string): boolean {
     if (!this.#haveAllReported()) return false;
     for (const { namespaces } of this.#peers.values()) {
-      for (const [namespace, { heads }] of namespaces) {
-        const own = this.#own.get(namespace)?.heads;
+      for (const [namespace, theirs] of namespaces) {
+        const own = this.#own.get(namespace);
         if (own === undefined) continue;
-        for (const [source, seq] of heads) {
+        for (const [source, seq] of theirs.heads) {
           const upTo = isFolded(seq) ? seq : Math.min(seq, this.acceptedUpTo(namespace, source));
-          if (source.origin === origin && !reaches(own, source, upTo)) return false;
+          if (source.origin === origin && !reaches(own.heads, source, upTo)) return false;
         }
+        if (this.#lacksStrays(namespace, own, theirs, origin)) return false;
       }
     }
     return true;
@@ -624,7 +661,7 @@ export class Exchange {
       const upTo = isFolded(each.upTo) ? each.upTo : Math.min(each.upTo, this.acceptedUpTo(namespace, each.source));
       return upTo > each.after ? [{ ...each, upTo }] : [];
     });
-    if (missing.length === 0) {
+    if (missing.length === 0 && !this.#lacksStrays(namespace, own, theirs)) {
       // Covered by one member that is whole itself: nothing that existed when it was asked is missing here.
       if (!own.isWhole && theirs.isWhole) this.#whole(namespace, own);
       return;
@@ -634,11 +671,13 @@ export class Exchange {
         (pull) =>
           pull.namespace === namespace && (pull.source === undefined || source === undefined || pull.source === source),
       );
-    // Which records were folded nobody knows any more: they come as states.
-    if (this.#tooShort.has(`${namespace}/${origin}`) || missing.some(({ upTo }) => isFolded(upTo))) {
+    // Which records were folded nobody knows any more: they come as states, as strays do.
+    const isTooShort = this.#tooShort.has(`${namespace}/${origin}`) || missing.some(({ upTo }) => isFolded(upTo));
+    if (isTooShort || missing.length === 0) {
       if (!isBusy(undefined)) {
         const pull = this.#start({ peer: origin, namespace, source: undefined });
-        if (pull !== undefined) this.#effects.push({ type: 'bootstrap', pull, peer: origin, namespace });
+        const { ahead } = theirs;
+        if (pull !== undefined) this.#effects.push({ type: 'bootstrap', pull, peer: origin, namespace, ahead });
       }
       return;
     }

@@ -1,4 +1,5 @@
 import { IpeError } from '../../errors.ts';
+import type { Ahead } from '../ahead.ts';
 import type { Source, Sources } from '../dot.ts';
 import type { Heads } from './vectors.ts';
 
@@ -42,6 +43,8 @@ export interface NamespaceVector {
   readonly purgedMs?: number;
   /** Records that the heads count are held back there for their time: it has not seen yet what they delete. */
   readonly isHoldingBack?: boolean;
+  /** What its states show beyond `heads`; absent: nothing. */
+  readonly ahead?: Ahead;
 }
 
 type ReportJson = {
@@ -49,6 +52,7 @@ type ReportJson = {
   interest: Interest;
   settled: boolean;
   namespaces: Record<string, [string, 0 | 1, Record<string, number>, purgedMs?: number, holdingBack?: 1]>;
+  ahead?: Record<string, [heads: Record<string, number>, joinedMs: Record<string, number>]>;
   heard?: Record<string, number>;
   evicted?: readonly string[];
   clock?: number;
@@ -58,7 +62,9 @@ type ReportJson = {
 /** JSON text of a report. */
 export function encodeReport(report: VectorReport): string {
   const namespaces: ReportJson['namespaces'] = {};
-  for (const [name, { strategy, isWhole, heads, purgedMs = 0, isHoldingBack }] of report.namespaces) {
+  const states: ReportJson['ahead'] = {};
+  for (const [name, { strategy, isWhole, heads, purgedMs = 0, isHoldingBack, ahead }] of report.namespaces) {
+    if (ahead !== undefined) states[name] = [seqsOf(ahead.heads), Object.fromEntries(ahead.joinedMs)];
     namespaces[name] = [
       strategy,
       isWhole ? 1 : 0,
@@ -76,6 +82,7 @@ export function encodeReport(report: VectorReport): string {
     interest,
     settled,
     namespaces,
+    ...(Object.keys(states).length > 0 && { ahead: states }),
     ...(heard && { heard }),
     ...(evicted.length > 0 && { evicted }),
     ...(clock !== undefined && { clock }),
@@ -87,7 +94,17 @@ export function encodeReport(report: VectorReport): string {
 export function decodeReport(text: string, sources: Sources): VectorReport {
   try {
     const parsed = JSON.parse(text) as ReportJson;
-    const { origin, interest, settled, namespaces, heard = {}, evicted = [], clock, promised = {} } = parsed;
+    const {
+      origin,
+      interest,
+      settled,
+      namespaces,
+      heard = {},
+      evicted = [],
+      clock,
+      promised = {},
+      ahead = {},
+    } = parsed;
     const isInterest =
       interest === 'all' || (Array.isArray(interest) && interest.every((name) => typeof name === 'string'));
     if (!isInterest || typeof settled !== 'boolean') throw new Error('interest');
@@ -96,12 +113,14 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
     for (const [name, [strategy, whole, seqs, purgedMs = 0, holdingBack]] of Object.entries(namespaces)) {
       const heads = headsIn(seqs, sources);
       if (!Number.isSafeInteger(purgedMs) || purgedMs < 0) throw new Error('purge floor');
+      const states = aheadIn(ahead[name], sources);
       decoded.set(name, {
         strategy,
         isWhole: whole === 1,
         heads,
         ...(purgedMs > 0 && { purgedMs }),
         ...(holdingBack === 1 && { isHoldingBack: true }),
+        ...states,
       });
     }
     if (!Object.values(heard).every((ageMs) => Number.isFinite(ageMs) && ageMs >= 0)) throw new Error('ages');
@@ -128,6 +147,13 @@ function seqsOf(heads: Heads): Record<string, number> {
   const seqs: Record<string, number> = {};
   for (const [source, seq] of heads) seqs[source.id] = seq;
   return seqs;
+}
+
+function aheadIn(told: [Record<string, number>, Record<string, number>] | undefined, sources: Sources) {
+  if (told === undefined) return {};
+  const [heads, joinedMs] = told;
+  if (!Object.values(joinedMs).every((ms) => Number.isSafeInteger(ms) && ms >= 0)) throw new Error('times of states');
+  return { ahead: { heads: headsIn(heads, sources), joinedMs: new Map(Object.entries(joinedMs)) } };
 }
 
 function headsIn(seqs: Readonly<Record<string, number>>, sources: Sources): Heads {

@@ -195,6 +195,7 @@ export class Instance implements Receiver {
       strategyOf,
       purgedMsOf: (namespace) => this.replica.purgedMsOf(namespace),
       isHoldingBack: (namespace) => this.replica.heldBack(namespace).length > 0,
+      aheadOf: (namespace) => this.replica.aheadOf(namespace),
       isSettled: this.disk.notes.isSettled,
       whole: this.disk.notes.whole,
       goneBack: this.disk.notes.goneBack,
@@ -635,10 +636,10 @@ export class Instance implements Receiver {
         return;
       }
       case 'advance': {
-        const { pull, namespace, heads, floor } = effect;
+        const { pull, namespace, heads, floor, ahead } = effect;
         this.#stored(
           pull,
-          (id) => ({ type: 'advance', id, namespace, heads, floor }),
+          (id) => ({ type: 'advance', id, namespace, heads, floor, ahead }),
           () => this.advanced(namespace, heads),
         );
         return;
@@ -663,7 +664,11 @@ export class Instance implements Receiver {
       }
       const absent = stretch === undefined ? [] : this.#transfer.absentIn(namespace, stretch, entries);
       const covered = stretch?.heads;
-      this.#stored(pull, (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered }));
+      this.#stored(
+        pull,
+        (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered }),
+        () => this.#moved(namespace),
+      );
     });
   }
 

@@ -195,6 +195,28 @@ export class Oracle {
     return this.#byKey.get(key) ?? [];
   }
 
+  /**
+   * How far a key may be shown where states show more of some sources than is within reach, nobody can tell how much.
+   * @param strays by source id, the last record that the states name
+   */
+  reaches(key: string, reach: Reach, strays: ReadonlyMap<string, number>): readonly Reach[] {
+    let reaches = [reach];
+    for (const [id, last] of strays) {
+      const named = this.writesTo(key).filter(({ sourceId, seq }) => sourceId === id && seq <= last);
+      reaches = reaches.flatMap((each) => [
+        each,
+        ...named.map(
+          ({ seq }): Reach =>
+            (namespace, sourceId) => {
+              const reached = each(namespace, sourceId);
+              return sourceId === id ? Math.max(reached, seq) : reached;
+            },
+        ),
+      ]);
+    }
+    return reaches;
+  }
+
   /** The writes to a key within reach. */
   sharesOf(key: string, reach: Reach): readonly KeyState[] {
     const namespace = key.slice(0, key.indexOf('.'));

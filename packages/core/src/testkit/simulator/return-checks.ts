@@ -2,6 +2,7 @@ import {
   type Context,
   type Dot,
   decodeCell,
+  everyDot,
   headOf,
   type LogRecord,
   liveKey,
@@ -14,6 +15,7 @@ import { namespaceOf, reachOf, together, valueAt } from './checks.ts';
 import type { Instance } from './instance.ts';
 import type { Oracle, Reach } from './oracle.ts';
 import { strategies } from './plan.ts';
+import { straysOf } from './strays.ts';
 
 /** What must hold in the end where members were evicted. */
 export class ReturnChecks {
@@ -95,8 +97,19 @@ export class ReturnChecks {
     return valueAt<ParkedWrite | undefined>(instance, key, undefined);
   }
 
+  /** Whether states show the write itself, or what they know to have overwritten it, though it does not count. */
+  #isStray(key: string, { source, seq }: Dot): boolean {
+    return this.#instances.some((instance) => {
+      const cell = instance.cell(key);
+      if (cell === 'damaged' || cell.state === undefined) return false;
+      if ((straysOf(instance, namespaceOf(key)).get(source.id) ?? 0) < seq) return false;
+      return everyDot(cell.state).some((dot) => dot.source.id === source.id && dot.seq >= seq);
+    });
+  }
+
   /** Whether what is known of the key includes a write or stands for something later. */
   #isKnown({ ms, count }: LogRecord, operation: Operation, dot: Dot): boolean {
+    if (this.#isStray(operation.key, dot)) return true;
     // How much of a counter was known otherwise `sums` and the states of all say.
     if (operation.op === 'add' || operation.op === 'reset') return true;
     return this.#oracle.sharesOf(operation.key, this.#reach).some((share) => {

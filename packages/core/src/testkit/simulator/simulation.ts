@@ -28,6 +28,7 @@ import { Returns } from './return.ts';
 import { ReturnChecks } from './return-checks.ts';
 import { Scheduler } from './scheduler.ts';
 import { isRecord } from './state-repair.ts';
+import { lacksStrays } from './strays.ts';
 
 /** What a simulated run found. Equal plans give equal results, `traceHash` included. */
 export interface SimulationResult {
@@ -525,11 +526,13 @@ class Simulation {
   }
 
   /** How many records an instance lacks of what each other holds, or holds back: 0 where it has applied all of them. */
-  #lackedBy({ holdings, replica }: Instance): number {
+  #lackedBy(instance: Instance): number {
+    const { holdings, replica } = instance;
     let lacked = replica.heldBackCount;
     for (const other of this.#staying()) {
       for (const name of other.holdings.names()) {
         if (!holdings.isOfInterest(name)) continue;
+        if (lacksStrays(instance, other, name)) lacked++;
         const theirs = [...other.holdings.headsOf(name)];
         const heads = theirs.map(([{ origin, epoch }, seq]) => [replica.sources.of(origin, epoch), seq] as const);
         lacked += distance(holdings.headsOf(name), new Map(heads));

@@ -59,6 +59,15 @@ interface Standing {
   readonly standing: MemberState | undefined;
 }
 
+/** Goes with every question. */
+interface Since {
+  /**
+   * The asker's own record as it knew it. Links end with the process: what a member had sent before it was evicted does not
+   * arrive once it is back, however late it is.
+   */
+  readonly since: number;
+}
+
 export interface InstanceOptions {
   readonly origin: string;
   readonly member: number;
@@ -422,10 +431,11 @@ export class Instance implements Receiver {
   }
 
   answer(from: Endpoint, asked: unknown): unknown {
-    const question = asked as Question;
+    const question = asked as Question & Since;
     const { membership, originOf } = this.#options;
     const asking = originOf(from.member);
     if (!membership.isActive(asking)) return { standing: membership.of(asking) } satisfies Standing;
+    if (question.since < sequenceOf(membership, asking)) return undefined;
     switch (question.type) {
       case 'report':
         this.#reported(question.report, false);
@@ -683,15 +693,17 @@ export class Instance implements Receiver {
     const { network, random, originOf, membership } = this.#options;
     const found = network.others(this).filter((other) => other.isUp && originOf(other.member) === peer);
     const life = this.#life;
+    const since = sequenceOf(membership, this.origin);
+    const theirs = sequenceOf(membership, peer);
     const end = (answer: unknown) => {
       if (life === this.#life && this.isUp) done(answer);
     };
     if (found.length === 0) this.later(0, () => done(undefined));
     else
-      network.ask(this, random.pick(found), question, askTimeoutMs, (answer) => {
+      network.ask(this, random.pick(found), { ...question, since }, askTimeoutMs, (answer) => {
         const isStanding = typeof answer === 'object' && answer !== null && 'standing' in answer;
         // Of one that is no member any more nothing is taken.
-        if (!isStanding) end(membership.isActive(peer) ? answer : undefined);
+        if (!isStanding) end(membership.isActive(peer) && sequenceOf(membership, peer) === theirs ? answer : undefined);
         else {
           const { standing } = answer as Standing;
           end(undefined);
@@ -715,3 +727,5 @@ export class Instance implements Receiver {
     });
   }
 }
+
+const sequenceOf = (membership: Membership, origin: string) => membership.of(origin)?.sequence ?? 0;

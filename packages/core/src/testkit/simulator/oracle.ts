@@ -146,6 +146,15 @@ export class Oracle {
     return found;
   }
 
+  /** Records that an evicted member had let go of before anybody else had them, which it reports. */
+  letGoBeyond(reach: Reach): LogRecord[] {
+    const found: LogRecord[] = [];
+    this.#forMissing(reach, ({ isExcused, isWithdrawn, record }) => {
+      if (isExcused && isWithdrawn) found.push(record);
+    });
+    return found;
+  }
+
   /** How many records had to be there and are not. */
   missing(reach: Reach): number {
     let count = 0;

@@ -39,14 +39,16 @@ export class ReturnChecks {
    */
   run(isOffered: (name: string) => boolean): void {
     const withdrawn = this.#oracle.withdrawnBeyond(this.#reach);
+    const letGo = this.#oracle.letGoBeyond(this.#reach);
     for (const record of withdrawn) {
       const { namespace, source, seq } = record;
       if (!isOffered(`${namespace}/${source.id}/${seq}`))
         this.#problem('what an evicted member alone had was not offered again');
       for (const [idx, operation] of record.operations.entries()) {
         const id = `${namespace}:${source.id}:${seq}:${idx}`;
-        // Its member was evicted again before anybody had the offer: that is looked at in its turn, as a write of its own.
-        const isCarriedOn = withdrawn.some((offered) => isOfferOf(offered, record, operation));
+        // Its member was evicted again before anybody had the offer: that is looked at in its turn, as a write of its own,
+        // unless the log had let go of it, which is reported.
+        const isCarriedOn = [...withdrawn, ...letGo].some((offered) => isOfferOf(offered, record, operation));
         if (!isCarriedOn && !this.#isParked(id) && !this.#isKnown(record, operation, { source, seq, idx }))
           this.#problem(`a write to \`${namespace}\` that an evicted member alone had is gone`);
       }

@@ -679,3 +679,19 @@ test('a deletion is not stable while a member holds records of its namespace bac
   told(false);
   expect(exchange.isStable('n', dot)).toBe(true);
 });
+
+test('a member counts as evicted for all once each of them has said so, and until one says otherwise', () => {
+  const [evicted, others] = [originOf(9), [originOf(2), originOf(3)]];
+  const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+  const told = (origin: string, names: readonly string[]) => {
+    const text = encodeReport({ origin, interest: 'all', isSettled: true, namespaces: new Map(), evicted: names });
+    exchange.step({ type: 'reported', report: decodeReport(text, sources), isAnswer: true }, 0);
+  };
+  exchange.step({ type: 'members', origins: others }, 0);
+  told(others[0]!, [evicted]);
+  expect(exchange.isEvictedForAll(evicted)).toBe(false);
+  told(others[1]!, [evicted]);
+  expect(exchange.isEvictedForAll(evicted)).toBe(true);
+  told(others[1]!, []);
+  expect(exchange.isEvictedForAll(evicted)).toBe(false);
+});

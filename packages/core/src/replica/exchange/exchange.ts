@@ -314,6 +314,11 @@ export class Exchange {
     return this.#evicted;
   }
 
+  /** Whether every member has said that it takes nothing more of an evicted one. */
+  isEvictedForAll(evicted: string): boolean {
+    return this.#members.every((origin) => this.#peers.get(origin)?.evicted.has(evicted) === true);
+  }
+
   /** How many members are known to hold a record, this instance left out. */
   holders(namespace: string, source: Source, seq: number): number {
     let count = 0;

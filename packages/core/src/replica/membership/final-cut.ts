@@ -14,17 +14,22 @@ export interface MemberFact {
  * Whether what counts of an evicted member can grow no more: then it may return and offer what lies beyond. Every active
  * member must be known to hold the record that evicts it, durably: from then on it takes nothing more of the member, and
  * what it took before is among what it reports. That it has been heard since the eviction is not enough: it may not
- * have known.
+ * have known. Nor that it holds the record: it may hold it back for its time, as one of a clock far ahead.
  */
 export function isCutFinal(
   member: MemberState,
   fact: MemberFact | undefined,
   exchange: {
     isHeldByAll(namespace: string, source: Source, seq: number): boolean;
+    isEvictedForAll(origin: string): boolean;
     heldOf(origin: string): Accepted;
   },
 ): boolean {
   if (fact?.member.sequence !== member.sequence) return false;
   const isKnown = liveDots(fact.state).every(({ source, seq }) => exchange.isHeldByAll('_sys', source, seq));
-  return isKnown && raised(member.lastAccepted ?? {}, exchange.heldOf(member.origin)) === undefined;
+  return (
+    isKnown &&
+    exchange.isEvictedForAll(member.origin) &&
+    raised(member.lastAccepted ?? {}, exchange.heldOf(member.origin)) === undefined
+  );
 }

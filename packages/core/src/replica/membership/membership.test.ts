@@ -59,10 +59,16 @@ test('an evicted member may return once every member knows of the eviction and n
   );
   const fact = { member, state: state! };
   const held = (seq: number) => ({ users: { [`${origin}:000000000001`]: seq } });
-  const exchange = (isKnown: boolean, seq: number) => ({ isHeldByAll: () => isKnown, heldOf: () => held(seq) });
+  const exchange = (isHeld: boolean, seq: number, isKnown = true) => ({
+    isHeldByAll: () => isHeld,
+    isEvictedForAll: () => isKnown,
+    heldOf: () => held(seq),
+  });
   expect(isCutFinal(member, fact, exchange(true, 4))).toBe(true);
   expect(isCutFinal(member, fact, exchange(false, 4))).toBe(false);
   expect(isCutFinal(member, fact, exchange(true, 5))).toBe(false);
+  // One holds the record back, for its time lies far ahead.
+  expect(isCutFinal(member, fact, exchange(true, 4, false))).toBe(false);
   expect(isCutFinal(member, { ...fact, member: { ...member, sequence: 1 } }, exchange(true, 4))).toBe(false);
   expect(isCutFinal(member, undefined, exchange(true, 4))).toBe(false);
 });

@@ -3,7 +3,7 @@ import { drawChurn } from './churn.ts';
 import { drawFarAhead } from './far-ahead.ts';
 import { drawFolding } from './folding.ts';
 import { drawFollowers } from './followers.ts';
-import { type Action, type BrokerFault, clockOffsetMaxMs, type MemberPlan, type Plan } from './plan.ts';
+import { type Action, type BrokerFault, clockOffsetMaxMs, type MemberPlan, type Plan, wholeLog } from './plan.ts';
 import { Random } from './random.ts';
 import { type Workload, workloads } from './workloads.ts';
 
@@ -51,7 +51,7 @@ export function drawPlan(seed: number): Plan {
     },
     plane,
     durability: random.chance(0.8) ? 'fsync' : 'wal',
-    logCommitsMax: isRolledBack || isRotten ? 100_000 : random.pick([60, 200, 100_000]),
+    logCommitsMax: isRolledBack || isRotten ? wholeLog : random.pick([60, 200, wholeLog]),
     sliceBytes: random.pick([200, 2_000, 100_000]),
     calmMs,
     actions,

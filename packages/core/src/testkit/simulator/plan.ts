@@ -1,6 +1,9 @@
 import type { Interest, Strategy, Write } from '../../replica/index.ts';
 import type { Rot } from './bit-rot.ts';
 
+/** Commits of a log that nothing is trimmed from while a plan runs. */
+export const wholeLog = 100_000;
+
 /**
  * A simulated run as data: what is done when. A seed draws one (`drawPlan`); shrinking takes parts of it away; replaying
  * carries it out again. What it leaves open (delays, losses) is drawn from `seed`.

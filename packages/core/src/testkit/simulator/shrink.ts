@@ -1,4 +1,4 @@
-import type { Action, Plan } from './plan.ts';
+import { type Action, type Plan, wholeLog } from './plan.ts';
 
 /**
  * Takes away from a failing plan whatever it fails without: settings of the network and the plane, members, and actions
@@ -47,7 +47,7 @@ function simplerSettings({
   if (foldAfterMs !== undefined) simpler.push({ foldAfterMs: undefined });
   if (quarantineAheadMs !== undefined) simpler.push({ quarantineAheadMs: undefined });
   if (durability !== 'fsync') simpler.push({ durability: 'fsync' });
-  if (logCommitsMax < 100_000) simpler.push({ logCommitsMax: 100_000 });
+  if (logCommitsMax < wholeLog) simpler.push({ logCommitsMax: wholeLog });
   members.forEach(({ interest }, i) => {
     if (interest === 'all') return;
     simpler.push({ members: members.map((member, j) => (i === j ? { ...member, interest: 'all' } : member)) });

@@ -20,11 +20,12 @@ const restartsMax = 8;
 /**
  * Lets epochs be folded within seconds in a share of the plans. From a generator of its own, so that the rest of a plan
  * stays as it was drawn. None where two run on copies of one directory: what one of them still writes under would be over
- * for the other.
+ * for the other. Nor where a clock goes far ahead, which is by more than the age.
  */
 export function drawFolding(plan: Plan, endMs: number): Plan {
   const random = new Random(plan.seed ^ 0xf01d);
-  if (!random.chance(share) || plan.actions.some((action) => action.do === 'clone')) return plan;
+  const isExempt = plan.quarantineAheadMs !== undefined || plan.actions.some((action) => action.do === 'clone');
+  if (!random.chance(share) || isExempt) return plan;
   const restarts = Array.from({ length: random.int(1, restartsMax) }, (): Action => {
     const at = random.int(0, plan.members.length - 1);
     return { do: 'crash', at, atMs: random.int(500, endMs), forMs: random.int(50, 1_000) };

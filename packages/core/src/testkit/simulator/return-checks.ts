@@ -6,6 +6,7 @@ import {
   headOf,
   type LogRecord,
   liveKey,
+  type Members,
   type Operation,
   type ParkedWrite,
   parkedKey,
@@ -16,6 +17,8 @@ import type { Instance } from './instance.ts';
 import type { Oracle, Reach } from './oracle.ts';
 import { strategies } from './plan.ts';
 import { straysOf } from './strays.ts';
+
+type MemberChange = Extract<Operation, { readonly op: 'members' }>['changes'][number];
 
 /** What must hold in the end where members were evicted. */
 export class ReturnChecks {
@@ -120,7 +123,7 @@ export class ReturnChecks {
       return (
         share.kind === 'members' &&
         operation.op === 'members' &&
-        operation.changes.every(({ member }) => this.#isMemberKnown(operation.key, member, dot))
+        operation.changes.every((change) => this.#isMemberKnown(operation.key, change, dot))
       );
     });
   }
@@ -140,10 +143,16 @@ export class ReturnChecks {
     );
   }
 
-  #isMemberKnown(key: string, member: string, dot: Dot): boolean {
+  /** Whether a change of a set's member is known, or undone by what its writer itself did after its return. */
+  #isMemberKnown(key: string, { member, present }: MemberChange, dot: Dot): boolean {
+    const { origin, epoch } = dot.source;
+    const isUndone = (mark: Members['members'][number]['live'][number]) =>
+      !mark.present && mark.source.origin === origin && mark.source.epoch > epoch;
     return this.#oracle.sharesOf(key, this.#reach).some((share) => {
       if (share.kind !== 'members') return false;
-      return share.members.some((each) => each.member === member && isCovered(each.context, dot));
+      return share.members.some(
+        (each) => each.member === member && (isCovered(each.context, dot) || (present && each.live.some(isUndone))),
+      );
     });
   }
 }

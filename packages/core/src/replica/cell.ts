@@ -60,6 +60,13 @@ export class Cell {
     return this.#value;
   }
 
+  /** All values that stand side by side, parsed anew; readers are shown one of them, or their choice. */
+  get values(): readonly unknown[] {
+    if (this.state?.kind !== 'siblings') return this.value === undefined ? [] : [this.value];
+    const puts = this.state.live.filter((version) => !isTombstone(version));
+    return puts.map(({ json, bytes }) => (json === undefined ? bytes : JSON.parse(json)));
+  }
+
   get etag(): string {
     return this.state === undefined ? '' : dotsTag(liveDots(this.state));
   }

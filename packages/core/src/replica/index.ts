@@ -117,6 +117,7 @@ export {
   isToTell,
   type MemberFact,
   type MemberState,
+  newestOf,
   setAside,
   supersedes,
 } from './membership/index.ts';

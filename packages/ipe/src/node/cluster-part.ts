@@ -5,7 +5,6 @@ import type { Accepted, ComparisonStatus, Interest } from '@ipe/core/replica';
 import type { Handlers } from '../api/method.ts';
 import { readIfPresent, writePrivate } from '../cluster/identity.ts';
 import { LeaseKeeper, type LeaseStatus } from '../cluster/lease-keeper.ts';
-import type { SignedMember } from '../cluster/members.ts';
 import { Membership } from '../cluster/membership.ts';
 import { Peers } from '../cluster/peers.ts';
 import type { PeerTls } from '../cluster/trust.ts';
@@ -13,7 +12,7 @@ import type { Engine, Scrubber } from '../data/index.ts';
 import { openPlane } from '../planes/open.ts';
 import { Replication, type ReplicationMemory, startJsonMirror } from '../replication/index.ts';
 import { type Alarm, alarmsOf, watchAlarms } from './alarms.ts';
-import { MemberFacts, memberPrefix } from './member-facts.ts';
+import { MemberFacts, memberPrefix, toldOf } from './member-facts.ts';
 import { memberHandlers } from './member-methods.ts';
 import { describeReplication } from './replication-status.ts';
 import { offerAgain } from './return.ts';
@@ -103,9 +102,9 @@ export async function openClusterPart(
   });
   engine.attach(replication);
   membership.isCutFinal = async (evicted) => {
-    const { state, value } = await engine.get(memberPrefix + evicted.origin);
-    const member = (value as SignedMember | undefined)?.body;
-    return replication.isCutFinal(evicted, member && state && { member, state });
+    const cell = await engine.get(memberPrefix + evicted.origin);
+    const [told, { state }] = [toldOf(cell), cell];
+    return replication.isCutFinal(evicted, told && state && { member: told.body, state });
   };
   const stopOffers = offerAgain({
     root: layout.root,

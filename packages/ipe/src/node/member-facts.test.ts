@@ -5,7 +5,7 @@ import { Cell, evictedState, Sources } from '@ipe/core/replica';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { type ClusterKeys, createClusterKeys } from '../cluster/keys.ts';
 import { MemberDirectory, type MemberRecord, type SignedMember, signMember } from '../cluster/members.ts';
-import { MemberFacts, type MemberFactsOptions, memberPrefix } from './member-facts.ts';
+import { MemberFacts, type MemberFactsOptions, memberPrefix, toldOf } from './member-facts.ts';
 
 const origin = 'aaaaaaaaaaaaaaa1';
 const key = memberPrefix + origin;
@@ -56,7 +56,6 @@ class Facts {
     this.told.set(name, value as SignedMember);
   }
 
-  readMs = () => 2;
   onApplied = () => () => {};
 }
 
@@ -68,6 +67,22 @@ function open(facts: Facts, errors: unknown[] = [], at = self) {
   const options: MemberFactsOptions = { origin: at, directory, facts, onError: (error) => void errors.push(error) };
   return { directory, shared: new MemberFacts(options) };
 }
+
+test('of records of a member that stand side by side the newest is gone by, not the latest', () => {
+  const strategy = { kind: 'version-vector', resolver: 'revoke-wins' } as const;
+  const sources = new Sources();
+  const back: MemberRecord = { ...active, ...evicted, state: 'active', sequence: 3 };
+  const live = [back, { ...active, ...evicted }].map((record, i) => {
+    const stamp = { source: sources.of(`${i}`.repeat(16), 1), seq: 1, idx: 0, ms: i + 1, count: 0 };
+    const rest = { version: 1, createdMs: 1, expiresMs: 0, bytes: undefined, isConditional: false };
+    return { kind: 'version', ...stamp, ...rest, json: JSON.stringify(sign(record)) } as const;
+  });
+  const fact = new Cell({ kind: 'siblings', live, context: live }, 1, strategy);
+  expect((fact.value as SignedMember).body.state).toBe('evicted');
+  expect(toldOf(fact)?.body).toEqual(back);
+  for (const strange of [null, 1, {}, { body: null }])
+    expect(toldOf(new Cell({ ...live[0]!, json: JSON.stringify(strange) }, 1, strategy))).toBeUndefined();
+});
 
 test('an eviction that could not be stored is told once the store takes writes again', async () => {
   const facts = new Facts();

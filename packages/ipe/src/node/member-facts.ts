@@ -1,4 +1,4 @@
-import { type Cell, isToTell } from '@ipe/core/replica';
+import { type Cell, isToTell, newestOf } from '@ipe/core/replica';
 import type { MemberDirectory, SignedMember } from '../cluster/members.ts';
 import type { Applied } from '../data/index.ts';
 
@@ -10,7 +10,6 @@ export interface MemberFactsOptions {
   readonly facts: {
     get(key: string): Cell | Promise<Cell>;
     put(key: string, value: unknown): Promise<unknown>;
-    readMs(): number;
     onApplied(listener: (applied: Pick<Applied, 'cells'>) => void): () => void;
   };
   readonly onError: (error: unknown) => void;
@@ -36,7 +35,8 @@ export class MemberFacts {
     for (const { body } of directory.list()) this.#check(body.origin);
     this.#stops = [
       facts.onApplied(({ cells }) => {
-        for (const [key, { after }] of cells) if (key.startsWith(memberPrefix)) this.#learn(after.value);
+        for (const [key, { after }] of cells)
+          if (key.startsWith(memberPrefix)) for (const value of after.values) this.#learn(value);
       }),
       directory.onChange(({ origin }) => this.#check(origin)),
     ];
@@ -74,11 +74,18 @@ export class MemberFacts {
   async #compare(origin: string): Promise<void> {
     const { facts, origin: self } = this.#options;
     const cell = await facts.get(memberPrefix + origin);
-    const told =
-      cell.seenAt(facts.readMs()) === undefined ? undefined : (cell.value as Partial<SignedMember> | undefined);
+    const told = toldOf(cell);
     const held = this.#held(origin);
     if (held === undefined) return;
     if (isToTell(held.body, told?.body, self)) await facts.put(memberPrefix + origin, held);
     else this.#learn(told);
   }
 }
+
+/** What a fact says of a member: of what several wrote side by side, the record that takes the place of the others. */
+export const toldOf = (fact: Cell): SignedMember | undefined =>
+  newestOf(fact.values.filter(isSigned), ({ body }) => body);
+
+/** What stands there is checked where it is taken in; here only that it can be compared. */
+const isSigned = (value: unknown): value is SignedMember =>
+  typeof (value as Partial<SignedMember> | null)?.body?.sequence === 'number';

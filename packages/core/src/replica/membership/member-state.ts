@@ -25,6 +25,16 @@ export function supersedes(record: MemberState, held: MemberState): boolean {
 }
 
 /**
+ * The record that takes the place of all others, if there is any. Members write them side by side, by clocks that differ:
+ * what is later need not be newer, and whoever knows less may be ahead.
+ */
+export function newestOf<Told>(records: readonly Told[], stateOf: (record: Told) => MemberState): Told | undefined {
+  const [first, ...rest] = records;
+  if (first === undefined) return undefined;
+  return rest.reduce((newest, each) => (supersedes(stateOf(each), stateOf(newest)) ? each : newest), first);
+}
+
+/**
  * Whether an instance has to tell the others of a record that it holds. It leaves its own return to them: who takes it
  * for evicted still takes nothing that it writes, so its word would reach only those that know, and where it is the last
  * they would have no reason left to give theirs, which reaches everybody.

@@ -1,4 +1,4 @@
-import { isCutFinal, isToTell, type MemberState } from '../../replica/index.ts';
+import { isCutFinal, isToTell, type MemberState, newestOf } from '../../replica/index.ts';
 import type { Instance } from './instance.ts';
 import { type Membership, memberPrefix } from './membership.ts';
 
@@ -51,7 +51,6 @@ export class MemberFacts {
 
   #told(origin: string): MemberState | undefined {
     const cell = this.#instance.cell(memberPrefix + origin);
-    const json = cell === 'damaged' ? undefined : cell.view?.json;
-    return json === undefined ? undefined : (JSON.parse(json) as MemberState);
+    return cell === 'damaged' ? undefined : newestOf(cell.values as readonly MemberState[], (member) => member);
   }
 }

@@ -96,7 +96,7 @@ export const strategies: Readonly<Record<string, Strategy>> = {
   groups: { kind: 'set', resolver: 'add-wins' },
   adds: { kind: 'set', resolver: 'add-wins' },
   // IPE's own: records of members, and writes that wait for an operator.
-  _sys: { kind: 'lww' },
+  _sys: { kind: 'version-vector', resolver: 'revoke-wins' },
 };
 
 /** How far a wall clock may be off, at most. */

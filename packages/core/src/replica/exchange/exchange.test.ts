@@ -559,6 +559,18 @@ describe('what a member may hold alone', () => {
     expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
   });
 
+  test('is also what it wrote itself before it was evicted once: of that it brings nothing again', () => {
+    const returned = sources.of(originOf(2), 1);
+    const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
+    const cuts = new Map([[returned.origin, { accepted: { n: { [returned.id]: 2 } }, isClosed: false }]]);
+    exchange.step({ type: 'members', origins: [originOf(1), originOf(2)], cuts }, 0);
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(true);
+    expect(exchange.mayHoldAlone(originOf(1))).toBe(true);
+    const vector = { strategy, isWhole: true, heads: new Map([[returned, 2]]) };
+    exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
+    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+  });
+
   test('is everything that nobody has said to hold, while it has not reported', () => {
     const { exchange, told } = holder(1, 2);
     told(1, new Map([[evicted, 1]]));
@@ -660,6 +672,24 @@ test('a fold that could not be stored is asked for again after a while', () => {
   ]);
   expect(foldsAt(200)).toEqual([]);
   expect(foldsAt(20_000)).toHaveLength(1);
+});
+
+test('sources are not folded while some of an earlier start are still to come', () => {
+  const [self, other] = [originOf(1), originOf(2)];
+  const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4, self: { origin: self, isClosed: () => true } });
+  const [earlier, later] = [sources.of(self, 1), sources.of(self, 2)];
+  const all = { strategy, isWhole: true, heads: new Map([earlier, later].map((source) => [source, 2])) };
+  const report: VectorReport = { origin: other, interest: 'all', isSettled: true, namespaces: new Map([['n', all]]) };
+  exchange.step({ type: 'members', origins: [other] }, 0);
+  exchange.step(
+    { type: 'heads', namespace: 'n', vector: { strategy, isWhole: false, heads: new Map([[later, 2]]) } },
+    0,
+  );
+  exchange.step({ type: 'reported', report, isAnswer: false }, 0);
+  const foldsAt = (nowMs: number) => exchange.step({ type: 'tick' }, nowMs).filter(({ type }) => type === 'fold');
+  expect(foldsAt(100)).toEqual([]);
+  exchange.step({ type: 'heads', namespace: 'n', vector: all }, 200);
+  expect(foldsAt(300)).toEqual([{ type: 'fold', namespace: 'n', head: { source: later, seq: foldedBase + 4 } }]);
 });
 
 test('a deletion is not stable while a member holds records of its namespace back: it may be one of them', () => {

@@ -359,8 +359,7 @@ export class Exchange {
    */
   mayHoldAlone(origin: string): boolean {
     const member = this.#peers.get(origin);
-    for (const [evicted, { accepted }] of this.#cuts) {
-      if (evicted === origin) continue;
+    for (const { accepted } of this.#cuts.values()) {
       for (const [namespace, seqs] of Object.entries(accepted)) {
         const others = [...this.#peers].flatMap(([peer, { namespaces }]) =>
           peer === origin ? [] : [namespaces.get(namespace)?.heads ?? emptyHeads],
@@ -593,7 +592,9 @@ export class Exchange {
     const { self } = this.#options;
     if (event.type === 'tick' && self !== undefined) {
       const isClosed = (source: Source) => self.isClosed(source, nowMs);
-      for (const [namespace, { heads }] of this.#own) {
+      for (const [namespace, { heads, isWhole }] of this.#own) {
+        // What is still to come here may be of an earlier start, which the entry would stand for.
+        if (!isWhole) continue;
         const isHeldByAll = (source: Source, seq: number) =>
           this.#members.every((origin) => this.#holdsExactly(origin, namespace, source, seq));
         const head = foldable(heads, self.origin, isClosed, isHeldByAll);

@@ -4,7 +4,7 @@ import type { Disk } from './disk.ts';
 import type { Instance } from './instance.ts';
 import type { Oracle, Reach, Share } from './oracle.ts';
 import { clockOffsetMaxMs, strategies } from './plan.ts';
-import { straysOf } from './strays.ts';
+import { namedAhead, straysOf } from './strays.ts';
 
 /** A write that a client was told stands. */
 export interface Acknowledged {
@@ -43,7 +43,7 @@ export class Checks {
       keys.length < 2 ||
       keys.some(this.#isLost) ||
       instance.isPartial('pairs') ||
-      straysOf(instance, 'pairs').size > 0 ||
+      namedAhead(instance, 'pairs').size > 0 ||
       instance.replica.fence !== undefined
     )
       return;
@@ -78,7 +78,7 @@ export class Checks {
     const known = ({ sourceId, seq, state }: Share) =>
       instance.isHeldBack(namespace, sourceId, seq) ? undefined : state;
     const have = shown(view);
-    const reaches = this.#oracle.reaches(key, reachOf(instance), straysOf(instance, namespace));
+    const reaches = this.#oracle.reaches(key, reachOf(instance), namedAhead(instance, namespace));
     const expected = reaches.map((reach) => this.#oracle.expected(key, reach, known));
     const want = wanted(expected, key, readMs, have);
     const isBlind = () =>

@@ -211,7 +211,8 @@ export class Oracle {
   reaches(key: string, reach: Reach, strays: ReadonlyMap<string, number>): readonly Reach[] {
     let reaches = [reach];
     for (const [id, last] of strays) {
-      const named = this.writesTo(key).filter(({ sourceId, seq }) => sourceId === id && seq <= last);
+      const within = reach(key.slice(0, key.indexOf('.')), id);
+      const named = this.writesTo(key).filter(({ sourceId, seq }) => sourceId === id && seq > within && seq <= last);
       reaches = reaches.flatMap((each) => [
         each,
         ...named.map(

@@ -13,6 +13,14 @@ export function straysOf({ replica, exchange }: Instance, namespace: string): Re
   return strays;
 }
 
+/**
+ * By source id, the last record that an instance's states name beyond its vector: strays, and what is still to come. Of a
+ * giver under `wal` that may be what it has shown already and not synced yet.
+ */
+export function namedAhead({ replica }: Instance, namespace: string): ReadonlyMap<string, number> {
+  return new Map([...(replica.aheadOf(namespace)?.heads ?? [])].map(([{ id }, seq]) => [id, seq]));
+}
+
 /** Whether an instance has yet to join in what another shows of such records. */
 export function lacksStrays({ replica }: Instance, other: Instance, namespace: string): boolean {
   const theirs = other.replica.aheadOf(namespace);

@@ -41,11 +41,11 @@ export function putBeside(
   const endsMs = view === undefined ? readMs : view.expiresMs;
   const isSooner = expiresMs !== 0 && expiresMs <= endsMs;
   const isApplications = 'resolver' in strategy && strategy.resolver === 'siblings';
+  const seenAll = joinContexts(context, state.context);
+  // Both are over. What is written over this one alone, where the other is forgotten, would leave that elsewhere.
+  if (isSooner && view === undefined) return { context: seenAll };
   // Nobody forgets what stands here, or who does takes the put for expired.
   if (endsMs === 0 || (isSooner && !isApplications)) return { context };
-  const seenAll = joinContexts(context, state.context);
-  // Both are over. Of values side by side, what is written over this one alone would leave the other.
-  if (isSooner && view === undefined) return { context: seenAll };
   const small = stateOf({ ...record, operations: [operation] }, 0, true) as Siblings;
   const joined: Siblings = {
     kind: 'siblings',

@@ -309,6 +309,26 @@ describe('writes that a returning member alone had', () => {
     }
   });
 
+  test('that had expired by then leave no deletion beside what is written where that is forgotten', () => {
+    const member = new Return();
+    const other = open(2, 14);
+    const key = 'revoked.k0';
+    member.leave();
+    put(member.stayed, key, '1');
+    remove(member.stayed, key);
+    other.receive(...member.stayed.log);
+    member.old.write({ op: 'put', namespace: 'revoked', key, json: '2', ttlMs: 1_000 });
+    member.back.nowMs += 5_000;
+    member.comeBack();
+    other.nowMs += 5_000;
+    other.step({ type: 'purge', keys: [key] });
+    member.offer();
+    other.receive(...member.back.log);
+    put(other, key, '3');
+    for (const each of [member.back, member.stayed]) each.receive(...other.log);
+    for (const each of [member.back, member.stayed, other]) expect(each.seen(key)).toBe('3');
+  });
+
   test('that delete what will expire stand for it too, where that has expired and is forgotten already', () => {
     const member = new Return();
     const other = open(2, 14);

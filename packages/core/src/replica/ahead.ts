@@ -46,16 +46,15 @@ export class StatesAhead implements Ahead {
 
   /** States came in that name writes beyond the vector: told apart from all that came in before. */
   came(origin: string, nowMs: number, dots: Iterable<Dot>): void {
-    for (const { source, seq } of dots) this.heads.set(source, Math.max(seq, this.heads.get(source) ?? 0));
+    for (const { source, seq } of dots) raise(this.heads, source, seq);
     this.joinedMs.set(origin, Math.max(nowMs, (this.joinedMs.get(origin) ?? 0) + 1));
   }
 
   /** All that is ahead at another member came in. @param vector what is covered here, and so not ahead */
   add({ heads, joinedMs }: Ahead, vector: ReadonlyMap<Source, number>): void {
-    for (const [source, seq] of heads)
-      if (headOf(vector, source) < seq) this.heads.set(source, Math.max(seq, this.heads.get(source) ?? 0));
+    for (const [source, seq] of heads) if (headOf(vector, source) < seq) raise(this.heads, source, seq);
     if (this.isEmpty) return;
-    for (const [origin, ms] of joinedMs) this.joinedMs.set(origin, Math.max(ms, this.joinedMs.get(origin) ?? 0));
+    for (const [origin, ms] of joinedMs) raise(this.joinedMs, origin, ms);
   }
 
   /** Whether a vector covers all of it. */
@@ -69,4 +68,8 @@ export class StatesAhead implements Ahead {
     for (const [source, seq] of this.heads) if (headOf(vector, source) >= seq) this.heads.delete(source);
     if (this.isEmpty) this.joinedMs.clear();
   }
+}
+
+function raise<Name>(numbers: Map<Name, number>, name: Name, to: number): void {
+  numbers.set(name, Math.max(to, numbers.get(name) ?? 0));
 }

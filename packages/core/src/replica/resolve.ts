@@ -58,11 +58,10 @@ export function liveDots(state: KeyState): readonly Dot[] {
 export function everyDot(state: KeyState): readonly Dot[] {
   switch (state.kind) {
     case 'version':
-      return [state];
+    case 'counter':
+      return liveDots(state);
     case 'siblings':
       return state.context;
-    case 'counter':
-      return state.reset === undefined ? state.totals : [...state.totals, state.reset];
     case 'members':
       return state.members.flatMap(({ context }) => context);
   }

@@ -227,11 +227,10 @@ export class LocalWrites {
 export function seenBy(namespace: Namespace, record: BatchRecord, quarantine: Quarantine): Context {
   if (namespace.floor === 0) return [];
   const seen: Dot[] = [];
-  const held = quarantine.runs(namespace.name);
   // A folded entry tells of all its sources or of none.
   const seenUpTo = (source: Source, head: number) => {
-    if (isFolded(head)) return held.some((run) => standsFor({ source }, run.source)) ? 0 : head;
-    return quarantine.firstOf(namespace.name, source) - 1;
+    if (!isFolded(head)) return quarantine.firstOf(namespace.name, source) - 1;
+    return quarantine.runs(namespace.name).some((run) => standsFor({ source }, run.source)) ? 0 : head;
   };
   for (const [source, head] of namespace.admitted) {
     const bound = source === record.source ? Math.min(head, record.seq - 1) : head;

@@ -37,6 +37,15 @@ const two: Plan['members'] = [
   { startMs: 0, interest: 'all' },
 ];
 const quick: Plan['network'] = { lossRate: 0, repeatRate: 0, delayMaxMs: 10 };
+const small: Omit<Plan, 'calmMs' | 'actions'> = {
+  seed: 1,
+  members: two,
+  network: quick,
+  plane: 'none',
+  durability: 'fsync',
+  logCommitsMax: 1_000,
+  sliceBytes: 2_000,
+};
 
 describe('simulated clusters', () => {
   const whatHolds = 'no acknowledged write is lost, all converge on what was written, nothing deleted returns';
@@ -90,13 +99,9 @@ describe('subscribers', () => {
     const add: Write = { op: 'add', namespace: 'counts', key: 'counts.k1', amount: 5 };
     const follow = { do: 'follow', follower: 1, namespace: 'counts' } as const;
     const plan: Plan = {
-      seed: 1,
-      members: two,
-      network: quick,
+      ...small,
       plane: 'direct',
-      durability: 'fsync',
       logCommitsMax: 60,
-      sliceBytes: 2_000,
       calmMs: 14_000,
       actions: [
         { atMs: 100, do: 'write', at: 0, writes: [add] },
@@ -113,13 +118,8 @@ describe('subscribers', () => {
     const put: Write = { op: 'put', namespace: 'plain', key: 'plain.k1', json: '1', ttlMs: 6_000 };
     const follow = { do: 'follow', follower: 1, namespace: 'plain', forMs: 0 } as const;
     const plan: Plan = {
-      seed: 1,
-      members: two,
-      network: quick,
+      ...small,
       plane: 'direct',
-      durability: 'fsync',
-      logCommitsMax: 1_000,
-      sliceBytes: 2_000,
       calmMs: 14_000,
       actions: [
         { atMs: 100, do: 'write', at: 0, writes: [put] },
@@ -142,13 +142,7 @@ describe('subscribers elsewhere', () => {
     });
     const follow = { do: 'follow', follower: 1, namespace: 'groups' } as const;
     const plan: Plan = {
-      seed: 1,
-      members: two,
-      network: quick,
-      plane: 'none',
-      durability: 'fsync',
-      logCommitsMax: 1_000,
-      sliceBytes: 2_000,
+      ...small,
       calmMs: 14_000,
       actions: [
         { atMs: 100, do: 'write', at: 0, writes: [add('m1')] },
@@ -169,12 +163,8 @@ describe('settling', () => {
   test('waits for what is written and not durable yet, of which the others have not heard', () => {
     const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });
     const plan: Plan = {
-      seed: 1,
-      members: two,
-      network: quick,
-      plane: 'none',
+      ...small,
       durability: 'wal',
-      logCommitsMax: 1_000,
       sliceBytes: 200,
       leaseMs: 5_000,
       calmMs: 20_000,
@@ -193,13 +183,9 @@ describe('settling', () => {
   test('goes on as long as records come in, however few at a time', () => {
     const put = (key: string): Write => ({ op: 'put', namespace: 'grants', key: `grants.${key}`, json: '1' });
     const plan: Plan = {
-      seed: 1,
-      members: two,
-      network: quick,
-      plane: 'none',
+      ...small,
       // A slice is small, and the next is asked for once it has been synced, as happens each second.
       durability: 'wal',
-      logCommitsMax: 1_000,
       sliceBytes: 200,
       calmMs: 25_000,
       actions: [
@@ -219,13 +205,7 @@ describe('subscribers of an instance whose disk lost a fact', () => {
   test('may be told what is older and comes late, also in the calm, until the fact is found again', () => {
     const put = (key: string, json: string): Write => ({ op: 'put', namespace: 'plain', key: `plain.${key}`, json });
     const plan: Plan = {
-      seed: 1,
-      members: two,
-      network: quick,
-      plane: 'none',
-      durability: 'fsync',
-      logCommitsMax: 1_000,
-      sliceBytes: 2_000,
+      ...small,
       calmMs: 4_000,
       actions: [
         { atMs: 200, do: 'follow', follower: 1, namespace: 'plain', at: 1, forMs: 0 },

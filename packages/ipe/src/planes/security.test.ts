@@ -33,12 +33,15 @@ const withUser = (url: string, user: string) => url.replace('://', `://${user}@`
 async function expectWorks(plane: MessagePlane): Promise<void> {
   cleanups.push(() => plane.close());
   await plane.start();
+  let published: Promise<void> | undefined;
   const arrived = new Promise<string>((resolve) => {
     const subscription = plane.subscribe(['secret'], async ({ body }) => resolve(Buffer.from(body).toString()));
-    void subscription.ready.then(() =>
+    published = subscription.ready.then(() =>
       plane.publish({ namespace: 'secret', origin: '00'.repeat(8), id: 'one', body: Buffer.from('through') }),
     );
   });
+  // It may be delivered before the broker has answered, and a plane that closes then would refuse it.
+  await published;
   expect(await arrived).toBe('through');
 }
 

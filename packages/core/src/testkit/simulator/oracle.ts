@@ -114,6 +114,15 @@ export class Oracle {
     return seq <= this.#upTo(reach, namespace, sourceId);
   }
 
+  /** Whether a disk holds of what was written what no other holds. @param reach of the others together */
+  isBeyond(reach: Reach, reachOfDisk: Reach): boolean {
+    let isBeyond = false;
+    this.#forMissing(reach, ({ record: { namespace, source, seq } }) => {
+      isBeyond ||= this.isWithin(reachOfDisk, namespace, source.id, seq);
+    });
+    return isBeyond;
+  }
+
   /** A disk lost what it had promised to keep: what no other holds may be gone. @param reach of all disks together */
   lost(reach: Reach): void {
     this.#forMissing(reach, (known) => {

@@ -353,7 +353,10 @@ class Simulation {
         return;
       case 'restore': {
         const copy = this.#copies.get(instance);
-        if (copy === undefined) return;
+        // What all had lost comes back beside deletions that were forgotten without it: see docs/replication.md.
+        const isBeyondAll = (disk: Disk) =>
+          this.#oracle.isBeyond(together(this.#instances.map((each) => reachOfDisk(each.disk))), reachOfDisk(disk));
+        if (copy === undefined || isBeyondAll(copy)) return;
         this.#crash(instance);
         this.#blind.wentBack(instance.member, reachOfDisk(disk));
         disk.restore(copy);

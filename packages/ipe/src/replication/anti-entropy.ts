@@ -171,7 +171,7 @@ export class AntiEntropy {
 
   async #ask(peer: string): Promise<void> {
     try {
-      const body = Buffer.from(encodeReport(this.#report()));
+      const body = Buffer.from(encodeReport(this.#reportTo(peer)));
       const answer = await this.#link(peer).request(reportName, body, this.#within(requestTimeoutMs));
       this.#reported(this.#readReport(answer), peer, true);
     } catch {
@@ -185,7 +185,7 @@ export class AntiEntropy {
     if (peer === undefined) return Buffer.from(encodeReport(this.#report()));
     this.#reported(this.#readReport(body), peer, false);
     const promised = this.exchange.promisedBy(peer);
-    return Buffer.from(encodeReport({ ...this.#report(), ...(promised.size > 0 && { promised }) }));
+    return Buffer.from(encodeReport({ ...this.#reportTo(peer), ...(promised.size > 0 && { promised }) }));
   }
 
   #readReport(bytes: Uint8Array): VectorReport {
@@ -349,6 +349,11 @@ export class AntiEntropy {
     const nowMs = now();
     const { evicted, leases } = this.exchange;
     return { ...holdings.report(), heardMs: leases.ages(nowMs), evicted, clockMs: nowMs };
+  }
+
+  #reportTo(peer: string): VectorReport {
+    const started = this.exchange.startedFor(peer);
+    return { ...this.#report(), ...(started.size > 0 && { started }) };
   }
 
   #link(peer: string): PeerLink {

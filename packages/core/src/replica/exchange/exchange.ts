@@ -5,6 +5,7 @@ import type { Head } from '../state.ts';
 import { Awaited } from './awaited.ts';
 import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
 import { Leases } from './leases.ts';
+import { Promises } from './promises.ts';
 import { Remnants } from './remnants.ts';
 import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
 import { Skew } from './skew.ts';
@@ -115,8 +116,6 @@ interface Peer {
   evicted: ReadonlySet<string>;
   interest: Interest;
   isSettled: boolean;
-  /** By namespace: the most that the peer has said to hold whole. */
-  readonly promised: Map<string, Heads>;
   /** By namespace: the last time when all that the peer had reported was held here. */
   readonly confirmedMs: Map<string, number>;
 }
@@ -147,6 +146,7 @@ export class Exchange {
   readonly #tooShort = new Set<string>();
   readonly #mismatches = new Set<string>();
   readonly #remnants = new Remnants();
+  readonly #promises = new Promises();
   readonly #awaited: Awaited;
   #members: readonly string[] = [];
   #cuts: ReadonlyMap<string, Cut> = new Map();
@@ -176,6 +176,7 @@ export class Exchange {
           if (!this.#members.includes(origin)) {
             this.#peers.delete(origin);
             this.skew.forget(origin);
+            this.#promises.forget(origin);
           }
         break;
       case 'linked': {
@@ -191,6 +192,7 @@ export class Exchange {
       }
       case 'heads':
         this.#own.set(event.namespace, event.vector);
+        this.#promises.moved(event.namespace, event.vector);
         this.#folding.clear();
         for (const peer of this.#peers.values()) this.#confirm(peer, event.namespace);
         break;
@@ -287,26 +289,14 @@ export class Exchange {
     return this.#remnants.isAll(namespace, own, told, this.#questions);
   }
 
-  /**
-   * By namespace, what a peer has said to hold whole and, by its last report, does not hold any more: its answer is to
-   * tell it. Only of namespaces that are whole here, from where it can load them again, and of what is held here: nothing
-   * else can have been forgotten here, and what all have lost it could never load.
-   */
+  /** What a peer has gone back behind: an answer to it is to say so (`VectorReport.promised`). */
   promisedBy(origin: string): Map<string, Heads> {
-    const broken = new Map<string, Heads>();
-    const peer = this.#peers.get(origin);
-    for (const [namespace, promised] of peer?.promised ?? []) {
-      const own = this.#own.get(namespace);
-      if (own?.isWhole !== true) continue;
-      const told = peer?.namespaces.get(namespace)?.heads ?? emptyHeads;
-      const missing = new Map<Source, number>();
-      for (const [source, seq] of promised) {
-        const held = reaches(own.heads, source, seq) ? seq : (own.heads.get(source) ?? 0);
-        if (!reaches(told, source, held)) missing.set(source, held);
-      }
-      if (missing.size > 0) broken.set(namespace, missing);
-    }
-    return broken;
+    return this.#promises.brokenBy(origin, this.#own);
+  }
+
+  /** What a report to a peer is to say of the start (`VectorReport.started`). */
+  startedFor(origin: string): Map<string, Heads> {
+    return this.#promises.startedFor(origin);
   }
 
   /** Members that are evicted, as far as is known here: what a report tells others. */
@@ -503,7 +493,6 @@ export class Exchange {
         evicted: new Set(),
         interest: [],
         isSettled: false,
-        promised: new Map(),
         confirmedMs: new Map(),
       };
       this.#peers.set(origin, peer);
@@ -535,19 +524,9 @@ export class Exchange {
     for (const [namespace, vector] of report.namespaces) {
       peer.namespaces.set(namespace, vector);
       this.#confirm(peer, namespace);
-      // One that is loading promises nothing. One that goes back behind its word is told so, until it says that it loads.
-      const promised = peer.promised.get(namespace);
-      if (!vector.isWhole) peer.promised.delete(namespace);
-      else if (promised === undefined || covers(vector.heads, promised)) peer.promised.set(namespace, vector.heads);
     }
-    if (!report.isSettled)
-      for (const namespace of peer.promised.keys())
-        if (!report.namespaces.has(namespace)) peer.promised.delete(namespace);
-    for (const [namespace, heads] of report.promised ?? []) {
-      const own = this.#own.get(namespace);
-      if (own !== undefined && !covers(own.heads, heads))
-        this.#effects.push({ type: 'gone-back', peer: report.origin, namespace });
-    }
+    for (const namespace of this.#promises.reported(report, isAnswer, this.#own))
+      this.#effects.push({ type: 'gone-back', peer: report.origin, namespace });
     // A peer that does not name a namespace has nothing of it, which is as good as being covered.
     for (const namespace of this.#own.keys()) {
       if (!report.namespaces.has(namespace)) peer.confirmedMs.set(namespace, peer.reportMs);

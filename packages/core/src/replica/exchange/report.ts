@@ -23,6 +23,11 @@ export interface VectorReport {
    * that holds less than that has gone back: its directory is an old copy.
    */
   readonly promised?: ReadonlyMap<string, Heads>;
+  /**
+   * By namespace, what the reporting instance held whole when it started, until the one it reports to has answered: what
+   * it has caught up with since does not show that its directory is an old copy.
+   */
+  readonly started?: ReadonlyMap<string, Heads>;
 }
 
 /** All namespaces, or the named ones. IPE's own (`_sys`) always belong to it. */
@@ -57,6 +62,7 @@ type ReportJson = {
   evicted?: readonly string[];
   clock?: number;
   promised?: Record<string, Record<string, number>>;
+  started?: Record<string, Record<string, number>>;
 };
 
 /** JSON text of a report. */
@@ -75,8 +81,8 @@ export function encodeReport(report: VectorReport): string {
   }
   const { origin, interest, isSettled: settled, clockMs: clock, evicted = [] } = report;
   const heard = report.heardMs && Object.fromEntries(report.heardMs);
-  const promised =
-    report.promised && Object.fromEntries([...report.promised].map(([name, heads]) => [name, seqsOf(heads)]));
+  const promised = report.promised && seqsByName(report.promised);
+  const started = report.started && seqsByName(report.started);
   return JSON.stringify({
     origin,
     interest,
@@ -87,6 +93,7 @@ export function encodeReport(report: VectorReport): string {
     ...(evicted.length > 0 && { evicted }),
     ...(clock !== undefined && { clock }),
     ...(promised && { promised }),
+    ...(started && { started }),
   } satisfies ReportJson);
 }
 
@@ -103,6 +110,7 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       evicted = [],
       clock,
       promised = {},
+      started = {},
       ahead = {},
     } = parsed;
     const isInterest =
@@ -134,9 +142,8 @@ export function decodeReport(text: string, sources: Sources): VectorReport {
       ...(clock !== undefined && { clockMs: clock }),
       ...(evicted.length > 0 && { evicted }),
       ...(Object.keys(heard).length > 0 && { heardMs: new Map(Object.entries(heard)) }),
-      ...(Object.keys(promised).length > 0 && {
-        promised: new Map(Object.entries(promised).map(([name, seqs]) => [name, headsIn(seqs, sources)])),
-      }),
+      ...(Object.keys(promised).length > 0 && { promised: headsByName(promised, sources) }),
+      ...(Object.keys(started).length > 0 && { started: headsByName(started, sources) }),
     };
   } catch (cause) {
     throw new IpeError('invalid_request', `a vector report cannot be read: ${(cause as Error).message}`, { cause });
@@ -147,6 +154,14 @@ function seqsOf(heads: Heads): Record<string, number> {
   const seqs: Record<string, number> = {};
   for (const [source, seq] of heads) seqs[source.id] = seq;
   return seqs;
+}
+
+function seqsByName(heads: ReadonlyMap<string, Heads>): Record<string, Record<string, number>> {
+  return Object.fromEntries([...heads].map(([name, each]) => [name, seqsOf(each)]));
+}
+
+function headsByName(seqs: Record<string, Record<string, number>>, sources: Sources): Map<string, Heads> {
+  return new Map(Object.entries(seqs).map(([name, each]) => [name, headsIn(each, sources)]));
 }
 
 function aheadIn(told: [Record<string, number>, Record<string, number>] | undefined, sources: Sources) {

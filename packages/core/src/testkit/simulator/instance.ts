@@ -439,7 +439,7 @@ export class Instance implements Receiver {
     switch (question.type) {
       case 'report':
         this.#reported(question.report, false);
-        return this.#answerTo(question.report.slice(...originPlace));
+        return this.#reportTo(question.report.slice(...originPlace), true);
       case 'log':
         return this.#transfer.slice(question);
       case 'snapshot':
@@ -551,18 +551,19 @@ export class Instance implements Receiver {
     this.#fetch({ type: 'moved', namespace });
   }
 
-  #report(): string {
-    if (this.#options.leaseMs !== undefined) {
-      const { evicted, leases } = this.exchange;
-      return encodeReport({ ...this.holdings.report(), heardMs: leases.ages(this.wallMs), evicted });
-    }
-    return this.#reports.own(() => encodeReport(this.holdings.report()));
-  }
-
-  #answerTo(origin: string): string {
-    const promised = this.exchange.promisedBy(origin);
-    const { evicted } = this.exchange;
-    return promised.size === 0 ? this.#report() : encodeReport({ ...this.holdings.report(), promised, evicted });
+  #reportTo(origin: string, isAnswer: boolean): string {
+    const { exchange, holdings } = this;
+    const { leaseMs } = this.#options;
+    const promised = isAnswer ? exchange.promisedBy(origin) : undefined;
+    const started = exchange.startedFor(origin);
+    if (leaseMs === undefined && !promised?.size && started.size === 0)
+      return this.#reports.own(() => encodeReport(holdings.report()));
+    return encodeReport({
+      ...holdings.report(),
+      ...(leaseMs !== undefined && { heardMs: exchange.leases.ages(this.wallMs), evicted: exchange.evicted }),
+      ...(promised?.size && { promised }),
+      ...(started.size > 0 && { started }),
+    });
   }
 
   #reported(text: string, isAnswer: boolean): void {
@@ -579,7 +580,7 @@ export class Instance implements Receiver {
   #exchanged(effect: ExchangeEffect): void {
     switch (effect.type) {
       case 'ask':
-        this.#ask(effect.peer, { type: 'report', report: this.#report() }, (answer) => {
+        this.#ask(effect.peer, { type: 'report', report: this.#reportTo(effect.peer, false) }, (answer) => {
           if (answer === undefined) this.#exchange({ type: 'ask-failed', peer: effect.peer });
           else this.#reported(answer as string, true);
         });

@@ -347,8 +347,8 @@ export class AntiEntropy {
   #report(): VectorReport {
     const { holdings, now } = this.#options;
     const nowMs = now();
-    const { evicted, leases } = this.exchange;
-    return { ...holdings.report(), heardMs: leases.ages(nowMs), evicted, clockMs: nowMs };
+    const { known, leases } = this.exchange;
+    return { ...holdings.report(), heardMs: leases.ages(nowMs), evicted: known.evicted, clockMs: nowMs };
   }
 
   #reportTo(peer: string): VectorReport {

@@ -62,7 +62,7 @@ export interface ReplicationStatus {
   readonly plane: ReturnType<MessagePlane['status']> | undefined;
   readonly isSettled: boolean;
   readonly loading: readonly string[];
-  readonly lag: ReturnType<AntiEntropy['exchange']['lag']>;
+  readonly lag: ReturnType<AntiEntropy['exchange']['known']['lag']>;
   readonly published: number;
   readonly received: number;
   readonly pulledRecords: number;
@@ -202,7 +202,7 @@ export class Replication {
         plane,
         ownLog,
         envelope: () => this.#envelope(),
-        heldByAll: (namespace, source) => this.#antiEntropy.exchange.stableHeads(namespace).get(source) ?? 0,
+        heldByAll: (namespace, source) => this.#antiEntropy.exchange.known.stableHeads(namespace).get(source) ?? 0,
         onError: (error, what) => log.warn({ err: error }, what),
       });
   }
@@ -214,14 +214,14 @@ export class Replication {
   }
 
   /** Whether every member is known to hold a write; what the engine asks before it purges a tombstone. */
-  isStable(namespace: string, dot: Parameters<AntiEntropy['exchange']['isStable']>[1]): boolean {
-    return this.#antiEntropy.exchange.isStable(namespace, dot);
+  isStable(namespace: string, dot: Parameters<AntiEntropy['exchange']['known']['isStable']>[1]): boolean {
+    return this.#antiEntropy.exchange.known.isStable(namespace, dot);
   }
 
   /** Time since this instance last confirmed that it held all its peers held, in milliseconds; finite. */
   stalenessMs(namespace: string): number {
     const nowMs = this.#options.now();
-    return Math.min(this.#antiEntropy.exchange.stalenessMs(namespace, nowMs), nowMs);
+    return Math.min(this.#antiEntropy.exchange.known.stalenessMs(namespace, nowMs), nowMs);
   }
 
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
@@ -238,12 +238,12 @@ export class Replication {
 
   /** What of a member's records this instance, or another that has reported, holds: what its eviction must accept. */
   heldOf(origin: string): Accepted {
-    return this.#antiEntropy.exchange.heldOf(origin);
+    return this.#antiEntropy.exchange.known.heldOf(origin);
   }
 
   /** Whether a member may be the only one that holds some of what counts of another that was evicted before it. */
   mayHoldAlone(origin: string): boolean {
-    return this.#antiEntropy.exchange.mayHoldAlone(origin);
+    return this.#antiEntropy.exchange.known.mayHoldAlone(origin);
   }
 
   /** How far this instance's clock is ahead of the median of its peers', in milliseconds; undefined without peers. */
@@ -283,17 +283,17 @@ export class Replication {
 
   /** Latest time of what any member has purged from a namespace, hybrid milliseconds. */
   purgedMs(namespace: string): number {
-    return this.#antiEntropy.exchange.purgedMs(namespace);
+    return this.#antiEntropy.exchange.known.purgedMs(namespace);
   }
 
   /** Whether what counts of an evicted member can grow no more. @param fact what tells of it here */
   isCutFinal(evicted: MemberState, fact: MemberFact | undefined): boolean {
-    return isCutFinal(evicted, fact, this.#antiEntropy.exchange);
+    return isCutFinal(evicted, fact, this.#antiEntropy.exchange.known);
   }
 
   /** Whether every other member has been heard since the start, and what they hold of this one's records is here. */
   get hasRegained(): boolean {
-    return this.#antiEntropy.exchange.hasRegained(this.#holdings.origin);
+    return this.#antiEntropy.exchange.known.hasRegained(this.#holdings.origin);
   }
 
   /** Whether all facts of the cluster are held here. */
@@ -326,7 +326,7 @@ export class Replication {
     const { exchange } = this.#antiEntropy;
     const bound = AbortSignal.any([signal, AbortSignal.timeout(ackTimeoutMs)]);
     for (let delayMs = 2; ; delayMs = Math.min(delayMs * 2, 200)) {
-      const held = exchange.holders(token.namespace, token.source, token.seq);
+      const held = exchange.known.holders(token.namespace, token.source, token.seq);
       if (held >= count) return;
       if (bound.aborted) {
         throw new IpeError('unavailable', `the write stands, but only ${held} of ${count} peers hold it yet`, {
@@ -346,7 +346,7 @@ export class Replication {
       plane: this.#options.plane?.status(),
       isSettled: this.#holdings.isSettled,
       loading: this.#holdings.loading(),
-      lag: this.#antiEntropy.exchange.lag(),
+      lag: this.#antiEntropy.exchange.known.lag(),
       published: this.#outbox?.published ?? 0,
       received: this.#inbox.received,
       pulledRecords: this.#antiEntropy.fetches.pulledRecords,
@@ -477,7 +477,7 @@ export class Replication {
   /** Once a settled peer has been heard and all that it names is whole here, so is this instance. */
   #settle(): void {
     const holdings = this.#holdings;
-    if (holdings.isSettled || !this.#antiEntropy.exchange.hasHeardAll((name) => holdings.isWhole(name))) return;
+    if (holdings.isSettled || !this.#antiEntropy.exchange.known.hasHeardAll((name) => holdings.isWhole(name))) return;
     holdings.settle();
     this.#options.log.info({ namespaces: holdings.names().length }, 'all facts of the cluster are held here');
     for (const name of holdings.names()) this.#antiEntropy.moved(name);

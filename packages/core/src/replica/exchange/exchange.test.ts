@@ -149,12 +149,12 @@ describe('exchange', () => {
     cluster.link(0, 1, true);
     cluster.settle();
     expect(b.heads.get(dot.source)).toBe(1);
-    expect(a.exchange.holders('n', dot.source, 1)).toBe(1);
-    expect(a.exchange.isStable('n', dot)).toBe(false);
+    expect(a.exchange.known.holders('n', dot.source, 1)).toBe(1);
+    expect(a.exchange.known.isStable('n', dot)).toBe(false);
     cluster.link(0, 2, true);
     cluster.settle();
-    expect(a.exchange.isStable('n', dot)).toBe(true);
-    expect(a.exchange.stableHeads('n').get(dot.source)).toBe(1);
+    expect(a.exchange.known.isStable('n', dot)).toBe(true);
+    expect(a.exchange.known.stableHeads('n').get(dot.source)).toBe(1);
   });
 
   test('a member that was never heard holds every purge back, and its eviction lets them go', () => {
@@ -164,9 +164,9 @@ describe('exchange', () => {
     cluster.link(0, 1, true);
     cluster.settle();
     const dot = { source: sourceOf(0), seq: 1, idx: 0 };
-    expect(a.exchange.isStable('n', dot)).toBe(false);
+    expect(a.exchange.known.isStable('n', dot)).toBe(false);
     a.step({ type: 'members', origins: [originOf(1)] });
-    expect(a.exchange.isStable('n', dot)).toBe(true);
+    expect(a.exchange.known.isStable('n', dot)).toBe(true);
   });
 
   test('a write is not stable while a member that holds it also holds what is missing here', () => {
@@ -176,32 +176,32 @@ describe('exchange', () => {
     cluster.link(0, 1, true);
     cluster.settle();
     const dot = { source: sourceOf(0), seq: 1, idx: 0 };
-    expect(a.exchange.isStable('n', dot)).toBe(true);
+    expect(a.exchange.known.isStable('n', dot)).toBe(true);
     b.heads.set(sourceOf(1), 5);
     a.step({ type: 'unlinked', peer: b.origin });
     a.step({ type: 'reported', report: b.report(), isAnswer: true });
-    expect(a.exchange.isStable('n', dot)).toBe(false);
+    expect(a.exchange.known.isStable('n', dot)).toBe(false);
   });
 
   test('staleness is the age of the last moment at which all that every peer held was held here', () => {
     const cluster = new Cluster(3);
     const a = cluster.nodes[0]!;
-    expect(a.exchange.stalenessMs('n', 0)).toBe(Number.POSITIVE_INFINITY);
+    expect(a.exchange.known.stalenessMs('n', 0)).toBe(Number.POSITIVE_INFINITY);
     cluster.link(0, 1, true);
     cluster.link(0, 2, true);
     cluster.settle();
-    expect(a.exchange.stalenessMs('n', cluster.nowMs)).toBeLessThanOrEqual(1_000);
+    expect(a.exchange.known.stalenessMs('n', cluster.nowMs)).toBeLessThanOrEqual(1_000);
     cluster.link(0, 2, false);
     const cutMs = cluster.nowMs;
     cluster.settle();
-    expect(a.exchange.stalenessMs('n', cluster.nowMs)).toBeGreaterThanOrEqual(cluster.nowMs - cutMs);
+    expect(a.exchange.known.stalenessMs('n', cluster.nowMs)).toBeGreaterThanOrEqual(cluster.nowMs - cutMs);
   });
 
   test('an instance alone is never stale, and everything it holds is stable', () => {
     const cluster = new Cluster(1);
     cluster.nodes[0]!.write();
-    expect(cluster.nodes[0]!.exchange.stalenessMs('n', 99_999)).toBe(0);
-    expect(cluster.nodes[0]!.exchange.isStable('n', { source: sourceOf(0), seq: 1, idx: 0 })).toBe(true);
+    expect(cluster.nodes[0]!.exchange.known.stalenessMs('n', 99_999)).toBe(0);
+    expect(cluster.nodes[0]!.exchange.known.isStable('n', { source: sourceOf(0), seq: 1, idx: 0 })).toBe(true);
   });
 
   test('a namespace becomes whole once all that a whole member holds is held here, not before', () => {
@@ -232,8 +232,8 @@ describe('exchange', () => {
     if (pull?.type !== 'pull') throw new Error('nothing is pulled');
     const effects = exchange.step({ type: 'pulled', pull: pull.pull, outcome: 'failed' }, 2);
     expect(effects).toEqual([]);
-    expect(exchange.isWholeHere('n')).toBe(false);
-    expect(exchange.hasHeardAll((name) => exchange.isWholeHere(name))).toBe(false);
+    expect(exchange.known.isWholeHere('n')).toBe(false);
+    expect(exchange.known.hasHeardAll((name) => exchange.known.isWholeHere(name))).toBe(false);
     const again = exchange.step({ type: 'reported', report, isAnswer: true }, 3);
     expect(again.map(({ type }) => type)).toEqual(['pull']);
   });
@@ -252,9 +252,9 @@ describe('exchange', () => {
     exchange.step({ type: 'linked', peer: originOf(1) }, 0);
     exchange.step({ type: 'heads', namespace: 'n', vector: { strategy, isWhole: true, heads } }, 0);
     exchange.step({ type: 'reported', report: report(true), isAnswer: true }, 1);
-    expect(exchange.isStable('n', dot)).toBe(true);
+    expect(exchange.known.isStable('n', dot)).toBe(true);
     exchange.step({ type: 'reported', report: report(false), isAnswer: true }, 2);
-    expect(exchange.isStable('n', dot)).toBe(false);
+    expect(exchange.known.isStable('n', dot)).toBe(false);
     const missing = { strategy, isWhole: true, heads: new Map() };
     expect(exchange.step({ type: 'heads', namespace: 'n', vector: missing }, 3)).toEqual([]);
   });
@@ -317,7 +317,7 @@ describe('exchange', () => {
       namespaces: new Map([[namespace, { strategy, isWhole: true, heads: new Map() }]]),
     });
     const whole = new Set(['n']);
-    const isDone = () => exchange.hasHeardAll((name) => whole.has(name));
+    const isDone = () => exchange.known.hasHeardAll((name) => whole.has(name));
     exchange.step({ type: 'members', origins: [originOf(1), originOf(2)] }, 0);
     for (const namespace of ['n', 'm'])
       exchange.step({ type: 'heads', namespace, vector: { strategy, isWhole: false, heads: new Map() } }, 0);
@@ -425,7 +425,7 @@ describe('eviction', () => {
         for (const each of before) act(each, () => Number.POSITIVE_INFINITY);
 
         for (let i = 0; i < 3; i++) cluster.link(i, 3, false);
-        let accepted: Accepted = members[0]!.exchange.heldOf(evicted.origin);
+        let accepted: Accepted = members[0]!.exchange.known.heldOf(evicted.origin);
         const told = new Set<Node>();
         const tell = (node: Node) => {
           told.add(node);
@@ -437,7 +437,7 @@ describe('eviction', () => {
         for (const each of after) {
           if (each.kind === 'link' && (each.a === 3 || each.b === 3)) continue;
           act(each, (node) =>
-            told.has(node) ? node.exchange.acceptedUpTo('n', sourceOf(3)) : Number.POSITIVE_INFINITY,
+            told.has(node) ? node.exchange.known.acceptedUpTo('n', sourceOf(3)) : Number.POSITIVE_INFINITY,
           );
         }
         const most = Math.max(...members.map(({ heads }) => heads.get(sourceOf(3)) ?? 0));
@@ -445,7 +445,7 @@ describe('eviction', () => {
         for (let i = 0; i < 3; i++) cluster.link(i, (i + 1) % 3, true);
         for (let round = 0; round < 4; round++) {
           cluster.settle();
-          accepted = raised(accepted, members[0]!.exchange.heldOf(evicted.origin)) ?? accepted;
+          accepted = raised(accepted, members[0]!.exchange.known.heldOf(evicted.origin)) ?? accepted;
           for (const node of members) tell(node);
         }
         expect(members.map(({ heads }) => heads.get(sourceOf(3)) ?? 0)).toEqual([most, most, most]);
@@ -468,11 +468,11 @@ describe('eviction', () => {
     };
     const dot = { source: sourceOf(0), seq: 1, idx: 0 };
     exchange.step({ type: 'reported', report, isAnswer: true }, 0);
-    expect(exchange.isStable('n', dot)).toBe(false);
+    expect(exchange.known.isStable('n', dot)).toBe(false);
     const sent = decodeReport(encodeReport({ ...report, evicted: [originOf(2)] }), sources);
     exchange.step({ type: 'reported', report: sent, isAnswer: true }, 1);
-    expect(exchange.isStable('n', dot)).toBe(true);
-    expect(exchange.evicted).toEqual([originOf(2)]);
+    expect(exchange.known.isStable('n', dot)).toBe(true);
+    expect(exchange.known.evicted).toEqual([originOf(2)]);
   });
 
   test('what only the evicted member itself has said to hold is not accepted of it', () => {
@@ -486,7 +486,7 @@ describe('eviction', () => {
     first!.exchange.step({ type: 'heads', namespace: 'n', vector: first!.vector() }, 0);
     const report = { ...second!.report(), namespaces: new Map([['n', ahead]]) };
     first!.exchange.step({ type: 'reported', report, isAnswer: false }, 0);
-    expect(first!.exchange.heldOf(second!.origin)).toEqual({ n: { [sourceOf(1).id]: 1 } });
+    expect(first!.exchange.known.heldOf(second!.origin)).toEqual({ n: { [sourceOf(1).id]: 1 } });
   });
 });
 
@@ -514,11 +514,11 @@ describe('what a member that came back wrote before', () => {
     const { exchange, reported, hold } = back();
     reported(report(1, [[sourceOf(0), 3]]));
     hold(3);
-    expect(exchange.hasRegained(originOf(0))).toBe(false);
+    expect(exchange.known.hasRegained(originOf(0))).toBe(false);
     reported(report(2, [[sourceOf(0), 9]]));
-    expect(exchange.hasRegained(originOf(0))).toBe(false);
+    expect(exchange.known.hasRegained(originOf(0))).toBe(false);
     hold(7);
-    expect(exchange.hasRegained(originOf(0))).toBe(true);
+    expect(exchange.known.hasRegained(originOf(0))).toBe(true);
   });
 
   test('is regained whatever is missing here of what others wrote, and of what nobody holds any more', () => {
@@ -526,7 +526,7 @@ describe('what a member that came back wrote before', () => {
     hold(2);
     reported(report(1, [[sourceOf(1), 5]]));
     reported(report(2, [[sourceOf(0), 2]]));
-    expect(exchange.hasRegained(originOf(0))).toBe(true);
+    expect(exchange.known.hasRegained(originOf(0))).toBe(true);
   });
 });
 
@@ -551,12 +551,12 @@ describe('what a member may hold alone', () => {
     const { exchange, told } = holder(1, 2);
     told(1, new Map([[evicted, 1]]));
     told(2, new Map([[evicted, 2]]));
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(true);
-    expect(exchange.mayHoldAlone(originOf(1))).toBe(false);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(true);
+    expect(exchange.known.mayHoldAlone(originOf(1))).toBe(false);
     told(1, new Map([[evicted, 2]]));
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(false);
     told(1, new Map([[sources.of(evicted.origin, 2), foldedBase + 9]]));
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(false);
   });
 
   test('is also what it wrote itself before it was evicted once: of that it brings nothing again', () => {
@@ -564,21 +564,21 @@ describe('what a member may hold alone', () => {
     const exchange = new Exchange({ intervalMs: 1_000, pullsMax: 4 });
     const cuts = new Map([[returned.origin, { accepted: { n: { [returned.id]: 2 } }, isClosed: false }]]);
     exchange.step({ type: 'members', origins: [originOf(1), originOf(2)], cuts }, 0);
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(true);
-    expect(exchange.mayHoldAlone(originOf(1))).toBe(true);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(true);
+    expect(exchange.known.mayHoldAlone(originOf(1))).toBe(true);
     const vector = { strategy, isWhole: true, heads: new Map([[returned, 2]]) };
     exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(false);
   });
 
   test('is everything that nobody has said to hold, while it has not reported', () => {
     const { exchange, told } = holder(1, 2);
     told(1, new Map([[evicted, 1]]));
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(true);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(true);
     told(2, new Map([[evicted, 1]]));
-    expect(exchange.mayHoldAlone(originOf(2))).toBe(false);
+    expect(exchange.known.mayHoldAlone(originOf(2))).toBe(false);
     const covered = holder(2, 2);
-    expect(covered.exchange.mayHoldAlone(originOf(2))).toBe(false);
+    expect(covered.exchange.known.mayHoldAlone(originOf(2))).toBe(false);
   });
 });
 
@@ -705,9 +705,9 @@ test('a deletion is not stable while a member holds records of its namespace bac
   exchange.step({ type: 'members', origins: [other] }, 0);
   exchange.step({ type: 'heads', namespace: 'n', vector }, 0);
   told(true);
-  expect(exchange.isStable('n', dot)).toBe(false);
+  expect(exchange.known.isStable('n', dot)).toBe(false);
   told(false);
-  expect(exchange.isStable('n', dot)).toBe(true);
+  expect(exchange.known.isStable('n', dot)).toBe(true);
 });
 
 test('a member counts as evicted for all once each of them has said so, and until one says otherwise', () => {
@@ -719,9 +719,9 @@ test('a member counts as evicted for all once each of them has said so, and unti
   };
   exchange.step({ type: 'members', origins: others }, 0);
   told(others[0]!, [evicted]);
-  expect(exchange.isEvictedForAll(evicted)).toBe(false);
+  expect(exchange.known.isEvictedForAll(evicted)).toBe(false);
   told(others[1]!, [evicted]);
-  expect(exchange.isEvictedForAll(evicted)).toBe(true);
+  expect(exchange.known.isEvictedForAll(evicted)).toBe(true);
   told(others[1]!, []);
-  expect(exchange.isEvictedForAll(evicted)).toBe(false);
+  expect(exchange.known.isEvictedForAll(evicted)).toBe(false);
 });

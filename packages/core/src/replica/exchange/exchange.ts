@@ -1,15 +1,16 @@
-import { type Ahead, hasJoined, notJoined } from '../ahead.ts';
-import type { Dot, Source } from '../dot.ts';
-import { foldable, headById, headOf, isFolded, reaches } from '../fold.ts';
+import type { Ahead } from '../ahead.ts';
+import type { Source } from '../dot.ts';
+import { foldable, headOf, isFolded, reaches } from '../fold.ts';
 import type { Head } from '../state.ts';
 import { Awaited } from './awaited.ts';
-import { type Accepted, acceptedUpTo, type Cut } from './cut.ts';
+import type { Cut } from './cut.ts';
+import { Known, type Word } from './known.ts';
 import { Leases } from './leases.ts';
 import { Promises } from './promises.ts';
 import { Remnants } from './remnants.ts';
-import { type Interest, isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
+import { isOfInterest, type NamespaceVector, type VectorReport } from './report.ts';
 import { Skew } from './skew.ts';
-import { covers, coversDot, distance, type Heads, missingFrom } from './vectors.ts';
+import { type Heads, missingFrom } from './vectors.ts';
 
 /** What the outside tells the exchange. Peers go by the origin of their instance. */
 export type ExchangeEvent =
@@ -97,27 +98,18 @@ export interface ExchangeOptions {
 }
 
 interface Peer {
+  readonly word: Word;
   isLinked: boolean;
   isAsking: boolean;
   /** When to ask next. */
   dueMs: number;
   /** When the question was put that the last answer answers: the report is at least that fresh. */
   askedMs: number;
-  reportMs: number;
   /** Numbers of the question that was put last, and of that which the last answer answers. */
   question: number;
   answered: number;
-  /** Whether a report of its came in since the start, whoever asked. */
-  hasReported: boolean;
-  readonly namespaces: Map<string, NamespaceVector>;
   /** Namespaces of which nothing could be fetched since the last report. */
   readonly failed: Set<string>;
-  /** Members that it takes nothing more of, as it reported last. */
-  evicted: ReadonlySet<string>;
-  interest: Interest;
-  isSettled: boolean;
-  /** By namespace: the last time when all that the peer had reported was held here. */
-  readonly confirmedMs: Map<string, number>;
 }
 
 interface Pull {
@@ -136,10 +128,10 @@ const foldRetryMs = 10_000;
  * everywhere, and how stale this instance may be. It never sees a record: that is the replica's matter.
  */
 export class Exchange {
+  readonly known = new Known();
   readonly leases: Leases;
   readonly skew = new Skew();
   readonly #options: ExchangeOptions;
-  readonly #own = new Map<string, NamespaceVector>();
   readonly #peers = new Map<string, Peer>();
   readonly #pulls = new Map<number, Pull>();
   /** Namespace and peer whose log is too short for us: a bootstrap is due. */
@@ -148,9 +140,6 @@ export class Exchange {
   readonly #remnants = new Remnants();
   readonly #promises = new Promises();
   readonly #awaited: Awaited;
-  #members: readonly string[] = [];
-  #cuts: ReadonlyMap<string, Cut> = new Map();
-  #evicted: readonly string[] = [];
   /** Folds that were asked for, and when: not asked again until the own vector moves, or for a while where one failed. */
   readonly #folding = new Map<string, number>();
   #nextPull = 1;
@@ -165,15 +154,14 @@ export class Exchange {
   }
 
   step(event: ExchangeEvent, nowMs: number): readonly ExchangeEffect[] {
+    const { known } = this;
     switch (event.type) {
       case 'members':
-        this.#members = [...event.origins].sort();
-        this.#cuts = event.cuts ?? this.#cuts;
-        this.#evicted = [...this.#cuts].flatMap(([origin, { isClosed }]) => (isClosed ? [origin] : []));
-        this.leases.members(this.#members, nowMs);
-        for (const origin of this.#members) this.#peer(origin, nowMs);
+        known.joined(event.origins, event.cuts);
+        this.leases.members(known.members, nowMs);
+        for (const origin of known.members) this.#peer(origin, nowMs);
         for (const origin of this.#peers.keys())
-          if (!this.#members.includes(origin)) {
+          if (!known.words.has(origin)) {
             this.#peers.delete(origin);
             this.skew.forget(origin);
             this.#promises.forget(origin);
@@ -191,10 +179,9 @@ export class Exchange {
         break;
       }
       case 'heads':
-        this.#own.set(event.namespace, event.vector);
+        known.moved(event.namespace, event.vector);
         this.#promises.moved(event.namespace, event.vector);
         this.#folding.clear();
-        for (const peer of this.#peers.values()) this.#confirm(peer, event.namespace);
         break;
       case 'reported':
         this.#reported(event.report, event.isAnswer, nowMs);
@@ -228,62 +215,17 @@ export class Exchange {
   }
 
   /**
-   * Whether every member is known to hold a write: only then may its tombstone go. Members may under-report, never
-   * over-report, and one that was never heard holds everything back.
-   */
-  isStable(namespace: string, dot: Dot): boolean {
-    const own = this.#own.get(namespace);
-    return this.#members.every((origin) => {
-      const peer = this.#peers.get(origin);
-      const vector = peer?.namespaces.get(namespace);
-      // What the member had written before it saw the tombstone must be here as well: coming later, it would find
-      // nothing that beats it. What it writes afterwards comes after the tombstone. What it still takes of an evicted
-      // member, which need not have seen the tombstone, does not: until it knows, that member is waited for through it.
-      if (vector !== undefined)
-        return (
-          this.#evicted.every((evicted) => peer!.evicted.has(evicted)) &&
-          vector.isWhole &&
-          // It may hold back this very tombstone, and write anew meanwhile what that will delete.
-          vector.isHoldingBack !== true &&
-          (coversDot(vector.heads, dot) || this.#hasTaken(namespace, vector, dot)) &&
-          covers(own?.heads ?? emptyHeads, vector.heads)
-        );
-      // A member that takes no part in the namespace will never bring anything of it back.
-      return peer?.isSettled === true && !isOfInterest(peer.interest, namespace);
-    });
-  }
-
-  /** Whether this instance holds a namespace whole, as far as it was told or has found out. */
-  isWholeHere(namespace: string): boolean {
-    return this.#own.get(namespace)?.isWhole === true;
-  }
-
-  /**
-   * Whether some settled peer has been heard, and everything that settled peers name satisfies the test. Where none is
-   * settled, since several went back to old copies one after the other, all members have to be heard.
-   */
-  hasHeardAll(isWhole: (namespace: string) => boolean): boolean {
-    const peers = [...this.#peers.values()];
-    const settled = peers.filter(({ isSettled }) => isSettled);
-    const telling = settled.length === 0 && this.#haveAllReported() ? peers : settled;
-    return (
-      telling.length > 0 &&
-      telling.every(({ namespaces }) => [...namespaces.keys()].every((name) => !this.#own.has(name) || isWhole(name)))
-    );
-  }
-
-  /**
    * Whether no member holds a namespace whole and each holds just what is held here, as all have said when asked twice:
    * nobody can bring more of it. To be asked again and again while it is being loaded.
    */
   isRemnant(namespace: string): boolean {
-    const own = this.#own.get(namespace);
+    const own = this.known.own.get(namespace);
     if (own === undefined) return false;
-    const taking = this.#members
+    const taking = this.known.members
       .map((origin) => this.#peers.get(origin))
-      .filter((peer) => peer?.hasReported !== true || isOfInterest(peer.interest, namespace));
+      .filter((peer) => peer?.word.hasReported !== true || isOfInterest(peer.word.interest, namespace));
     const told = taking.map((peer) => {
-      const vector = peer?.namespaces.get(namespace);
+      const vector = peer?.word.namespaces.get(namespace);
       return vector && { vector, question: peer!.answered };
     });
     return this.#remnants.isAll(namespace, own, told, this.#questions);
@@ -291,7 +233,7 @@ export class Exchange {
 
   /** What a peer has gone back behind: an answer to it is to say so (`VectorReport.promised`). */
   promisedBy(origin: string): Map<string, Heads> {
-    return this.#promises.brokenBy(origin, this.#own);
+    return this.#promises.brokenBy(origin, this.known.own);
   }
 
   /** What a report to a peer is to say of the start (`VectorReport.started`). */
@@ -299,201 +241,18 @@ export class Exchange {
     return this.#promises.startedFor(origin);
   }
 
-  /** Members that are evicted, as far as is known here: what a report tells others. */
-  get evicted(): readonly string[] {
-    return this.#evicted;
-  }
-
-  /** Whether every member has said that it takes nothing more of an evicted one. */
-  isEvictedForAll(evicted: string): boolean {
-    return this.#members.every((origin) => this.#peers.get(origin)?.evicted.has(evicted) === true);
-  }
-
-  /** How many members are known to hold a record, this instance left out. */
-  holders(namespace: string, source: Source, seq: number): number {
-    let count = 0;
-    for (const origin of this.#members) {
-      if (headOf(this.#peers.get(origin)?.namespaces.get(namespace)?.heads ?? emptyHeads, source) >= seq) count++;
-    }
-    return count;
-  }
-
-  /** Whether every member is known to hold a record. */
-  isHeldByAll(namespace: string, source: Source, seq: number): boolean {
-    return this.holders(namespace, source, seq) === this.#members.length;
-  }
-
-  /**
-   * What of an origin's records is held here or at any other member, as far as those have reported: the least that its
-   * eviction must accept. What only the origin itself has said to hold is not part of it.
-   */
-  heldOf(origin: string): Accepted {
-    const held: Record<string, Record<string, number>> = {};
-    const see = (namespace: string, heads: Heads) => {
-      for (const [source, seq] of heads) {
-        if (source.origin !== origin || seq === 0) continue;
-        const seqs = (held[namespace] ??= {});
-        seqs[source.id] = Math.max(seq, seqs[source.id] ?? 0);
-      }
-    };
-    for (const [namespace, { heads }] of this.#own) see(namespace, heads);
-    for (const [peer, { namespaces }] of this.#peers)
-      if (peer !== origin) for (const [namespace, { heads }] of namespaces) see(namespace, heads);
-    return held;
-  }
-
-  /**
-   * Whether a member may be the only one that holds some of what counts of another, evicted before it: then its own
-   * eviction, after which it returns with nothing but what it wrote itself, would lose that. One that has not reported
-   * since the start may hold whatever nobody else has said to hold.
-   */
-  mayHoldAlone(origin: string): boolean {
-    const member = this.#peers.get(origin);
-    for (const { accepted } of this.#cuts.values()) {
-      for (const [namespace, seqs] of Object.entries(accepted)) {
-        const others = [...this.#peers].flatMap(([peer, { namespaces }]) =>
-          peer === origin ? [] : [namespaces.get(namespace)?.heads ?? emptyHeads],
-        );
-        const own = this.#own.get(namespace)?.heads ?? emptyHeads;
-        const told = member?.namespaces.get(namespace)?.heads ?? emptyHeads;
-        for (const [id, last] of Object.entries(seqs)) {
-          const theirs = member?.hasReported === true ? Math.min(last, headById(told, id)) : last;
-          if ([own, ...others].every((heads) => headById(heads, id) < theirs)) return true;
-        }
-      }
-    }
-    return false;
-  }
-
-  /**
-   * Whether a record of a member that was evicted will never come: it does not count, or whoever had it is no member any
-   * more. States may show it all the same.
-   */
-  isStray(namespace: string, source: Source, seq: number): boolean {
-    const counted = this.acceptedUpTo(namespace, source);
-    if (counted === Number.POSITIVE_INFINITY) return false;
-    const own = headOf(this.#own.get(namespace)?.heads ?? emptyHeads, source);
-    return seq > counted || (seq > own && this.holders(namespace, source, seq) === 0);
-  }
-
-  /**
-   * Whether a peer's states show strays that have not been joined in here. They are joined in then: all that stay are to
-   * show the same, and nobody can take out of a state again what has come into it.
-   */
-  #lacksStrays(namespace: string, own: NamespaceVector, { ahead }: NamespaceVector, by?: string): boolean {
-    return notJoined(own, ahead).some(
-      ({ source, seq }) => (by === undefined || source.origin === by) && this.isStray(namespace, source, seq),
-    );
-  }
-
-  /** Whether a stray that states show here is shown by another's states as well. */
-  #hasTaken(namespace: string, theirs: NamespaceVector, { source, seq }: Dot): boolean {
-    const ahead = this.#own.get(namespace)?.ahead;
-    if (ahead === undefined || (ahead.heads.get(source) ?? 0) < seq) return false;
-    return this.isStray(namespace, source, seq) && hasJoined(theirs.ahead, ahead);
-  }
-
-  /** Whether every member has reported here since the start. */
-  #haveAllReported(): boolean {
-    return this.#members.every((origin) => this.#peers.get(origin)?.hasReported === true);
-  }
-
-  /**
-   * Whether this instance, which was evicted and came back, holds again what counts of what it wrote before: every member
-   * has reported since the start, and what they hold of its records is here. A settled one of them may not have had all
-   * of it yet. Before, what is offered again of an addition would count once more what is still to come.
-   */
-  hasRegained(origin: string): boolean {
-    if (!this.#haveAllReported()) return false;
-    for (const { namespaces } of this.#peers.values()) {
-      for (const [namespace, theirs] of namespaces) {
-        const own = this.#own.get(namespace);
-        if (own === undefined) continue;
-        for (const [source, seq] of theirs.heads) {
-          const upTo = isFolded(seq) ? seq : Math.min(seq, this.acceptedUpTo(namespace, source));
-          if (source.origin === origin && !reaches(own.heads, source, upTo)) return false;
-        }
-        if (this.#lacksStrays(namespace, own, theirs, origin)) return false;
-      }
-    }
-    return true;
-  }
-
-  /** Latest time of what any member has said to have purged from a namespace. */
-  purgedMs(namespace: string): number {
-    return Math.max(
-      this.#own.get(namespace)?.purgedMs ?? 0,
-      ...[...this.#peers.values()].map(({ namespaces }) => namespaces.get(namespace)?.purgedMs ?? 0),
-    );
-  }
-
-  /** The last record of a source that is accepted in a namespace, whoever offers it. */
-  acceptedUpTo(namespace: string, source: Source): number {
-    return acceptedUpTo(this.#cuts.get(source.origin), namespace, source);
-  }
-
-  /** By source, the record up to which all members hold everything: below it the log may be trimmed. */
-  stableHeads(namespace: string): Map<Source, number> {
-    const stable = new Map(this.#own.get(namespace)?.heads ?? []);
-    for (const origin of this.#members) {
-      const peer = this.#peers.get(origin);
-      if (peer?.isSettled === true && !isOfInterest(peer.interest, namespace)) continue;
-      const theirs = peer?.namespaces.get(namespace)?.heads;
-      for (const [source, seq] of stable) stable.set(source, Math.min(seq, headOf(theirs ?? emptyHeads, source)));
-    }
-    return stable;
-  }
-
-  /**
-   * Time since this instance last confirmed that it held all that each of its peers held. 0 without other members;
-   * infinite while one of them was never heard.
-   */
-  stalenessMs(namespace: string, nowMs: number): number {
-    let staleness = 0;
-    for (const origin of this.#members) {
-      const peer = this.#peers.get(origin);
-      if (peer?.isSettled === true && !isOfInterest(peer.interest, namespace)) continue;
-      const confirmed = peer?.confirmedMs.get(namespace);
-      staleness = Math.max(staleness, confirmed === undefined ? Number.POSITIVE_INFINITY : nowMs - confirmed);
-    }
-    return Math.max(0, staleness);
-  }
-
-  /** What each peer has that is not here yet, by peer and namespace: records behind. For `status` and metrics. */
-  lag(): { readonly peer: string; readonly namespace: string; readonly behind: number; readonly ahead: number }[] {
-    const rows = [];
-    for (const [peer, { namespaces }] of this.#peers) {
-      for (const [namespace, theirs] of namespaces) {
-        const mine = this.#own.get(namespace)?.heads ?? emptyHeads;
-        rows.push({
-          peer,
-          namespace,
-          behind: distance(mine, theirs.heads),
-          ahead: distance(theirs.heads, mine),
-        });
-      }
-    }
-    return rows;
-  }
-
   #peer(origin: string, nowMs: number): Peer {
     let peer = this.#peers.get(origin);
     if (!peer) {
       peer = {
+        word: this.known.meet(origin),
         isLinked: false,
         isAsking: false,
         dueMs: nowMs,
         askedMs: Number.NEGATIVE_INFINITY,
-        reportMs: Number.NEGATIVE_INFINITY,
         question: 0,
         answered: 0,
-        hasReported: false,
-        namespaces: new Map(),
         failed: new Set(),
-        evicted: new Set(),
-        interest: [],
-        isSettled: false,
-        confirmedMs: new Map(),
       };
       this.#peers.set(origin, peer);
     }
@@ -507,37 +266,14 @@ export class Exchange {
     if (isAnswer) {
       if (report.clockMs !== undefined) this.skew.measured(report.origin, report.clockMs, peer.askedMs, nowMs);
       peer.isAsking = false;
-      peer.reportMs = peer.askedMs;
       peer.answered = peer.question;
     }
-    peer.hasReported = true;
     this.leases.heard(report.origin, nowMs);
     for (const [origin, ageMs] of report.heardMs ?? []) this.leases.heard(origin, nowMs, ageMs);
     peer.failed.clear();
-    peer.evicted = new Set(report.evicted);
-    peer.interest = report.interest;
-    peer.isSettled = report.isSettled;
-    // A peer that was emptied and joins again no longer names what it had. Its earlier word would be pulled for ever, and
-    // would let go what it is still to hear of.
-    for (const namespace of peer.namespaces.keys())
-      if (!report.namespaces.has(namespace)) peer.namespaces.delete(namespace);
-    for (const [namespace, vector] of report.namespaces) {
-      peer.namespaces.set(namespace, vector);
-      this.#confirm(peer, namespace);
-    }
-    for (const namespace of this.#promises.reported(report, isAnswer, this.#own))
+    this.known.reported(report, isAnswer ? peer.askedMs : undefined);
+    for (const namespace of this.#promises.reported(report, isAnswer, this.known.own))
       this.#effects.push({ type: 'gone-back', peer: report.origin, namespace });
-    // A peer that does not name a namespace has nothing of it, which is as good as being covered.
-    for (const namespace of this.#own.keys()) {
-      if (!report.namespaces.has(namespace)) peer.confirmedMs.set(namespace, peer.reportMs);
-    }
-  }
-
-  /** Notes that all the peer has said to hold is held here as well; the moment it said so counts for `stalenessMs`. */
-  #confirm(peer: Peer, namespace: string): void {
-    const own = this.#own.get(namespace);
-    const theirs = peer.namespaces.get(namespace);
-    if (own && theirs && covers(own.heads, theirs.heads)) peer.confirmedMs.set(namespace, peer.reportMs);
   }
 
   #pulled(id: number, outcome: PullOutcome): void {
@@ -571,31 +307,23 @@ export class Exchange {
     const { self } = this.#options;
     if (event.type === 'tick' && self !== undefined) {
       const isClosed = (source: Source) => self.isClosed(source, nowMs);
-      for (const [namespace, { heads, isWhole }] of this.#own) {
+      for (const [namespace, { heads, isWhole }] of this.known.own) {
         // What is still to come here may be of an earlier start, which the entry would stand for.
         if (!isWhole) continue;
         const isHeldByAll = (source: Source, seq: number) =>
-          this.#members.every((origin) => this.#holdsExactly(origin, namespace, source, seq));
+          this.known.members.every((origin) => this.known.holdsExactly(origin, namespace, source, seq));
         const head = foldable(heads, self.origin, isClosed, isHeldByAll);
         if (head !== undefined) this.#foldTo(namespace, head, nowMs);
       }
     }
     if (event.type !== 'reported') return;
     for (const [namespace, theirs] of event.report.namespaces) {
-      const own = this.#own.get(namespace);
+      const own = this.known.own.get(namespace);
       if (own === undefined || own.strategy !== theirs.strategy) continue;
       for (const [source, seq] of theirs.heads)
         if (isFolded(seq) && headOf(own.heads, source) < seq && reaches(own.heads, source, seq))
           this.#foldTo(namespace, { source, seq }, nowMs);
     }
-  }
-
-  /** Whether a member takes no part in a namespace, or holds a source's records up to this one, and none beyond. */
-  #holdsExactly(origin: string, namespace: string, source: Source, seq: number): boolean {
-    const peer = this.#peers.get(origin);
-    if (peer?.isSettled !== true) return false;
-    const vector = peer.namespaces.get(namespace);
-    return vector === undefined ? !isOfInterest(peer.interest, namespace) : vector.heads.get(source) === seq;
   }
 
   #foldTo(namespace: string, head: Head, nowMs: number): void {
@@ -610,10 +338,10 @@ export class Exchange {
   #plan(nowMs: number): void {
     for (const [origin, peer] of this.#peers) {
       if (!peer.isLinked) continue;
-      this.#settleUnnamed(peer);
-      for (const [namespace, theirs] of peer.namespaces) {
+      this.#settleUnnamed(peer.word);
+      for (const [namespace, theirs] of peer.word.namespaces) {
         if (peer.failed.has(namespace)) continue;
-        const own = this.#own.get(namespace);
+        const own = this.known.own.get(namespace);
         // No interest: records of other namespaces are none of ours.
         if (!own || !this.#agrees(origin, namespace, own, theirs)) continue;
         this.#planNamespace(origin, namespace, own, theirs, nowMs);
@@ -622,16 +350,16 @@ export class Exchange {
   }
 
   /** What a settled peer takes part in and does not name is empty there: then what is here is whole. */
-  #settleUnnamed(peer: Peer): void {
-    if (!peer.isSettled) return;
-    for (const [namespace, own] of this.#own) {
-      if (own.isWhole || peer.namespaces.has(namespace) || !isOfInterest(peer.interest, namespace)) continue;
+  #settleUnnamed(word: Word): void {
+    if (!word.isSettled) return;
+    for (const [namespace, own] of this.known.own) {
+      if (own.isWhole || word.namespaces.has(namespace) || !isOfInterest(word.interest, namespace)) continue;
       this.#whole(namespace, own);
     }
   }
 
   #whole(namespace: string, own: NamespaceVector): void {
-    this.#own.set(namespace, { ...own, isWhole: true });
+    this.known.own.set(namespace, { ...own, isWhole: true });
     this.#effects.push({ type: 'whole', namespace });
   }
 
@@ -643,10 +371,12 @@ export class Exchange {
     nowMs: number,
   ): void {
     const missing = missingFrom(own.heads, theirs.heads).flatMap((each) => {
-      const upTo = isFolded(each.upTo) ? each.upTo : Math.min(each.upTo, this.acceptedUpTo(namespace, each.source));
+      const upTo = isFolded(each.upTo)
+        ? each.upTo
+        : Math.min(each.upTo, this.known.acceptedUpTo(namespace, each.source));
       return upTo > each.after ? [{ ...each, upTo }] : [];
     });
-    if (missing.length === 0 && !this.#lacksStrays(namespace, own, theirs)) {
+    if (missing.length === 0 && !this.known.lacksStrays(namespace, own, theirs)) {
       // Covered by one member that is whole itself: nothing that existed when it was asked is missing here.
       if (!own.isWhole && theirs.isWhole) this.#whole(namespace, own);
       return;
@@ -695,5 +425,3 @@ export class Exchange {
     return false;
   }
 }
-
-const emptyHeads: Heads = new Map();

@@ -85,11 +85,11 @@ describe('writes of an evicted member that states show and that do not count', (
     const site = new Site({ isClosed: false });
     for (const each of [peer, other]) site.reported(each, vector(heads([written, 5]), shownUpTo(9)));
     site.hold({ ...vector(heads([written, 5])), isWhole: false });
-    expect(site.exchange.isWholeHere('n')).toBe(false);
-    expect(site.exchange.hasRegained(originOf(evicted))).toBe(false);
+    expect(site.exchange.known.isWholeHere('n')).toBe(false);
+    expect(site.exchange.known.hasRegained(originOf(evicted))).toBe(false);
     site.hold({ ...vector(heads([written, 5]), shownUpTo(9)), isWhole: false });
-    expect(site.exchange.isWholeHere('n')).toBe(true);
-    expect(site.exchange.hasRegained(originOf(evicted))).toBe(true);
+    expect(site.exchange.known.isWholeHere('n')).toBe(true);
+    expect(site.exchange.known.hasRegained(originOf(evicted))).toBe(true);
   });
 
   test('are forgotten like others once all have joined them in', () => {
@@ -98,8 +98,8 @@ describe('writes of an evicted member that states show and that do not count', (
     const shown = vector(heads([written, 5]), shownUpTo(9));
     site.hold(shown);
     site.reported(peer, shown);
-    expect(site.exchange.isStable('n', dot)).toBe(false);
+    expect(site.exchange.known.isStable('n', dot)).toBe(false);
     site.reported(other, shown);
-    expect(site.exchange.isStable('n', dot)).toBe(true);
+    expect(site.exchange.known.isStable('n', dot)).toBe(true);
   });
 });

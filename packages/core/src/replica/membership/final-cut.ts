@@ -19,17 +19,17 @@ export interface MemberFact {
 export function isCutFinal(
   member: MemberState,
   fact: MemberFact | undefined,
-  exchange: {
+  known: {
     isHeldByAll(namespace: string, source: Source, seq: number): boolean;
     isEvictedForAll(origin: string): boolean;
     heldOf(origin: string): Accepted;
   },
 ): boolean {
   if (fact?.member.sequence !== member.sequence) return false;
-  const isKnown = liveDots(fact.state).every(({ source, seq }) => exchange.isHeldByAll('_sys', source, seq));
+  const isKnown = liveDots(fact.state).every(({ source, seq }) => known.isHeldByAll('_sys', source, seq));
   return (
     isKnown &&
-    exchange.isEvictedForAll(member.origin) &&
-    raised(member.lastAccepted ?? {}, exchange.heldOf(member.origin)) === undefined
+    known.isEvictedForAll(member.origin) &&
+    raised(member.lastAccepted ?? {}, known.heldOf(member.origin)) === undefined
   );
 }

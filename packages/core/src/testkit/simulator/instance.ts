@@ -186,7 +186,7 @@ export class Instance implements Receiver {
         quarantineAheadMs: this.#options.quarantineAheadMs,
         cacheBytesMax: 2_000,
         queueBytesMax,
-        isStable: (namespace, dot) => mutation.isStable(() => this.exchange.isStable(namespace, dot)),
+        isStable: (namespace, dot) => mutation.isStable(() => this.exchange.known.isStable(namespace, dot)),
       },
       sources,
       readMetadata(mutation.metadata(this.disk.rows('metadata')), sources),
@@ -328,8 +328,8 @@ export class Instance implements Receiver {
       const { exchange } = this;
       membership.keep({
         verdict,
-        heldOf: (origin) => exchange.heldOf(origin),
-        mayHoldAlone: (origin) => exchange.mayHoldAlone(origin),
+        heldOf: (origin) => exchange.known.heldOf(origin),
+        mayHoldAlone: (origin) => exchange.known.mayHoldAlone(origin),
       });
     });
   }
@@ -465,7 +465,7 @@ export class Instance implements Receiver {
       holdings.becameWhole(namespace);
       this.#moved(namespace);
     }
-    if (!holdings.isSettled && exchange.hasHeardAll((name) => holdings.isWhole(name))) {
+    if (!holdings.isSettled && exchange.known.hasHeardAll((name) => holdings.isWhole(name))) {
       holdings.settle();
       // Where it holds nothing, no vector moves with it.
       this.#reports.moved();
@@ -473,7 +473,7 @@ export class Instance implements Receiver {
     }
     this.#remember();
     for (const [namespace, joinedMs] of this.#partial) {
-      if (this.wallMs - exchange.stalenessMs(namespace, this.wallMs) > joinedMs) this.#partial.delete(namespace);
+      if (this.wallMs - exchange.known.stalenessMs(namespace, this.wallMs) > joinedMs) this.#partial.delete(namespace);
     }
     this.disk.notes.ahead = new Set(this.#partial.keys());
   }
@@ -536,7 +536,7 @@ export class Instance implements Receiver {
       (isTaken) => {
         if (life !== this.#life) return;
         if (isTaken) line.passed(upTo);
-        else line.passed(this.exchange.stableHeads(namespace).get(source) ?? 0);
+        else line.passed(this.exchange.known.stableHeads(namespace).get(source) ?? 0);
         this.later(isTaken ? 0 : 200, () => {
           this.#publishing.delete(line);
           this.#publish(line);
@@ -560,7 +560,7 @@ export class Instance implements Receiver {
       return this.#reports.own(() => encodeReport(holdings.report()));
     return encodeReport({
       ...holdings.report(),
-      ...(leaseMs !== undefined && { heardMs: exchange.leases.ages(this.wallMs), evicted: exchange.evicted }),
+      ...(leaseMs !== undefined && { heardMs: exchange.leases.ages(this.wallMs), evicted: exchange.known.evicted }),
       ...(promised?.size && { promised }),
       ...(started.size > 0 && { started }),
     });

@@ -46,7 +46,7 @@ export class MemberFacts {
     const cell = this.#instance.cell(memberPrefix + member.origin);
     const told = this.#told(member.origin);
     if (cell === 'damaged' || cell.state === undefined || told === undefined) return false;
-    return isCutFinal(member, { member: told, state: cell.state }, this.#instance.exchange);
+    return isCutFinal(member, { member: told, state: cell.state }, this.#instance.exchange.known);
   }
 
   #told(origin: string): MemberState | undefined {

@@ -68,9 +68,9 @@ export class Returns {
       {
         sources: replica.sources,
         // Each of them has counted with this member from when it answered: what it purged before, it has told.
-        isReady: () => instance.holdings.isSettled && exchange.hasRegained(instance.origin),
+        isReady: () => instance.holdings.isSettled && exchange.known.hasRegained(instance.origin),
         offer: (namespace, records, counted, done) => {
-          const purgedMs = exchange.purgedMs(namespace);
+          const purgedMs = exchange.known.purgedMs(namespace);
           const event = (id: number) => ({ type: 'offer', id, records, counted, purgedMs }) as const;
           instance.ask(event, ({ ok }) => done(ok));
         },

@@ -389,8 +389,8 @@ class Simulation {
         if (this.#plan.leaseMs === undefined || holder === instance) return;
         if (!holder!.isUp || !this.#joined.has(action.at)) return;
         // Who sends away a member that alone holds writes of another gives those up: see docs/replication.md.
-        if (holder!.exchange.mayHoldAlone(instance.origin)) return;
-        holder!.membership.evict(instance.origin, holder!.exchange.heldOf(instance.origin), 'operator');
+        if (holder!.exchange.known.mayHoldAlone(instance.origin)) return;
+        holder!.membership.evict(instance.origin, holder!.exchange.known.heldOf(instance.origin), 'operator');
         after(() => this.#letReturn(instance));
         return;
       }
@@ -503,7 +503,7 @@ class Simulation {
   #giveUp(): void {
     const { membership, exchange } = this.#instances[0]!;
     for (const { origin } of this.#gone)
-      if (exchange.mayHoldAlone(origin)) membership.evict(origin, exchange.heldOf(origin), 'operator');
+      if (exchange.known.mayHoldAlone(origin)) membership.evict(origin, exchange.known.heldOf(origin), 'operator');
   }
 
   #staying(): readonly Instance[] {

@@ -9,7 +9,7 @@ import type { Instance } from './instance.ts';
 export function straysOf({ replica, exchange }: Instance, namespace: string): ReadonlyMap<string, number> {
   const strays = new Map<string, number>();
   for (const [source, seq] of replica.aheadOf(namespace)?.heads ?? [])
-    if (exchange.isStray(namespace, source, seq)) strays.set(source.id, seq);
+    if (exchange.known.isStray(namespace, source, seq)) strays.set(source.id, seq);
   return strays;
 }
 

@@ -126,6 +126,26 @@ describe('records whose time lies far ahead', () => {
     expect(unrelated).toMatchObject({ ms: startMs, operations: [{ key: 'plain.unrelated' }] });
   });
 
+  test('are not held back where a member has forgotten what reaches as far: what had not seen it would stand there', () => {
+    let purgedMs = 0;
+    const joiner = new InstantReplica(
+      { origin: 'f'.repeat(16), strategyOf: (name) => strategies[name]!, purgedMs: () => purgedMs },
+      randomFrom(3),
+      startMs,
+    );
+    const [ahead] = replicas(1) as [InstantReplica];
+    ahead.nowMs += 2 * hourMs;
+    ahead.write({ op: 'put', namespace: 'revoked', key: 'revoked.k', json: '1' });
+    ahead.write({ op: 'delete', namespace: 'revoked', key: 'revoked.k' });
+    joiner.receive(...ahead.log);
+    expect(joiner.replica.heldBackCount).toBe(2);
+    joiner.write({ op: 'put', namespace: 'revoked', key: 'revoked.k', json: '2' });
+    expect(joiner.seen('revoked.k')).toBe('2');
+    purgedMs = ahead.nowMs;
+    release(joiner, joiner.held(), false);
+    expect([joiner.replica.heldBackCount, joiner.seen('revoked.k')]).toEqual([0, undefined]);
+  });
+
   test('can be rejected: nobody ever sees the value, the writer included once it has heard', () => {
     for (const namespace of namespaces) {
       const [ahead, first, second] = replicas(3) as [InstantReplica, InstantReplica, InstantReplica];

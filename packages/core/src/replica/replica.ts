@@ -45,6 +45,8 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly queueBytesMax: number;
   /** Whether every member of the cluster is known to hold a write; absent: this instance is alone, and all are. */
   readonly isStable?: (namespace: string, dot: Dot) => boolean;
+  /** Latest time of what any other member has said to have purged from a namespace, 0 for none; absent: it is alone. */
+  readonly purgedMs?: (namespace: string) => number;
 }
 
 /** A namespace as `stats` tells it. */
@@ -156,6 +158,7 @@ export class Replica {
       quarantineAheadMs: options.quarantineAheadMs,
       tombstoneGraceMs: options.tombstoneGraceMs,
       isStable: options.isStable ?? (() => true),
+      purgedMs: options.purgedMs ?? (() => 0),
       source: (namespace: Namespace) => this.#sourceFor(namespace),
       offersSource: () => this.#offersSource!,
       offered: this.#offered,

@@ -46,6 +46,8 @@ export interface NamespaceSettings {
 export interface ReplicationView {
   /** Whether every member is known to hold a write. */
   isStable(namespace: string, dot: Dot): boolean;
+  /** Latest time of what any member has purged from a namespace, hybrid milliseconds; 0 for none. */
+  purgedMs(namespace: string): number;
   /** Time since this instance last confirmed that it held all that its peers held. */
   stalenessMs(namespace: string): number;
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
@@ -123,6 +125,7 @@ export async function openEngine(options: EngineOptions): Promise<Engine> {
       queueBytesMax,
       encoder: new TextEncoder(),
       isStable: (namespace, dot) => attached.view?.isStable(namespace, dot) ?? options.isClustered !== true,
+      purgedMs: (namespace) => attached.view?.purgedMs(namespace) ?? 0,
     },
     sources,
     recovered,

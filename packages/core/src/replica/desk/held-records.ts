@@ -23,9 +23,13 @@ export class HeldRecords {
     return record.ms > nowMs + this.#parts.quarantineAheadMs && !this.#isExplained(record);
   }
 
-  /** Whether the keys of a record are as far ahead already: a write exceeds the time of all that it overwrites. */
-  #isExplained({ ms, operations }: LogRecord): boolean {
-    const { states, quarantineAheadMs } = this.#parts;
+  /**
+   * Whether the keys of a record are as far ahead already: a write exceeds the time of all that it overwrites. Or whether
+   * a member has forgotten what reaches as far: if this was among it, a write that had not seen it would stand there.
+   */
+  #isExplained({ namespace, ms, operations }: LogRecord): boolean {
+    const { states, quarantineAheadMs, purgedMs } = this.#parts;
+    if (ms <= purgedMs(namespace)) return true;
     return operations.every(({ key }) => {
       if (states.damageOf(key) !== undefined) return false;
       const { state } = states.latest(key);

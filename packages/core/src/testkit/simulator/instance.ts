@@ -187,6 +187,7 @@ export class Instance implements Receiver {
         cacheBytesMax: 2_000,
         queueBytesMax,
         isStable: (namespace, dot) => mutation.isStable(() => this.exchange.known.isStable(namespace, dot)),
+        purgedMs: (namespace) => this.exchange.known.purgedMs(namespace),
       },
       sources,
       readMetadata(mutation.metadata(this.disk.rows('metadata')), sources),

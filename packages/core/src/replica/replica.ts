@@ -304,6 +304,11 @@ export class Replica {
     return parseToken(text, this.sources);
   }
 
+  /** Which log this is: another directory, or this one emptied, has another. Undefined before the first commit. */
+  get logId(): number | undefined {
+    return this.appliedCommit === 0 ? undefined : this.#logId;
+  }
+
   /** Tells the commit of a record here from others of its number. */
   commitTag(record: Pick<Dot, 'source' | 'seq'>): string {
     return commitTag(record, this.#logId);

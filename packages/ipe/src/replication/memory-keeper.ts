@@ -2,6 +2,8 @@ import type { Interest } from '@ipe/core/replica';
 
 /** What an instance remembers of its replication between starts. */
 export interface ReplicationMemory {
+  /** The log of which this speaks (`Replica.logId`); absent: nothing was held. */
+  readonly logId?: number;
   /** The interest that this instance held whole when it stopped; absent: it has never been whole. */
   readonly settledInterest?: Interest;
   /** The namespaces that it held whole when it stopped, though others may have been missing. */
@@ -12,6 +14,12 @@ export interface ReplicationMemory {
   readonly planeCursor?: string;
   /** By origin, when each member was last heard; to the minute. */
   readonly heardMs?: Readonly<Record<string, number>>;
+}
+
+/** What still counts beside a log: of what another one held, as before the data directory was emptied, nothing does. */
+export function memoryOf(logId: number | undefined, memory: ReplicationMemory): ReplicationMemory {
+  if (memory.logId === undefined || memory.logId === logId) return memory;
+  return { ...(memory.heardMs && { heardMs: memory.heardMs }) };
 }
 
 /** How often the place in the plane alone is written down: a start after a crash is given once more what came since. */

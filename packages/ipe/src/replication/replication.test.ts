@@ -12,7 +12,7 @@ import { MemoryExchange, openMemoryPlane } from '../planes/memory/plane.ts';
 import { testService } from '../testkit/data-node.ts';
 import { type Mesh, startMesh } from '../testkit/mesh.ts';
 import { openBatch, packBatch } from './envelope.ts';
-import type { ReplicationMemory } from './memory-keeper.ts';
+import { memoryOf, type ReplicationMemory } from './memory-keeper.ts';
 import { idOf } from './quarantine.ts';
 import { Replication } from './replication.ts';
 
@@ -404,6 +404,27 @@ describe('replication', () => {
     await untilValue(old, 'users.gone', undefined);
     await untilValue(old, 'users.last', 'here');
     expect(await valueAt(old, 'users.stays')).toBe('old');
+  });
+
+  test('a member whose data was emptied beside what it remembers of it takes nothing for absent until it has loaded all', async () => {
+    const mesh = await startMesh(2);
+    cleanups.push(() => mesh.close());
+    const saved: ReplicationMemory[] = [];
+    const onSave = (memory: ReplicationMemory) => saved.push(memory);
+    const before = await openMemoryEngine(mesh.identities[1]!.origin);
+    cleanups.push(() => before.close());
+    await before.put('users.a', 1);
+    const memory = { settledInterest: 'all', logId: before.replica.logId! } as const;
+    const emptied = await startMember(mesh, 1, { memory, onSave });
+    expect(emptied.replication.notHeld('users')).toMatch(/still being loaded/);
+    const first = await startMember(mesh, 0, { alone: (engine) => engine.put('users.a', 1) });
+    await untilValue(emptied, 'users.a', 1);
+    await expect.poll(() => emptied.replication.notHeld('users'), { timeout: 10_000 }).toBeUndefined();
+    await emptied.engine.put('users.b', 2);
+    await untilValue(first, 'users.b', 2);
+    await emptied.replication.close();
+    expect(saved.at(-1)).toMatchObject({ whole: ['users'], logId: emptied.engine.replica.logId });
+    expect(memoryOf(emptied.engine.replica.logId, saved.at(-1)!)).toBe(saved.at(-1));
   });
 
   test('a namespace that nobody holds whole any more is taken as all hold it by one that went back, and that is said', async () => {

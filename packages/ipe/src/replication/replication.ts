@@ -26,7 +26,7 @@ import { Backlog } from './backlog.ts';
 import type { EnvelopeOptions } from './envelope.ts';
 import { Inbox } from './inbox.ts';
 import type { ReadableLog } from './log-reader.ts';
-import { MemoryKeeper, type ReplicationMemory } from './memory-keeper.ts';
+import { MemoryKeeper, memoryOf, type ReplicationMemory } from './memory-keeper.ts';
 import { Outbox } from './outbox.ts';
 import { QuarantineKeeper } from './quarantine.ts';
 import { StateRepair, type StateRepairOptions, type StateRepairStatus } from './state-repair.ts';
@@ -208,7 +208,12 @@ export class Replication {
   }
 
   static async start(options: ReplicationOptions): Promise<Replication> {
-    const replication = new Replication(options, await options.memory.load());
+    const { engine, log } = options;
+    const stored = await options.memory.load();
+    const memory = memoryOf(engine.replica.logId, stored);
+    if (memory !== stored)
+      log.warn({}, 'the data directory is not the one it was: its facts are loaded from the members');
+    const replication = new Replication(options, memory);
     await replication.#start();
     return replication;
   }
@@ -499,7 +504,9 @@ export class Replication {
   }
 
   async #remember(isLast = false): Promise<void> {
+    const { logId } = this.#options.engine.replica;
     const memory: ReplicationMemory = {
+      ...(logId !== undefined && { logId }),
       ...(this.#holdings.isSettled && { settledInterest: this.#options.interest }),
       whole: this.#holdings.whole(),
       goneBack: this.#holdings.goneBack(),

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest';
-import { Cell } from './cell.ts';
+import { InstantReplica, randomFrom } from '../testkit/replica.ts';
+import { Cell, decodeCell } from './cell.ts';
 import type { Commit } from './events.ts';
 import {
   Feed,
   type FeedEvent,
+  type FeedStart,
   type FeedStep,
   type GivenToken,
   RecentCommits,
@@ -70,6 +72,7 @@ describe('a feed that catches up', () => {
         tokenOf: () => '',
         bookmark: () => '',
         visibleHeads: () => new Map(),
+        aheadOf: () => undefined,
         joinedTag: () => undefined,
         hasDamage: () => false,
       },
@@ -102,6 +105,7 @@ describe('a bookmark', () => {
           return '';
         },
         visibleHeads: () => new Map([[here!, 1]]),
+        aheadOf: () => undefined,
         joinedTag: () => undefined,
         hasDamage: () => hasDamage,
       },
@@ -125,6 +129,68 @@ describe('a bookmark', () => {
     recent.append([commitOf(2)], true);
     run(feed.bookmark());
     expect(vectors).toEqual([undefined, new Map([[here!, 1]])]);
+  });
+});
+
+describe('where states that came in show what the vector does not cover yet', () => {
+  const key = 'facts.a';
+  const open = (origin: string, seed: number) =>
+    new InstantReplica({ origin, strategyOf: () => counter }, randomFrom(seed), 1_700_000_000_000);
+
+  /** A member has added 2 twice; an instance holds the state that this gave, and the vector of the first addition. */
+  function follow(start: (at: InstantReplica) => FeedStart) {
+    const [from, at] = [open('aaaaaaaaaaaaaaa1', 3), open('bbbbbbbbbbbbbbb2', 5)];
+    for (let i = 0; i < 2; i++) from.write({ op: 'add', namespace: 'facts', key, amount: 2 });
+    const writer = at.replica.sources.parse(from.replica.source.id)!;
+    const row = from.rows('live')[0]![1];
+    const { state } = decodeCell(row, at.replica.sources, counter);
+    at.ask((id) => ({ type: 'states', id, namespace: 'facts', entries: [{ key, state }] }));
+    at.ask((id) => ({ type: 'advance', id, namespace: 'facts', heads: [{ source: writer, seq: 1 }], floor: 0 }));
+    const recent = new RecentCommits(at.replica, { bytesMax: 1 << 20, commitsMax: 10 });
+    const feed = new Feed({
+      namespace: 'facts',
+      matches: () => true,
+      replica: at.replica,
+      recent,
+      readMs: () => at.nowMs,
+      isClustered: () => true,
+      start: start(at),
+    });
+    const run = (steps: Iterable<FeedStep>) => {
+      const events: FeedEvent[] = [];
+      for (const step of steps) {
+        if (step.type === 'tell') events.push(step.event);
+        if (step.type === 'tag') step.take('0000000a');
+        if (step.type === 'scan') step.take(step.isFirst ? { key, cell: at.cell(key) } : { damaged: [] });
+        // No record outside of the vector is here.
+        if (step.type === 'changed-since') step.take(new Map());
+      }
+      return events;
+    };
+    /** The record comes, and changes nothing. */
+    const receive = () => {
+      at.receive(from.log[1]!);
+      recent.append([{ number: recent.head + 1, record: record(writer, 2, 1, {}), changes: [] }], true);
+    };
+    const vectorsOf = (events: readonly FeedEvent[]) => events.map(({ token }) => at.replica.parseToken(token)?.vector);
+    return { at, writer, feed, run, receive, vectorsOf };
+  }
+
+  test('a follower from elsewhere is told everything: the record tells it nothing any more', () => {
+    const beyond = ({ replica }: InstantReplica) => ({ beyond: replica.visibleHeads('facts') });
+    const { at, feed, run, receive } = follow(beyond);
+    const told = run(feed.start());
+    expect(told.map(({ type }) => type)).toEqual(['resync', 'change', 'bookmark']);
+    expect(told[1]).toMatchObject({ key, cell: { view: { json: '4' } } });
+    receive();
+    expect(at.seen(key)).toBe('4');
+  });
+
+  test('no bookmark leads on at another instance, where it need not be, until the vector covers it', () => {
+    const { writer, feed, run, receive, vectorsOf } = follow(() => 'resync');
+    expect(vectorsOf(run(feed.start())).at(-1)).toBeUndefined();
+    receive();
+    expect(vectorsOf(run(feed.bookmark()))).toEqual([new Map([[writer, 2]])]);
   });
 });
 

@@ -44,7 +44,7 @@ export type FeedSteps = Generator<FeedStep, void, void>;
 export interface FeedOptions {
   readonly namespace: string;
   readonly matches: (key: string) => boolean;
-  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads' | 'joinedTag' | 'hasDamage'>;
+  readonly replica: Pick<Replica, 'tokenOf' | 'bookmark' | 'visibleHeads' | 'aheadOf' | 'joinedTag' | 'hasDamage'>;
   /** The newest commits. */
   readonly recent: { readonly head: number; after(commit: number): readonly Commit[] | undefined };
   /** The readers' clock. */
@@ -157,10 +157,17 @@ export class Feed {
   #place(): Place {
     const { isClustered, replica, namespace, recent } = this.#options;
     const commit = recent.head;
-    // What was written to a damaged row was not told: whoever goes on elsewhere must not count as having heard it.
-    const isWhole = isClustered() && !replica.hasDamage(namespace);
-    const vector = isWhole ? replica.visibleHeads(namespace) : undefined;
+    // What was written to a damaged row was not told: whoever goes on elsewhere must not count as having heard it. And what
+    // states show beyond the vector was told: elsewhere it need not be, and what is told there may take it back.
+    const isExact = isClustered() && !replica.hasDamage(namespace) && !this.#isAhead;
+    const vector = isExact ? replica.visibleHeads(namespace) : undefined;
     return { commit, vector, joined: replica.joinedTag(namespace, commit) };
+  }
+
+  /** Whether states that came in show what the vector does not cover yet, or never will. */
+  get #isAhead(): boolean {
+    const { replica, namespace } = this.#options;
+    return replica.aheadOf(namespace) !== undefined;
   }
 
   *#tellNext(): FeedSteps {
@@ -228,6 +235,11 @@ export class Feed {
 
   /** What a follower that comes from another instance has not seen, then what happened meanwhile. */
   *#tellChanged(beyond: Heads): FeedSteps {
+    // What states show beyond the vector no record here tells of, and as one that comes later it changes nothing any more.
+    if (this.#isAhead) {
+      yield* this.#tellExisting(true);
+      return;
+    }
     const place = this.#place();
     const found: { changed?: ReadonlyMap<string, Cell> | undefined } = {};
     yield { type: 'changed-since', vector: beyond, take: (changed) => void (found.changed = changed) };

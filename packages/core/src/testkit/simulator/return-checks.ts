@@ -128,18 +128,22 @@ export class ReturnChecks {
     });
   }
 
-  /** Whether a write that the operation had not seen is over, and wins: then the operation need not take part. */
+  /**
+   * Whether a write that the operation had not seen is over, and wins: then the operation need not take part. Where
+   * revocations come first nor need it beside a later one that will be over: it shows neither before nor after.
+   */
   #isOver({ live }: Siblings, operation: Operation, ms: number): boolean {
     const strategy = strategies[namespaceOf(operation.key)]!;
     const isRevocationFirst = strategy.kind === 'version-vector' && strategy.resolver === 'revoke-wins';
     return (
       operation.op === 'put' &&
-      live.some(
-        (version) =>
-          !isCovered(operation.context ?? [], version) &&
-          (isRevocationFirst || version.ms >= ms) &&
-          (version.json === undefined || (version.expiresMs !== 0 && version.expiresMs <= this.#nowMs)),
-      )
+      live.some((version) => {
+        if (isCovered(operation.context ?? [], version)) return false;
+        const isLater = version.ms >= ms;
+        const willEnd = version.json === undefined || version.expiresMs !== 0;
+        const hasEnded = willEnd && version.expiresMs <= this.#nowMs;
+        return isRevocationFirst ? hasEnded || (willEnd && isLater) : hasEnded && isLater;
+      })
     );
   }
 

@@ -126,6 +126,11 @@ export interface StatesJoin {
    */
   readonly covered?: readonly Head[] | undefined;
   /**
+   * They are a page of a transfer, whose giver may lack what a damaged row here held. Such rows stay as they are: what
+   * the page shows of their keys is joined in with what mends them.
+   */
+  readonly isPage?: boolean;
+  /**
    * The giver's purge floor, where its states take the place of damaged rows: what it has forgotten of their keys is
    * forgotten here too, which writes have to tell those that have not.
    */

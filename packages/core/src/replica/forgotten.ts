@@ -1,4 +1,6 @@
-import { compareDots, type Dot } from './dot.ts';
+import { compareDots, type Dot, type Source } from './dot.ts';
+import { headOf, moveHead } from './fold.ts';
+import { join } from './join.ts';
 import type { KeyState, Member } from './state.ts';
 
 /**
@@ -47,6 +49,25 @@ export function withoutForgotten(
     }
   }
 }
+
+/** How a member holds a key. */
+export interface Held {
+  readonly state: KeyState | undefined;
+  /** What the member had applied: what these heads cover and the state does not show is forgotten there. */
+  readonly heads: ReadonlyMap<Source, number>;
+}
+
+/** What whoever knows how two members hold a key holds of it: neither brings back what the other has forgotten. */
+export function joinHeld(a: Held, b: Held): Held {
+  const left = keptBeside(a, b);
+  const right = keptBeside(b, a);
+  const heads = new Map(a.heads);
+  for (const [source, seq] of b.heads) moveHead(heads, source, seq);
+  return { state: right === undefined ? left : join(left, right), heads };
+}
+
+const keptBeside = ({ state }: Held, other: Held) =>
+  state && withoutForgotten(state, other.state, ({ source, seq }) => headOf(other.heads, source) >= seq);
 
 function standing<T extends Dot>(live: readonly T[], theirs: readonly Dot[], isCovered: (dot: Dot) => boolean): T[] {
   return live.filter((dot) => !isCovered(dot) || theirs.some((other) => compareDots(other, dot) === 0));

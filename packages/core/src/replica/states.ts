@@ -2,6 +2,7 @@ import type { Batch } from './batch.ts';
 import { CellCache } from './cache.ts';
 import type { Cell } from './cell.ts';
 import type { Source } from './dot.ts';
+import { type Held, joinHeld } from './forgotten.ts';
 import { namespaceOf } from './key.ts';
 import { Loads } from './loads.ts';
 import type { Namespace } from './namespaces.ts';
@@ -34,6 +35,8 @@ export class States {
   readonly #damaged = new Map<string, Failure>();
   /** By damaged key: records that wrote to it since and were left out there, the last of each source. */
   readonly #leftOut = new Map<string, Map<Source, number>>();
+  /** By damaged key: what transfers of states have shown of it since. It does not come again, also after a failed write. */
+  readonly #aside = new Map<string, Held>();
 
   constructor(cacheBytesMax: number) {
     this.#cache = new CellCache(cacheBytesMax);
@@ -128,6 +131,17 @@ export class States {
     return this.#leftOut.get(key);
   }
 
+  /** A transfer of states shows a key whose row is damaged: that is to be joined in with what mends the row. */
+  setAside(key: string, shown: Held): void {
+    this.#aside.set(key, this.withAside(key, shown));
+  }
+
+  /** A state for a key together with what was set aside for it. */
+  withAside(key: string, shown: Held): Held {
+    const aside = this.#aside.get(key);
+    return aside === undefined ? shown : joinHeld(aside, shown);
+  }
+
   release(): void {
     this.#held.clear();
   }
@@ -154,6 +168,7 @@ export class States {
     for (const [key, { after }] of batch.cells) {
       this.#damaged.delete(key);
       this.#leftOut.delete(key);
+      this.#aside.delete(key);
       const pending = this.#pending.get(key);
       if (pending !== undefined && pending.batch > batch.number)
         this.#pending.set(key, { ...pending, committed: after });

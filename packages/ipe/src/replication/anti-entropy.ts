@@ -291,10 +291,10 @@ export class AntiEntropy {
     const { engine } = this.#options;
     // With nothing to hold back it still waits until what came in before is in the store, where keys are looked for.
     if (held.length > 0 || stretch !== undefined) await engine.hold(namespace, held);
-    if (stretch === undefined) await engine.joinStates(namespace, entries);
+    if (stretch === undefined) await engine.joinStates(namespace, entries, { isPage: true });
     else {
       const absent = await this.#absentIn(namespace, stretch, new Set(entries.map(({ key }) => key)));
-      await engine.joinStates(namespace, [...entries, ...absent], { covered: stretch.heads });
+      await engine.joinStates(namespace, [...entries, ...absent], { covered: stretch.heads, isPage: true });
     }
     // What the states show beyond the vector is said with it.
     this.moved(namespace);

@@ -80,9 +80,12 @@ export class ForeignRecords {
     batch.records.push(record);
   }
 
-  /** Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost. */
+  /**
+   * Joins states that another member holds, damaged rows of ours included: theirs take the place of what is lost, but
+   * for a page of a transfer, which may be older than the row was.
+   */
   states(arrival: StatesArrival, nowMs: number): void {
-    const { id, namespace: name, entries, rewrite = false, covered, floor = 0 } = arrival;
+    const { id, namespace: name, entries, rewrite = false, covered, isPage, floor = 0, mending = [] } = arrival;
     const { states, namespaces, clock, pipeline } = this.#parts;
     const namespace = namespaces.open(name);
     if (!(namespace instanceof Namespace)) {
@@ -96,8 +99,14 @@ export class ForeignRecords {
     }
     const batch = pipeline.gathering;
     const heads = covered && bySource(covered);
-    for (const { key, state: theirs } of entries) {
+    const given = bySource(covered ?? mending);
+    for (const { key, state: shown } of entries) {
       const isDamaged = states.damageOf(key) !== undefined;
+      if (isDamaged && isPage) {
+        states.setAside(key, { state: shown, heads: given });
+        continue;
+      }
+      const theirs = isDamaged ? states.withAside(key, { state: shown, heads: given }).state : shown;
       const before = isDamaged ? absentCell(namespace.strategy) : states.latest(key);
       const kept = keptOf(namespace, before, theirs, heads);
       const state = theirs === undefined ? kept : join(kept, theirs);

@@ -11,6 +11,7 @@ import { Repairs } from './repair.ts';
 
 const key = 'plain.k1';
 const namespace = 'plain';
+const items = new Items(sipHash128(new Uint8Array(16)));
 
 describe('what a peer shows and is absent here', () => {
   const hourMs = 3_600_000;
@@ -55,7 +56,6 @@ describe('what a peer shows and is absent here', () => {
 describe('a damaged row', () => {
   const open = (origin: string, seed: number) =>
     new InstantReplica({ origin, strategyOf: () => ({ kind: 'lww' }) }, randomFrom(seed), 1_700_000_000_000);
-  const items = new Items(sipHash128(new Uint8Array(16)));
   /** An instance whose row is damaged, and one that has forgotten what was deleted in it. */
   const setUp = () => {
     const other = open('00000000000000a1', 1);
@@ -200,5 +200,97 @@ describe('a damaged row', () => {
     mend()();
     damaged.commitAll();
     expect(damaged.replica.peek(key)?.value).toBe(2);
+  });
+});
+
+describe('a damaged row that a page of a transfer shows', () => {
+  const setUp = () => {
+    const sources = new Sources();
+    const nowMs = 1_700_000_000_000;
+    const [first, second, before] = ['1', '2', '3'].map(
+      (i) => new TestInstance(`00000000000000a${i}`, sources, () => nowMs),
+    ) as [TestInstance, TestInstance, TestInstance];
+    const put = (at: TestInstance, json: string) => {
+      at.submit({ op: 'put', namespace, key, json });
+      at.commitAll();
+    };
+    const send = (from: TestInstance, to: TestInstance) => {
+      to.step({ type: 'records', from: from.replica.origin, records: from.written });
+      to.commitAll();
+    };
+    put(first, '1');
+    send(first, second);
+    /** Lets the row rot. @returns what becomes of it as others show their rows */
+    const damage = () => {
+      before.disk.rot('live', liveKey(key), Uint8Array.of(0xff));
+      const damaged = new TestInstance('00000000000000a3', sources, () => nowMs, before.disk);
+      damaged.step({ type: 'fetch', id: 1, keys: [key] });
+      const repairs = new Repairs(damaged.replica, items);
+      repairs.met(namespace, key);
+      const pageOf = (from: TestInstance) => {
+        const row = from.row(key);
+        const heads = [...from.replica.headsOf(namespace)].map(([source, seq]) => ({ source, seq }));
+        return { heads, rows: row === undefined ? [] : [{ key, row }] };
+      };
+      return {
+        seen: () => {
+          const cell = damaged.replica.peek(key);
+          return cell === undefined ? 'refused' : cell.value;
+        },
+        transfer: (from: TestInstance) => {
+          const page = pageOf(from);
+          const entries = [{ key, state: repairs.statesOf(namespace, page).get(key) }];
+          damaged.step({ type: 'states', id: 2, namespace, entries, covered: page.heads, isPage: true });
+          damaged.commitAll();
+        },
+        advance: (from: TestInstance) => {
+          damaged.step({ type: 'advance', id: 3, namespace, heads: pageOf(from).heads, floor: 0 });
+          damaged.commitAll();
+        },
+        mend: (from: TestInstance) => {
+          const page = pageOf(from);
+          const entries = repairs.mending(namespace, [key], page);
+          damaged.step({ type: 'states', id: 4, namespace, entries, rewrite: true, mending: page.heads });
+          damaged.commitAll();
+          return entries.length > 0;
+        },
+      };
+    };
+    return { first, second, before, put, send, damage };
+  };
+
+  test('waits for one that holds what was here, where the giver lacks it', () => {
+    const { first, second, before, put, send, damage } = setUp();
+    put(second, '2');
+    send(second, before);
+    const { seen, transfer, advance, mend } = damage();
+    transfer(first);
+    advance(first);
+    expect(seen()).toBe('refused');
+    expect(mend(first)).toBe(false);
+    expect(mend(second)).toBe(true);
+    expect(seen()).toBe(2);
+  });
+
+  test('holds what the page showed once it is mended by one that lacks that', () => {
+    const { first, second, before, put, send, damage } = setUp();
+    send(first, before);
+    put(second, '2');
+    const { seen, transfer, mend } = damage();
+    transfer(second);
+    expect(mend(first)).toBe(true);
+    expect(seen()).toBe(2);
+  });
+
+  test('does not hold what the giver has forgotten once it is mended by one that has not', () => {
+    const { first, second, before, send, damage } = setUp();
+    send(first, before);
+    second.submit({ op: 'delete', namespace, key });
+    second.commitAll();
+    second.disk.write([{ type: 'delete', family: 'live', key: liveKey(key) }]);
+    const { seen, transfer, mend } = damage();
+    transfer(second);
+    expect(mend(first)).toBe(true);
+    expect(seen()).toBeUndefined();
   });
 });

@@ -678,7 +678,7 @@ export class Instance implements Receiver {
       const covered = stretch?.heads;
       this.#stored(
         pull,
-        (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered }),
+        (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered, isPage: true }),
         () => this.#moved(namespace),
       );
     });

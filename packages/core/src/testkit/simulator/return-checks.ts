@@ -129,20 +129,21 @@ export class ReturnChecks {
   }
 
   /**
-   * Whether a write that the operation had not seen is over, and wins: then the operation need not take part. Where
-   * revocations come first nor need it beside a later one that will be over: it shows neither before nor after.
+   * Whether a write that the operation had not seen is over, and wins: then the operation need not take part. Nor need it
+   * beside a later one that will expire and that stands for both: it shows neither before nor after.
    */
   #isOver({ live }: Siblings, operation: Operation, ms: number): boolean {
     const strategy = strategies[namespaceOf(operation.key)]!;
-    const isRevocationFirst = strategy.kind === 'version-vector' && strategy.resolver === 'revoke-wins';
+    const resolver = strategy.kind === 'version-vector' ? strategy.resolver : undefined;
     return (
       operation.op === 'put' &&
       live.some((version) => {
+        const { json, expiresMs } = version;
         if (isCovered(operation.context ?? [], version)) return false;
         const isLater = version.ms >= ms;
-        const willEnd = version.json === undefined || version.expiresMs !== 0;
-        const hasEnded = willEnd && version.expiresMs <= this.#nowMs;
-        return isRevocationFirst ? hasEnded || (willEnd && isLater) : hasEnded && isLater;
+        if (json === undefined || (expiresMs !== 0 && expiresMs <= this.#nowMs))
+          return resolver === 'revoke-wins' || isLater;
+        return expiresMs !== 0 && isLater && resolver !== 'siblings';
       })
     );
   }

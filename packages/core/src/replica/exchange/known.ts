@@ -249,12 +249,19 @@ export class Known {
     return acceptedUpTo(this.cuts.get(source.origin), namespace, source);
   }
 
-  /** Whether a member takes no part in a namespace, or holds a source's records up to this one, and none beyond. */
+  /**
+   * Whether a member takes no part in a namespace, or holds a source's records up to this one, and none beyond; nor any of
+   * an earlier source of the same origin that are missing here: the disk may have lost what it had promised to keep, and
+   * what is folded up to this source would stand for them.
+   */
   holdsExactly(origin: string, namespace: string, source: Source, seq: number): boolean {
     const word = this.words.get(origin);
     if (word?.isSettled !== true) return false;
     const vector = word.namespaces.get(namespace);
-    return vector === undefined ? !isOfInterest(word.interest, namespace) : vector.heads.get(source) === seq;
+    if (vector === undefined) return !isOfInterest(word.interest, namespace);
+    const earlier = [...vector.heads].filter(([each]) => each.origin === source.origin && each.epoch < source.epoch);
+    const own = this.own.get(namespace)?.heads ?? emptyHeads;
+    return vector.heads.get(source) === seq && covers(own, new Map(earlier));
   }
 
   /** By source, the record up to which all members hold everything: below it the log may be trimmed. */

@@ -70,7 +70,7 @@ class Pair {
       const other = this.instances[1 - i]!;
       instance.isStable = (namespace, { source, seq }) =>
         (other.replica.headsOf(namespace).get(source as never) ?? 0) >= seq &&
-        // What the other wrote before it saw a tombstone must be here too (`Exchange.isStable`).
+        // What the other wrote before it saw a tombstone must be here too (`Known.isStable`).
         [...other.replica.headsOf(namespace)].every(
           ([each, head]) => (instance.replica.headsOf(namespace).get(each) ?? 0) >= head,
         );

@@ -74,6 +74,8 @@ async function runSeeds(from, count, jobs, mutant) {
   const totals = { events: 0, virtualMs: 0, acknowledged: 0, crashes: 0 };
   const failed = [];
   let next = from;
+  /** The first seed of each chunk that is being run. */
+  const underWay = new Set();
   let done = 0;
   let toldMs = started;
   const take = (results) => {
@@ -86,7 +88,7 @@ async function runSeeds(from, count, jobs, mutant) {
     if (Date.now() - toldMs < progressMs) return;
     toldMs = Date.now();
     // Seeds end out of order: what is below this one has been run.
-    console.log(`${done} of ${count} seeds, ${failed.length} failed, next ${next - jobs * chunk}`);
+    console.log(`${done} of ${count} seeds, ${failed.length} failed, next ${Math.min(next, ...underWay)}`);
   };
   await Promise.all(
     Array.from(
@@ -98,9 +100,11 @@ async function runSeeds(from, count, jobs, mutant) {
             if (next >= from + count) return worker.terminate().then(resolve);
             const seeds = Array.from({ length: Math.min(chunk, from + count - next) }, (_, i) => next + i);
             next += seeds.length;
+            underWay.add(seeds[0]);
             worker.postMessage(seeds);
           };
           worker.on('message', (results) => {
+            underWay.delete(results[0].seed);
             take(results);
             hand();
           });

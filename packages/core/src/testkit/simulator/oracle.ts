@@ -215,25 +215,29 @@ export class Oracle {
 
   /**
    * How far a key may be shown where states show more of some sources than is within reach, nobody can tell how much.
+   * Where that can be too many ways, those only in which each member's sources follow one another, as it wrote them.
    * @param strays by source id, the last record that the states name
+   * @returns what is within reach alone first
    */
   reaches(key: string, reach: Reach, strays: ReadonlyMap<string, number>): readonly Reach[] {
-    let reaches = [reach];
-    for (const [id, last] of strays) {
-      const within = reach(key.slice(0, key.indexOf('.')), id);
-      const named = this.writesTo(key).filter(({ sourceId, seq }) => sourceId === id && seq > within && seq <= last);
-      reaches = reaches.flatMap((each) => [
-        each,
-        ...named.map(
-          ({ seq }): Reach =>
-            (namespace, sourceId) => {
-              const reached = each(namespace, sourceId);
-              return sourceId === id ? Math.max(reached, seq) : reached;
-            },
-        ),
-      ]);
+    const namespace = key.slice(0, key.indexOf('.'));
+    const named = [...strays].flatMap(([id, last]) => {
+      const within = reach(namespace, id);
+      const writes = this.writesTo(key).filter(({ sourceId, seq }) => sourceId === id && seq > within && seq <= last);
+      return writes.length > 0 ? [{ id, seqs: writes.map(({ seq }) => seq) }] : [];
+    });
+    const ways = named.reduce((product, { seqs }) => product * (seqs.length + 1), 1);
+    const rows = ways <= waysMax ? named.map((each) => [each]) : inOrderOfMembers(named);
+    let shown: ReadonlyMap<string, number>[] = [new Map()];
+    for (const row of rows) {
+      const stages = stagesOf(row);
+      shown = shown.flatMap((before) => stages.map((stage) => new Map([...before, ...stage])));
     }
-    return reaches;
+    return shown.map(
+      (stage): Reach =>
+        (name, id) =>
+          Math.max(reach(name, id), stage.get(id) ?? 0),
+    );
   }
 
   /** The writes to a key within reach. */
@@ -257,6 +261,32 @@ export class Oracle {
       for (let seq = this.#upTo(reach, namespace, sourceId) + 1; seq <= list.length; seq++) visit(list[seq - 1]!);
     }
   }
+}
+
+/** Writes to one key by one source that may be shown. */
+interface Named {
+  readonly id: string;
+  readonly seqs: readonly number[];
+}
+
+/** In how many ways a key may be shown, all of them tried. */
+const waysMax = 1_000;
+
+function inOrderOfMembers(named: readonly Named[]): Named[][] {
+  const members = new Map<string, Named[]>();
+  for (const each of named) {
+    const origin = each.id.slice(0, each.id.indexOf(':'));
+    members.set(origin, [...(members.get(origin) ?? []), each]);
+  }
+  return [...members.values()].map((row) => row.sort((a, b) => (a.id < b.id ? -1 : 1)));
+}
+
+/** One write after the other: by source, up to which it is shown. Nothing first. */
+function stagesOf(row: readonly Named[]): readonly ReadonlyMap<string, number>[] {
+  let stage: ReadonlyMap<string, number> = new Map();
+  const stages = [stage];
+  for (const { id, seqs } of row) for (const seq of seqs) stages.push((stage = new Map([...stage, [id, seq]])));
+  return stages;
 }
 
 function fingerprintOf({ ms, count, operations }: LogRecord): string {

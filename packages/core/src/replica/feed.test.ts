@@ -55,16 +55,28 @@ const total = (plus: number, version: number): Cell =>
   );
 
 describe('a feed that catches up', () => {
-  test('does not tell what a merged value includes again behind it', () => {
-    const add = { op: 'add', key: 'facts.a', version: 1 };
-    const commit = (number: number, cell: Cell): Commit => ({
-      number,
-      record: record(here!, number, number, add),
-      changes: [{ key: 'facts.a', effect: 'merged', cell, superseded: undefined }],
-    });
-    // Memory goes back to the second commit only; the log tells the first, with what its key holds by now.
+  const add = { op: 'add', key: 'facts.a', version: 1 };
+  const commit = (number: number, cell: Cell): Commit => ({
+    number,
+    record: record(here!, number, number, add),
+    changes: [{ key: 'facts.a', effect: 'merged', cell, superseded: undefined }],
+  });
+
+  /**
+   * Memory goes back to the second commit only; the log tells the first, with what its key holds by then.
+   * @param newer commits from the second on @param now what the key holds @param later what is applied meanwhile
+   * @returns values told
+   */
+  function catchUp(newer: readonly Cell[], now: Cell, later: readonly Cell[] = []) {
     const recent = new RecentCommits({ appliedCommit: 1, commitTag: () => '' }, { bytesMax: 1 << 20, commitsMax: 10 });
-    recent.append([commit(2, total(2, 2)), commit(3, total(3, 3)), commit(4, total(4, 4))], true);
+    const append = (cells: readonly Cell[]) => {
+      const first = recent.head + 1;
+      recent.append(
+        cells.map((cell, i) => commit(first + i, cell)),
+        true,
+      );
+    };
+    append(newer);
     const feed = new Feed({
       namespace: 'facts',
       matches: () => true,
@@ -84,9 +96,30 @@ describe('a feed that catches up', () => {
     const told: FeedEvent[] = [];
     for (const step of feed.start()) {
       if (step.type === 'tell') told.push(step.event);
-      if (step.type === 'read-log') step.take({ commits: [commit(1, total(3, 3))], upTo: 1 });
+      if (step.type !== 'read-log') continue;
+      append(later);
+      step.take({ commits: [commit(1, now)], upTo: 1 });
     }
-    expect(told.map((event) => event.type === 'change' && event.cell.view?.json)).toEqual(['3', '4']);
+    return told.map((event) => event.type === 'change' && event.cell.view?.json);
+  }
+
+  test('does not tell what a merged value includes again behind it', () => {
+    expect(catchUp([total(2, 2)], total(3, 3), [total(3, 3), total(4, 4)])).toEqual(['3', '4']);
+  });
+
+  test('does not tell again what names removals that are purged in what was told', () => {
+    const [a, b, c] = [1, 2, 3].map((seq) => ({ source: here!, seq, idx: 0, ms: seq, count: 0 }));
+    const set = (...marks: readonly (readonly [member: string, mark: typeof a, present: boolean])[]): Cell => {
+      const members = marks.map(([member, mark, present]) => ({
+        member,
+        live: [{ ...mark!, present }],
+        context: [mark!],
+      }));
+      return new Cell({ kind: 'members', members, version: 1, createdMs: 1 }, 0, { kind: 'set', resolver: 'add-wins' });
+    };
+    const removed = set(['"a"', a, false], ['"b"', b, true]);
+    const whole = set(['"b"', b, true], ['"c"', c, true]);
+    expect(catchUp([removed, whole], whole)).toEqual(['["b","c"]']);
   });
 });
 

@@ -177,6 +177,7 @@ export class Feed {
       return;
     }
     const older: { part?: LogPart | undefined } = {};
+    const { head } = this.#options.recent;
     yield { type: 'read-log', after: this.#position, take: (part) => void (older.part = part) };
     if (older.part === undefined) {
       yield* this.#tellExisting(true);
@@ -184,7 +185,7 @@ export class Feed {
     }
     for (const commit of older.part.commits) {
       yield* this.#tellCommit(commit);
-      for (const { key, effect, cell } of commit.changes) if (effect === 'merged') this.#ahead.add(key, cell);
+      for (const { key, effect, cell } of commit.changes) if (effect === 'merged') this.#ahead.add(key, cell, head);
     }
     this.#position = Math.max(this.#position, older.part.upTo);
   }
@@ -196,7 +197,7 @@ export class Feed {
       for (const event of eventsOf(commit, matches, replica)) {
         if (event.type === 'change') {
           // It was told already, as part of what came behind it.
-          if (this.#ahead.includes(event.key, event.cell)) continue;
+          if (this.#ahead.includes(event.key, event.cell, commit.number)) continue;
           this.#hasTold = true;
         }
         yield tell(event);
@@ -251,7 +252,7 @@ export class Feed {
     for (const [key, cell] of found.changed) {
       if (this.#isEnded) return;
       yield this.#change(key, cell, token);
-      this.#ahead.add(key, cell);
+      this.#ahead.add(key, cell, place.commit);
     }
     this.#position = place.commit;
     yield* this.#mark(place);

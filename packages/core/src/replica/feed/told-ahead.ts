@@ -9,22 +9,27 @@ import { writeState } from '../state-codec.ts';
  * again behind it, so that no key goes back.
  */
 export class ToldAhead {
-  readonly #states = new Map<string, KeyState>();
+  readonly #told = new Map<string, { readonly state: KeyState; readonly upTo: number }>();
 
-  add(key: string, { state }: Cell): void {
-    if (state !== undefined) this.#states.set(key, state);
+  /** @param upTo the last commit that the cell includes for certain; it may include later ones */
+  add(key: string, { state }: Cell, upTo: number): void {
+    if (state !== undefined) this.#told.set(key, { state, upTo });
   }
 
-  includes(key: string, { state }: Cell): boolean {
-    const told = this.#states.get(key);
+  /** Whether what a commit made of a key was told already. */
+  includes(key: string, { state }: Cell, commit: number): boolean {
+    const told = this.#told.get(key);
+    if (told === undefined) return false;
+    // Not by what the states say: deletions that this one names may be purged in what was told.
+    if (commit <= told.upTo) return true;
     // What was purged is told as a deletion, whatever kind of state its namespace has.
-    if (told === undefined || state === undefined || told.kind !== state.kind) return false;
-    const together = join(told, state);
-    return together === told || isSame(together, told);
+    if (state === undefined || told.state.kind !== state.kind) return false;
+    const together = join(told.state, state);
+    return together === told.state || isSame(together, told.state);
   }
 
   clear(): void {
-    this.#states.clear();
+    this.#told.clear();
   }
 }
 

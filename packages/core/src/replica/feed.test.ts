@@ -62,22 +62,8 @@ describe('a feed that catches up', () => {
     changes: [{ key: 'facts.a', effect: 'merged', cell, superseded: undefined }],
   });
 
-  /**
-   * Memory goes back to the second commit only; the log tells the first, with what its key holds by then.
-   * @param newer commits from the second on @param now what the key holds @param later what is applied meanwhile
-   * @returns values told
-   */
-  function catchUp(newer: readonly Cell[], now: Cell, later: readonly Cell[] = []) {
-    const recent = new RecentCommits({ appliedCommit: 1, commitTag: () => '' }, { bytesMax: 1 << 20, commitsMax: 10 });
-    const append = (cells: readonly Cell[]) => {
-      const first = recent.head + 1;
-      recent.append(
-        cells.map((cell, i) => commit(first + i, cell)),
-        true,
-      );
-    };
-    append(newer);
-    const feed = new Feed({
+  const open = (recent: RecentCommits): Feed =>
+    new Feed({
       namespace: 'facts',
       matches: () => true,
       replica: {
@@ -93,6 +79,25 @@ describe('a feed that catches up', () => {
       isClustered: () => false,
       start: { after: 0 },
     });
+  const valuesOf = (told: readonly FeedEvent[]) =>
+    told.map((event) => event.type === 'change' && event.cell.view?.json);
+
+  /**
+   * Memory goes back to the second commit only; the log tells the first, with what its key holds by then.
+   * @param newer commits from the second on @param now what the key holds @param later what is applied meanwhile
+   * @returns values told
+   */
+  function catchUp(newer: readonly Cell[], now: Cell, later: readonly Cell[] = []) {
+    const recent = new RecentCommits({ appliedCommit: 1, commitTag: () => '' }, { bytesMax: 1 << 20, commitsMax: 10 });
+    const append = (cells: readonly Cell[]) => {
+      const first = recent.head + 1;
+      recent.append(
+        cells.map((cell, i) => commit(first + i, cell)),
+        true,
+      );
+    };
+    append(newer);
+    const feed = open(recent);
     const told: FeedEvent[] = [];
     for (const step of feed.start()) {
       if (step.type === 'tell') told.push(step.event);
@@ -100,11 +105,28 @@ describe('a feed that catches up', () => {
       append(later);
       step.take({ commits: [commit(1, now)], upTo: 1 });
     }
-    return told.map((event) => event.type === 'change' && event.cell.view?.json);
+    return valuesOf(told);
   }
 
   test('does not tell what a merged value includes again behind it', () => {
     expect(catchUp([total(2, 2)], total(3, 3), [total(3, 3), total(4, 4)])).toEqual(['3', '4']);
+  });
+
+  test('tells what a key holds by then though the log says it of a commit that was told already', () => {
+    const [first, second] = [total(3, 3), total(5, 5)];
+    const part = (commits: readonly Commit[]) => ({ commits, upTo: commits.at(-1)!.number });
+    const recent = new RecentCommits({ appliedCommit: 3, commitTag: () => '' }, { bytesMax: 1 << 20, commitsMax: 1 });
+    const feed = open(recent);
+    const told: FeedEvent[] = [];
+    for (const step of feed.start()) {
+      if (step.type === 'tell') told.push(step.event);
+      if (step.type !== 'read-log') continue;
+      if (step.after === 0) {
+        step.take(part([commit(1, first)]));
+        recent.append([commit(4, total(4, 4)), commit(5, second)], false);
+      } else step.take(part([commit(2, second), commit(3, second), commit(4, second), commit(5, second)]));
+    }
+    expect(valuesOf(told)).toEqual(['3', '5']);
   });
 
   test('does not tell again what names removals that are purged in what was told', () => {

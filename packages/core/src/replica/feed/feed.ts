@@ -183,22 +183,23 @@ export class Feed {
       yield* this.#tellExisting(true);
       return;
     }
-    for (const commit of older.part.commits) {
-      yield* this.#tellCommit(commit);
-      for (const { key, effect, cell } of commit.changes) if (effect === 'merged') this.#ahead.add(key, cell, head);
-    }
+    for (const commit of older.part.commits) yield* this.#tellCommit(commit, head);
     this.#position = Math.max(this.#position, older.part.upTo);
   }
 
-  *#tellCommit(commit: Commit): FeedSteps {
+  /** @param mergedUpTo of a commit from the log: the last one that what merges gave, as it is told, includes for certain */
+  *#tellCommit(commit: Commit, mergedUpTo?: number): FeedSteps {
     const { namespace, matches, replica } = this.#options;
     if (this.#isEnded) return;
     if (commit.record.namespace === namespace)
       for (const event of eventsOf(commit, matches, replica)) {
         if (event.type === 'change') {
+          const { key, cell } = event;
           // It was told already, as part of what came behind it.
-          if (this.#ahead.includes(event.key, event.cell, commit.number)) continue;
+          if (this.#ahead.includes(key, cell, commit.number)) continue;
           this.#hasTold = true;
+          const isMerged = commit.changes.some((change) => change.key === key && change.effect === 'merged');
+          if (mergedUpTo !== undefined && isMerged) this.#ahead.add(key, cell, mergedUpTo);
         }
         yield tell(event);
         if (this.#isEnded) return;

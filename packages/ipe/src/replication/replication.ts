@@ -202,7 +202,7 @@ export class Replication {
         plane,
         ownLog,
         envelope: () => this.#envelope(),
-        heldByAll: (namespace, source) => this.#antiEntropy.exchange.known.stableHeads(namespace).get(source) ?? 0,
+        heldByAll: (namespace, source) => this.#known.stableHeads(namespace).get(source) ?? 0,
         onError: (error, what) => log.warn({ err: error }, what),
       });
   }
@@ -218,15 +218,19 @@ export class Replication {
     return replication;
   }
 
+  get #known() {
+    return this.#antiEntropy.exchange.known;
+  }
+
   /** Whether every member is known to hold a write; what the engine asks before it purges a tombstone. */
   isStable(namespace: string, dot: Parameters<AntiEntropy['exchange']['known']['isStable']>[1]): boolean {
-    return this.#antiEntropy.exchange.known.isStable(namespace, dot);
+    return this.#known.isStable(namespace, dot);
   }
 
   /** Time since this instance last confirmed that it held all its peers held, in milliseconds; finite. */
   stalenessMs(namespace: string): number {
     const nowMs = this.#options.now();
-    return Math.min(this.#antiEntropy.exchange.known.stalenessMs(namespace, nowMs), nowMs);
+    return Math.min(this.#known.stalenessMs(namespace, nowMs), nowMs);
   }
 
   /** Why a namespace cannot be read here, where it cannot: not held, or still loading. */
@@ -243,12 +247,12 @@ export class Replication {
 
   /** What of a member's records this instance, or another that has reported, holds: what its eviction must accept. */
   heldOf(origin: string): Accepted {
-    return this.#antiEntropy.exchange.known.heldOf(origin);
+    return this.#known.heldOf(origin);
   }
 
   /** Whether a member may be the only one that holds some of what counts of another that was evicted before it. */
   mayHoldAlone(origin: string): boolean {
-    return this.#antiEntropy.exchange.known.mayHoldAlone(origin);
+    return this.#known.mayHoldAlone(origin);
   }
 
   /** How far this instance's clock is ahead of the median of its peers', in milliseconds; undefined without peers. */
@@ -288,17 +292,17 @@ export class Replication {
 
   /** Latest time of what any member has purged from a namespace, hybrid milliseconds. */
   purgedMs(namespace: string): number {
-    return this.#antiEntropy.exchange.known.purgedMs(namespace);
+    return this.#known.purgedMs(namespace);
   }
 
   /** Whether what counts of an evicted member can grow no more. @param fact what tells of it here */
   isCutFinal(evicted: MemberState, fact: MemberFact | undefined): boolean {
-    return isCutFinal(evicted, fact, this.#antiEntropy.exchange.known);
+    return isCutFinal(evicted, fact, this.#known);
   }
 
   /** Whether every other member has been heard since the start, and what they hold of this one's records is here. */
   get hasRegained(): boolean {
-    return this.#antiEntropy.exchange.known.hasRegained(this.#holdings.origin);
+    return this.#known.hasRegained(this.#holdings.origin);
   }
 
   /** Whether all facts of the cluster are held here. */
@@ -351,7 +355,7 @@ export class Replication {
       plane: this.#options.plane?.status(),
       isSettled: this.#holdings.isSettled,
       loading: this.#holdings.loading(),
-      lag: this.#antiEntropy.exchange.known.lag(),
+      lag: this.#known.lag(),
       published: this.#outbox?.published ?? 0,
       received: this.#inbox.received,
       pulledRecords: this.#antiEntropy.fetches.pulledRecords,
@@ -482,7 +486,7 @@ export class Replication {
   /** Once a settled peer has been heard and all that it names is whole here, so is this instance. */
   #settle(): void {
     const holdings = this.#holdings;
-    if (holdings.isSettled || !this.#antiEntropy.exchange.known.hasHeardAll((name) => holdings.isWhole(name))) return;
+    if (holdings.isSettled || !this.#known.hasHeardAll((name) => holdings.isWhole(name))) return;
     holdings.settle();
     this.#options.log.info({ namespaces: holdings.names().length }, 'all facts of the cluster are held here');
     for (const name of holdings.names()) this.#antiEntropy.moved(name);

@@ -24,8 +24,8 @@ export interface PeersOptions {
   readonly tls?: PeerTls;
   /** Addresses tried for ever besides those of the member records. */
   readonly seeds?: readonly string[];
+  /** How often a peer that says nothing is asked whether it is there. Default: 500. */
   readonly heartbeatIntervalMs?: number;
-  readonly connectTimeoutMs?: number;
   readonly timers?: PeerTimers;
   /** Handlers that a certificate without a record may call: joining, and nothing else. */
   readonly strangers?: ReadonlyMap<string, LinkHandler>;
@@ -39,6 +39,13 @@ export interface PeerEvents {
 }
 
 const missedHeartbeatsMax = 3;
+/**
+ * How long an address may leave a connection unanswered: short, because TCP repeats a request that was lost only after
+ * a second, and what was cut off is to be linked as soon as it is not. Every fourth attempt waits for far places.
+ */
+const connectTimeoutsMs = [500, 500, 500, 3_000] as const;
+/** Whoever answered is there; how long the handshake takes is a matter of its load. */
+const handshakeTimeoutMs = 10_000;
 const dialDelayMinMs = 100;
 /** Short, because the time to the next attempt is the time a healed partition stays unhealed. */
 const dialDelayMaxMs = 500;
@@ -238,15 +245,18 @@ export class Peers extends EventEmitter<PeerEvents> {
     const { host, port } = parseAddress(dialer.address);
     const socket = connect({ ...this.#trust.tlsOptions, host, port, checkServerIdentity: () => undefined });
     dialer.socket = socket;
-    const timeout = this.#timers.setTimeout(
-      () => socket.destroy(new Error('connect timeout')),
-      this.#options.connectTimeoutMs ?? 500,
-    );
+    const giveUpAfter = (timeoutMs: number) =>
+      this.#timers.setTimeout(() => socket.destroy(new Error('connect timeout')), timeoutMs);
+    let timeout = giveUpAfter(connectTimeoutsMs[dialer.attempt % connectTimeoutsMs.length]!);
     const failed = () => {
       this.#timers.clearTimeout(timeout);
       this.#retry(dialer);
     };
     socket.once('error', () => {});
+    socket.once('connect', () => {
+      this.#timers.clearTimeout(timeout);
+      timeout = giveUpAfter(handshakeTimeoutMs);
+    });
     socket.once('close', failed);
     socket.once('secureConnect', () => {
       this.#timers.clearTimeout(timeout);

@@ -1,5 +1,6 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -7,7 +8,7 @@ import { type Authority, createAuthority } from '../testkit/authority.ts';
 import { type Identity, loadIdentity } from './identity.ts';
 import { type ClusterKeys, createClusterKeys } from './keys.ts';
 import { MemberDirectory, signMember } from './members.ts';
-import { Peers } from './peers.ts';
+import { Peers, type PeerTimers } from './peers.ts';
 import type { PeerTls } from './trust.ts';
 
 let folder: string;
@@ -46,11 +47,18 @@ const record = (i: number, extra: { readonly state?: 'evicted'; readonly id?: st
 };
 
 /** A member that knows all three. */
-async function member(i: number, tls?: PeerTls, seeds: string[] = [], records = [record(0), record(1), record(2)]) {
+async function member(
+  i: number,
+  tls?: PeerTls,
+  seeds: string[] = [],
+  records = [record(0), record(1), record(2)],
+  timers?: PeerTimers,
+) {
   const directory = new MemberDirectory(keys.publicKey);
   for (const each of records) directory.put(each);
   const listen = seeds.length === 0 ? { listen: '127.0.0.1:0' } : {};
-  const peers = new Peers({ identity: identities[i]!, directory, seeds, ...listen, ...(tls && { tls }) });
+  const options = { identity: identities[i]!, directory, seeds, ...listen };
+  const peers = new Peers({ ...options, ...(tls && { tls }), ...(timers && { timers }) });
   opened.push(peers);
   peers.handle('whoami', (_, { fingerprint }) => Buffer.from(directory.active(fingerprint)!.id));
   const { address } = await peers.start();
@@ -125,4 +133,44 @@ test('new certificates are taken while running, and an authority that is given u
   const broken = { ...(await next.issue('two')), key: (await next.issue('two')).key };
   expect(() => second.peers.useTls(broken)).toThrow();
   expect(await whoIs(second.peers)).toBe('two');
+});
+
+test('a peer that took the connection is waited for while it is too busy to answer', async () => {
+  const first = await member(0);
+  const door = createServer().listen(0, '127.0.0.1');
+  await once(door, 'listening');
+  const address = `127.0.0.1:${(door.address() as AddressInfo).port}`;
+  const taken: Socket[] = [];
+  door.on('connection', (socket) => taken.push(socket));
+
+  const running = new Map<NodeJS.Timeout, { callback: () => void; delayMs: number }>();
+  const timers = Object.assign(new EventEmitter(), {
+    setTimeout: (callback: () => void, delayMs: number) => {
+      const timer = setTimeout(callback, delayMs).unref();
+      running.set(timer, { callback, delayMs });
+      timers.emit('set', delayMs);
+      return timer;
+    },
+    clearTimeout: (timer: unknown) => {
+      clearTimeout(timer as NodeJS.Timeout);
+      running.delete(timer as NodeJS.Timeout);
+    },
+    random: () => 0,
+  });
+  const waitsForHandshake = new Promise<void>((resolve) => {
+    timers.on('set', (delayMs) => delayMs > 5_000 && resolve());
+  });
+  const { peers } = await member(1, undefined, [address], undefined, timers);
+  await waitsForHandshake;
+  for (const { callback, delayMs } of [...running.values()]) if (delayMs <= 5_000) callback();
+
+  if (taken.length === 0) await once(door, 'connection');
+  const [host, port] = first.address.split(':') as [string, string];
+  const far = connect(Number(port), host);
+  taken[0]!.pipe(far).pipe(taken[0]!);
+  expect(await whoIs(peers)).toBe('two');
+  expect(taken).toHaveLength(1);
+  await peers.close();
+  far.destroy();
+  door.close();
 });

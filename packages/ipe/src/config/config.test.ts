@@ -162,6 +162,7 @@ test.each([
   ['[cluster]\nlisten = "7400"', 'expected `host:port`'],
   ['[cluster]\nlisten = "h:70000"', 'at most 65535'],
   ['[cluster]\nmember_lease = "7 days"', 'expected a duration'],
+  ['[cluster]\nheartbeat_interval = "0s"', 'expected at least `50ms`'],
   ['[limits]\nmax_body_bytes = "16MB"', 'expected a size'],
   ['[predicate_service.data_plane]\nbackend = "sqlite"', 'expected one of `rocksdb`, `memory`'],
   ['[predicate_service.data_plane.namespaces._sys]\nhistory_versions = 3', 'a namespace starts with a letter'],

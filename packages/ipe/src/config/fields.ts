@@ -43,8 +43,11 @@ const durationText = z
   .regex(/^\d+(\.\d+)?(ms|s|m|h|d)$/, 'expected a duration such as `500ms`, `5s`, `10m`, `24h` or `7d`')
   .transform(parseDuration);
 
-export const duration = (fallback: string, description: string) =>
-  durationText.prefault(fallback).meta(describe(description, 'duration'));
+export const duration = (fallback: string, description: string, { minMs = 0 } = {}) =>
+  durationText
+    .refine((ms) => ms >= minMs, `expected at least \`${minMs}ms\``)
+    .prefault(fallback)
+    .meta(describe(description, 'duration'));
 
 export const optionalDuration = (description: string) =>
   durationText.optional().meta(describe(description, 'duration'));

@@ -303,6 +303,11 @@ const cluster = table('Other instances.', {
   tls_ca: text(
     'PEM file with the authorities of the certificates that members may show; read again on SIGHUP. Certificates on record are accepted besides.',
   ),
+  heartbeat_interval: duration(
+    '500ms',
+    'How often a peer that says nothing is asked whether it is there; the link to one that leaves three in a row unanswered is closed, and dialled again.',
+    { minMs: 50 },
+  ),
   member_lease: duration(
     '7d',
     'How long a member may go unheard by all others before the holder of the cluster key evicts it: deletions wait for it until then. It may return, and keeps what it alone had written.',

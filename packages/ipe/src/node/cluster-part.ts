@@ -67,6 +67,7 @@ export async function openClusterPart(
     directory,
     ...(tls !== undefined && { tls }),
     strangers: membership.strangers,
+    heartbeatIntervalMs: cluster.heartbeat_interval,
     ...(cluster.listen !== undefined && { listen: cluster.listen }),
     seeds: [...(cluster.seeds ?? []), ...(policyOrigin === undefined ? [] : [policyOrigin])],
   });

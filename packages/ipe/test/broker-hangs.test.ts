@@ -1,5 +1,6 @@
 import { afterEach, expect, test, vi } from 'vitest';
 import { type Broker, freePort, missingBroker, startKafka, startNats, startRedis } from '../src/testkit/brokers.ts';
+import { patience } from '../src/testkit/patience.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { Cleanups } from './support/scratch.ts';
 
@@ -33,7 +34,7 @@ for (const { name, missing, start } of brokers)
         },
       });
       cleanups.add(() => node.kill());
-      await vi.waitFor(async () => expect(await isConnected(node)).toBe(true), { timeout: 20_000 });
+      await vi.waitFor(async () => expect(await isConnected(node)).toBe(true), patience);
       await node.data.put('users.a', 1);
       process.kill(broker.pid()!, 'SIGSTOP');
       expect(await node.stop()).toBe(0);

@@ -5,6 +5,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Entry } from '@ipe/client/protocol';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { patience } from '../src/testkit/patience.ts';
 import { type NodeProcess, program, startProcess } from '../src/testkit/process.ts';
 import { type Gate, openGate } from './support/gate.ts';
 import { runProgram } from './support/run-program.ts';
@@ -64,7 +65,7 @@ async function endMidway(signal: NodeJS.Signals, argv: readonly string[], isUnde
   });
   const exited = once(child, 'exit');
   cleanups.add(() => child.kill('SIGKILL'));
-  await vi.waitFor(isUnderWay, { timeout: 20_000, interval: 20 });
+  await vi.waitFor(isUnderWay, patience);
   child.kill(signal);
   const [code] = await exited;
   gate.release();

@@ -62,7 +62,6 @@ function fetchText(
 
 test.for(['fsync', 'wal'])(
   'on a full disk writes are refused and reads and decisions go on; with room again writes are taken again by themselves, and nothing acknowledged is lost (`durability = "%s"`; skipped without the right to mount)',
-  { timeout: 180_000 },
   async (durability, { skip }) => {
     const disk = await smallDisk('64m');
     if (disk === undefined) return skip('this user may not mount a file system');
@@ -117,9 +116,9 @@ test.for(['fsync', 'wal'])(
   },
 );
 
-test('on a full disk changes of policies are refused and decisions go on; with room again they are taken by themselves, and nothing acknowledged is lost (skipped without the right to mount)', {
-  timeout: 180_000,
-}, async ({ skip }) => {
+test('on a full disk changes of policies are refused and decisions go on; with room again they are taken by themselves, and nothing acknowledged is lost (skipped without the right to mount)', async ({
+  skip,
+}) => {
   const disk = await smallDisk('64m');
   if (disk === undefined) return skip('this user may not mount a file system');
   const filler = join(disk, 'filler');

@@ -115,4 +115,4 @@ webhook_secret_path = "webhook-secret"
   } finally {
     await node.stop();
   }
-}, 180_000);
+});

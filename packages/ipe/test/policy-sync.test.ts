@@ -1,8 +1,9 @@
 import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { freePort } from '../src/testkit/brokers.ts';
 import { ask } from '../src/testkit/door.ts';
+import { patience } from '../src/testkit/patience.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { type Gate, openGate } from './support/gate.ts';
 import { Cleanups } from './support/scratch.ts';
@@ -50,11 +51,12 @@ describe('an origin and its follower', () => {
 
   /** Resolves once a node holds a root, told by its own subscription. */
   async function untilRoot(node: NodeProcess, root: string): Promise<void> {
-    for (;;) {
-      const status = await node.control.call('status', {});
-      if (status['root'] === root) return;
+    const isIt = async () => {
+      if ((await node.control.call('status', {}))['root'] === root) return true;
       await node.control.call('sync-from-peer', {}).catch(() => {});
-    }
+      return false;
+    };
+    await vi.waitUntil(isIt, patience);
   }
 
   test('what the origin is given decides at the follower', async () => {
@@ -96,12 +98,13 @@ describe('an origin and its follower', () => {
   });
 });
 
-/** Calls until it is so. Each call waits for the node's answer, so this never spins idly. */
+/** Calls until it is so, with pauses: the node that is asked has the processor meanwhile. */
 async function until<T>(call: () => Promise<T>, isIt: (value: T) => boolean): Promise<T> {
-  for (;;) {
+  const found = await vi.waitUntil(async () => {
     const value = await call();
-    if (isIt(value)) return value;
-  }
+    return isIt(value) && { value };
+  }, patience);
+  return found.value;
 }
 
 interface SyncStatus {
@@ -122,6 +125,8 @@ describe('an origin, a follower beside it, and one behind a line that can be hel
 
   const environmentOf = (i: number): Record<string, string> => ({
     IPE_OBSERVABILITY__LOG_LEVEL: 'warn',
+    // A line that is held stays one: nobody gives it up while the test looks.
+    IPE_CLUSTER__HEARTBEAT_INTERVAL: '10m',
     // The origin is reached through the gate by all; the last dials only, so that no other way leads to it.
     ...(i < 2 && { IPE_CLUSTER__LISTEN: addresses[i]! }),
     ...(i === 0 && { IPE_CLUSTER__ADVERTISE: gate.address }),

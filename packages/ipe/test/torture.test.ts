@@ -34,5 +34,5 @@ describe.each(runs)('three instances over $plane while clients write', ({ plane,
       `${plane}, network of ${cluster.network.kind}: ` +
         rows.map((row) => `${row.scenario} ${row.skipped ?? `${row.convergedMs.toFixed(0)} ms`}`).join(', '),
     );
-  }, 180_000);
+  });
 });

@@ -6,6 +6,7 @@ import { createClient } from '@ipe/client';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { createAuthority } from '../src/testkit/authority.ts';
 import { freePort } from '../src/testkit/brokers.ts';
+import { patience } from '../src/testkit/patience.ts';
 import { type NodeProcess, startProcess } from '../src/testkit/process.ts';
 import { runProgram } from './support/run-program.ts';
 import { Cleanups } from './support/scratch.ts';
@@ -77,7 +78,7 @@ log_level = "${level}"
   await install('second.test');
   await rm(join(folder, 'tokens', 'gone'));
   node.child.kill('SIGHUP');
-  await vi.waitFor(() => expect(node.log()).toContain('were read again'), { timeout: 10_000 });
+  await vi.waitFor(() => expect(node.log()).toContain('were read again'), patience);
   expect(await nameShown()).toBe('DNS:second.test');
   await expect(gone.get('data.a')).rejects.toMatchObject({ reason: 'unauthenticated' });
   await node.data.put('data.b', 2);
@@ -88,12 +89,12 @@ log_level = "${level}"
   await rm(join(folder, 'tokens', 'kept'));
   await writeFile(join(folder, 'ipe.toml'), config('error'));
   node.child.kill('SIGHUP');
-  await vi.waitFor(() => expect(node.log()).toContain('holds no token'), { timeout: 10_000 });
+  await vi.waitFor(() => expect(node.log()).toContain('holds no token'), patience);
   expect(node.log()).toContain('certificate');
   expect(await nameShown()).toBe('DNS:second.test');
   await expect(events.next()).rejects.toMatchObject({ reason: 'unauthenticated' });
   expect(await node.data.get('data.a')).toMatchObject({ value: 1 });
-}, 60_000);
+});
 
 test('a rekey that `kill -9` cut short is finished after the next start, and nothing is lost', async () => {
   await writeFile(join(folder, 'a.key'), 'a1'.repeat(32), { mode: 0o600 });
@@ -106,7 +107,10 @@ test('a rekey that `kill -9` cut short is finished after the next start, and not
   await node.kill();
 
   const again = await start(config);
-  const report = await again.control.call('rekey', { start: false, wait: 60 }, { timeoutMs: 70_000 });
+  const report = await vi.waitUntil(async () => {
+    const now = await again.control.call('rekey', { start: false, wait: 20 });
+    return now.state === 'running' ? undefined : now;
+  }, patience);
   expect(report).toMatchObject({ state: 'done', families_done: report.families });
   expect(report.rows).toBeGreaterThan(before);
   const found: unknown[] = [];
@@ -114,7 +118,7 @@ test('a rekey that `kill -9` cut short is finished after the next start, and not
   expect(found).toHaveLength(facts.length);
   expect(found).toEqual(expect.arrayContaining(facts.slice(0, 20)));
   expect(await ipe('data', 'rekey')).toMatchObject({ code: 0, out: expect.stringMatching(/sealed \d+ rows/) });
-}, 120_000);
+});
 
 test('the audit trail verifies over its files, while the node goes on and after a restart, and a changed old file is found', async () => {
   const config = '[observability]\naudit_max_bytes = "4KiB"\naudit_keep = 50\n';
@@ -124,7 +128,7 @@ test('the audit trail verifies over its files, while the node goes on and after 
   };
   await write(node);
   const verify = async () => JSON.parse((await ipe('audit', 'verify', '--json')).out);
-  await vi.waitFor(async () => expect((await verify()).lines).toBeGreaterThan(40), { timeout: 10_000 });
+  await vi.waitFor(async () => expect((await verify()).lines).toBeGreaterThan(40), patience);
   expect(await verify()).toMatchObject({ problems: [] });
   await node.stop();
   const again = await start(config);
@@ -143,4 +147,4 @@ test('the audit trail verifies over its files, while the node goes on and after 
   await writeFile(join(audit, oldest!), text);
   await appendFile(join(audit, oldest!), '{}\n');
   expect(await ipe('audit', 'verify')).toMatchObject({ code: 1 });
-}, 60_000);
+});

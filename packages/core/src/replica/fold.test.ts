@@ -108,7 +108,7 @@ describe('folding of epochs that are over', () => {
       }
     often.restart();
     expect(often.replica.headsOf('plain').size).toBeLessThanOrEqual(2);
-  }, 120_000);
+  });
 
   test('a record of a folded epoch that comes again is known, and a deletion that was purged stays', () => {
     for (const namespace of ['plain', 'revoked']) {

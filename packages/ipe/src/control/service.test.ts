@@ -349,5 +349,5 @@ tests:
       details: { failed_tests_total: 2, failed_tests: [{ path: 'bad', name: 'owner' }, { name: 'stranger' }] },
     });
     expect(store.current().root).toBe(applied.root);
-  }, 180_000);
+  });
 });

@@ -281,7 +281,7 @@ describe('replication', () => {
     const joining = await startMember(mesh, 1, { memory: {}, onSave: (memory) => saved.push(memory) });
     await expect.poll(() => joining.replication.notHeld('users')).toBeUndefined();
     expect(joining.replication.notHeld('groups')).toMatch(/still being loaded/);
-    await expect.poll(() => saved.at(-1), { timeout: 5_000 }).toMatchObject({ whole: ['users'] });
+    await expect.poll(() => saved.at(-1)).toMatchObject({ whole: ['users'] });
   });
 
   test('a member that joins refuses writes to what it is still loading, and takes them once it is whole', async () => {
@@ -419,7 +419,7 @@ describe('replication', () => {
     expect(emptied.replication.notHeld('users')).toMatch(/still being loaded/);
     const first = await startMember(mesh, 0, { alone: (engine) => engine.put('users.a', 1) });
     await untilValue(emptied, 'users.a', 1);
-    await expect.poll(() => emptied.replication.notHeld('users'), { timeout: 10_000 }).toBeUndefined();
+    await expect.poll(() => emptied.replication.notHeld('users')).toBeUndefined();
     await emptied.engine.put('users.b', 2);
     await untilValue(first, 'users.b', 2);
     await emptied.replication.close();
@@ -439,8 +439,7 @@ describe('replication', () => {
       }),
       startMember(mesh, 1, { memory: {}, alone: (engine) => engine.put('users.b', 2) }),
     ]);
-    for (const { replication } of [old, joining])
-      await expect.poll(() => replication.notHeld('users'), { timeout: 10_000 }).toBeUndefined();
+    for (const { replication } of [old, joining]) await expect.poll(() => replication.notHeld('users')).toBeUndefined();
     for (const member of [old, joining])
       expect([await valueAt(member, 'users.a'), await valueAt(member, 'users.b')]).toEqual([1, 2]);
     expect(errors).toContainEqual(expect.stringMatching(/no member holds this namespace whole any more/));

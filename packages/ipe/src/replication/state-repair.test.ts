@@ -3,12 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { dataFamilies, liveKey, logKey } from '@ipe/core/replica';
 import { createMemoryDisk, type Kv, openMemoryKv } from '@ipe/core/store';
-import { afterEach, describe, expect, test } from 'vitest';
+import { afterEach, describe, expect, test, vi } from 'vitest';
 import { type Engine, openEngine } from '../data/engine.ts';
 import { Scrubber } from '../data/scrub.ts';
 import { settingsFrom } from '../data/settings.ts';
 import { dataLayouts, Keyring, sealKv } from '../stores/sealed/index.ts';
 import { type Mesh, startMesh } from '../testkit/mesh.ts';
+import { patience } from '../testkit/patience.ts';
 import { Replication } from './replication.ts';
 import { decodeSlice, encodeLogRequest, logRequestName } from './transfer.ts';
 
@@ -136,15 +137,9 @@ async function pair(wrap: (inner: FactKv) => FactKv = (inner) => inner): Promise
   return members;
 }
 
-/** Polls, with a generous deadline: what is waited for takes several exchanges with a peer. */
+/** What is waited for takes several exchanges with a peer. */
 async function until(isSo: () => boolean | Promise<boolean>): Promise<void> {
-  for (const end = Date.now() + 30_000; ; ) {
-    if (await isSo()) return;
-    if (Date.now() > end) throw new Error('it did not come about in 30 s');
-    await new Promise((resolve) => {
-      setTimeout(resolve, 20);
-    });
-  }
+  await vi.waitUntil(isSo, patience);
 }
 
 const isThere = (member: Member, key: string) => async () => {

@@ -1,5 +1,6 @@
 import { vi } from 'vitest';
 import { freePort } from '../../src/testkit/brokers.ts';
+import { patience } from '../../src/testkit/patience.ts';
 import { type NodeProcess, startProcess } from '../../src/testkit/process.ts';
 import type { Cleanups } from './scratch.ts';
 
@@ -36,5 +37,5 @@ export async function startCluster(
 
 /** Resolves once a node that joined has loaded all facts: until then it is neither read nor written. */
 async function untilLoaded({ data }: NodeProcess): Promise<void> {
-  await vi.waitFor(() => data.get('users.any'), { timeout: 20_000, interval: 50 });
+  await vi.waitFor(() => data.get('users.any'), patience);
 }

@@ -2,11 +2,11 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { partition, rejoin } from '../network/network.ts';
+import { patience } from '../patience.ts';
 import type { Member, TestCluster } from './cluster.ts';
 import type { Turn } from './scenarios.ts';
 
 const leaseMs = 4_000;
-const deadlineMs = 60_000;
 
 /** A member is cut off and written to for longer than its lease, and is heard again. */
 export function evictWhileCutOff(cluster: TestCluster, turn: Turn): Promise<void> {
@@ -30,10 +30,10 @@ async function evict(
   const [holder, ...others] = cluster.members as [Member, ...Member[]];
   const victim = random.pick(others);
   const reach = async (what: string, isSo: () => Promise<boolean>) => {
-    for (const end = performance.now() + deadlineMs; !(await isSo().catch(() => false)); await sleep(50)) {
+    for (const end = performance.now() + patience.timeout; !(await isSo().catch(() => false)); await sleep(50)) {
       if (performance.now() < end) continue;
       const log = victim.node?.log().trimEnd().split('\n').slice(-5).join('\n');
-      throw new Error(`${victim.name} is not ${what} within ${deadlineMs} ms; it says\n${log}`);
+      throw new Error(`${victim.name} is not ${what} within ${patience.timeout} ms; it says\n${log}`);
     }
   };
   const stateOf = async (member: Member) => {

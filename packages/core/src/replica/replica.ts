@@ -45,7 +45,7 @@ export interface ReplicaOptions extends PipelineOptions {
   readonly queueBytesMax: number;
   /** Whether every member of the cluster is known to hold a write; absent: this instance is alone, and all are. */
   readonly isStable?: (namespace: string, dot: Dot) => boolean;
-  /** Latest time of what any other member has said to have purged from a namespace, 0 for none; absent: it is alone. */
+  /** Latest time of what any member, this instance too, has said to have purged, 0 for none; absent: it is alone. */
   readonly purgedMs?: (namespace: string) => number;
 }
 

@@ -8,6 +8,7 @@ import { type Listener, listenPlain, listenTls, listenUnix, type TlsFiles } from
 import type { PlaneService } from '../api/method.ts';
 import type { ReportInternal } from '../api/problem.ts';
 import { createPlaneServer, type PlaneServer } from '../api/server.ts';
+import { settledWithin } from '../planes/closing.ts';
 import { type Authenticator, openDoor } from '../security/authenticator.ts';
 import { reloadEach } from './reload.ts';
 import type { PlaneListening } from './settings.ts';
@@ -93,13 +94,7 @@ export async function openDoors(options: DoorsOptions): Promise<Doors> {
     },
     close: async () => {
       for (const { listener } of listeners) listener.stopAccepting();
-      const drained = Promise.all(servers.map((server) => server.drain()));
-      let timer: NodeJS.Timeout | undefined;
-      const timeout = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, limits.drainTimeoutMs);
-      });
-      await Promise.race([drained, timeout]);
-      clearTimeout(timer);
+      await settledWithin(limits.drainTimeoutMs, Promise.all(servers.map((server) => server.drain())));
       const cut = servers.reduce((sum, server) => sum + server.underWay, 0);
       await closeListeners();
       return cut;

@@ -26,7 +26,7 @@ export interface DeskParts {
   readonly tombstoneGraceMs: number;
   /** Whether every member of the cluster is known to hold a write. */
   readonly isStable: (namespace: string, dot: Dot) => boolean;
-  /** Latest time of what any other member has said to have purged from a namespace. */
+  /** Latest time of what any member, this instance too, has said to have purged. */
   readonly purgedMs: (namespace: string) => number;
   readonly emit: (effect: ReplicaEffect) => void;
 }

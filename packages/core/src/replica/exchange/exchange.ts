@@ -123,9 +123,10 @@ interface Pull {
 const foldRetryMs = 10_000;
 
 /**
- * Anti-entropy at the level of the log (DESIGN §4, L1) as a deterministic state machine: compares vectors with every
- * peer, each interval and on connect, decides what to pull from whom, when a namespace is whole, which writes are known
- * everywhere, and how stale this instance may be. It never sees a record: that is the replica's matter.
+ * Anti-entropy at the level of the log (DESIGN §4, L1) as a deterministic state machine: asks every peer for its vectors,
+ * each interval and on connect, and decides what to pull from whom, when a namespace is whole, and what may be folded.
+ * What members have said, and what follows from it (which writes are known everywhere, how stale this instance may be),
+ * is `known`. It never sees a record: that is the replica's matter.
  */
 export class Exchange {
   readonly known = new Known();

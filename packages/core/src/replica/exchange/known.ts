@@ -259,9 +259,9 @@ export class Known {
     if (word?.isSettled !== true) return false;
     const vector = word.namespaces.get(namespace);
     if (vector === undefined) return !isOfInterest(word.interest, namespace);
+    if (vector.heads.get(source) !== seq) return false;
     const earlier = [...vector.heads].filter(([each]) => each.origin === source.origin && each.epoch < source.epoch);
-    const own = this.own.get(namespace)?.heads ?? emptyHeads;
-    return vector.heads.get(source) === seq && covers(own, new Map(earlier));
+    return covers(this.own.get(namespace)?.heads ?? emptyHeads, new Map(earlier));
   }
 
   /** By source, the record up to which all members hold everything: below it the log may be trimmed. */

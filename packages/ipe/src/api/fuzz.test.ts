@@ -26,8 +26,6 @@ const service: PlaneService = {
 let door: TestDoor;
 beforeAll(async () => {
   door = await openTestDoor(service, {
-    bodyTimeoutMs: 500,
-    headerTimeoutMs: 500,
     maxBodyBytes: 50_000,
     maxDepth: 16,
     maxBatch: 50,

@@ -1,16 +1,18 @@
 import type { Ahead } from './ahead.ts';
 import { Answers } from './answers.ts';
+import { type Arrival, Arrivals, arrivalsOf, type Takeable, targetsOf } from './arrivals.ts';
 import { absentCell, type Cell, decodeCell } from './cell.ts';
 import { Desk } from './desk/index.ts';
 import type { Dot, Source, Sources } from './dot.ts';
-import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng, StateEntry, StatesJoin } from './events.ts';
+import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 import { covers } from './exchange/vectors.ts';
-import { type EpochTimes, epochAt, foldable, headOf, isOld } from './fold.ts';
+import { Fetches } from './fetches.ts';
+import { type EpochTimes, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type Namespace, type NamespaceStats, Namespaces } from './namespaces.ts';
-import { type Offering, OfferProgress, type OffersMade, removedLater, totalsBefore } from './offer.ts';
-import { parkedId, parkedKey } from './parked.ts';
+import { OfferProgress, type OffersMade } from './offer.ts';
+import { OwnSources } from './own-sources.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import { type HeldRun, Quarantine } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
@@ -59,35 +61,6 @@ export interface NamespaceReport extends NamespaceStats {
   readonly heads: ReadonlyMap<Source, number>;
 }
 
-/** Something that waits for admission, in arrival order. */
-type Arrival =
-  | { readonly kind: 'submit'; readonly id: number; readonly request: WriteRequest }
-  | { readonly kind: 'record'; readonly record: LogRecord }
-  | (StatesJoin & {
-      readonly kind: 'states';
-      readonly id: number;
-      readonly namespace: string;
-      readonly entries: readonly StateEntry[];
-    })
-  | ({ readonly kind: 'advance' } & Omit<Extract<ReplicaEvent, { readonly type: 'advance' }>, 'type'>)
-  | {
-      readonly kind: 'hold';
-      readonly id: number;
-      readonly namespace: string;
-      readonly records: readonly LogRecord[];
-    }
-  | { readonly kind: 'release'; readonly record: LogRecord; readonly isForced: boolean }
-  | { readonly kind: 'offer'; readonly record: LogRecord; readonly offering: Offering }
-  | { readonly kind: 'offering-end'; readonly id: number; readonly offering: Offering }
-  | { readonly kind: 'released'; readonly id: number }
-  | { readonly kind: 'reject'; readonly id: number; readonly record: LogRecord }
-  | { readonly kind: 'purge'; readonly key: string };
-
-interface Fetch {
-  readonly keys: readonly string[];
-  readonly cells: Map<string, Cell>;
-}
-
 const nothing: readonly ReplicaEffect[] = [];
 const noHeads: ReadonlyMap<Source, number> = new Map();
 /** How far the readers' clock may run ahead of its stored floor. */
@@ -112,17 +85,12 @@ export class Replica {
   readonly #answers = new Answers();
   readonly #pipeline: Pipeline;
   readonly #desk: Desk;
-  readonly #queue: Arrival[] = [];
-  #queueHead = 0;
-  #queueBytes = 0;
-  readonly #fetches = new Map<number, Fetch>();
-  #source!: Source;
-  #offersSource: Source | undefined;
+  readonly #arrivals = new Arrivals();
+  readonly #fetches: Fetches;
+  readonly #own: OwnSources;
   /** What the step under way was given. */
   #nowMs: number;
   #rng: Rng;
-  /** Sources of earlier starts, as the store knew them at this one, and of this one before it went on after a failure. */
-  readonly #past = new Set<Source>();
   readonly #logId: number;
   #fence: Failure | undefined;
   #readFloorMs: number;
@@ -142,12 +110,13 @@ export class Replica {
     this.#namespaces = new Namespaces(options.strategyOf);
     for (const [name, each] of recovered.namespaces) this.#namespaces.restore(name, each);
     for (const [requestKey, answer] of recovered.answers) this.#answers.restore(requestKey, answer);
-    for (const { heads } of this.#namespaces)
-      for (const source of heads.keys()) if (source.origin === options.origin) this.#past.add(source);
     this.#nowMs = options.startedMs;
     this.#rng = rng;
-    this.#source = this.#drawSource(options.startedMs, rng);
-    this.#logId = recovered.logId ?? this.#source.epoch;
+    const own = { origin: options.origin, sources, times: options.epochTimes, namespaces: this.#namespaces };
+    this.#own = new OwnSources(own, options.startedMs, rng);
+    this.#logId = recovered.logId ?? this.#own.current.epoch;
+    const emit = (effect: ReplicaEffect) => void this.#effects.push(effect);
+    this.#fetches = new Fetches(this.#states, emit);
     const parts = {
       origin: options.origin,
       states: this.#states,
@@ -159,13 +128,13 @@ export class Replica {
       tombstoneGraceMs: options.tombstoneGraceMs,
       isStable: options.isStable ?? (() => true),
       purgedMs: options.purgedMs ?? (() => 0),
-      source: (namespace: Namespace) => this.#sourceFor(namespace),
-      offersSource: () => this.#offersSource!,
+      source: (namespace: Namespace) => this.#own.for(namespace, this.#nowMs, this.#rng),
+      offersSource: () => this.#own.offers(this.#nowMs, this.#rng),
       offered: this.#offered,
       readMs: (nowMs: number) => this.readMs(nowMs),
       logId: this.#logId,
       readFloorMs: () => (this.#storedReadFloorMs = this.#readFloorMs),
-      emit: (effect: ReplicaEffect) => void this.#effects.push(effect),
+      emit,
     };
     this.#pipeline = new Pipeline(options, parts, recovered);
     this.#desk = new Desk({ ...parts, pipeline: this.#pipeline });
@@ -173,7 +142,7 @@ export class Replica {
 
   /** Who this instance writes as, until it starts again. */
   get source(): Source {
-    return this.#source;
+    return this.#own.current;
   }
 
   /** Number of the last commit that readers see. */
@@ -277,7 +246,7 @@ export class Replica {
   joinedTag(namespace: string, commit: number): string | undefined {
     const known = this.#namespaces.get(namespace);
     if (known === undefined || commit >= known.joined) return undefined;
-    return this.commitTag({ source: this.#source, seq: known.joins });
+    return this.commitTag({ source: this.source, seq: known.joins });
   }
 
   /** Why a namespace cannot be read, where it cannot. */
@@ -336,7 +305,7 @@ export class Replica {
     joined?: string,
   ): string {
     const place = { commit, tag: joined ?? tag, isPartial: joined !== undefined };
-    return formatToken({ namespace, source: this.#source, seq: 0, instance: this.origin, vector, ...place });
+    return formatToken({ namespace, source: this.source, seq: 0, instance: this.origin, vector, ...place });
   }
 
   /**
@@ -370,8 +339,8 @@ export class Replica {
     readonly cacheBytes: number;
   } {
     return {
-      queued: this.#queue.length - this.#queueHead,
-      queuedBytes: this.#queueBytes,
+      queued: this.#arrivals.count,
+      queuedBytes: this.#arrivals.bytes,
       commitsInFlight: this.#pipeline.inFlightCount,
       cacheBytes: this.#states.cacheBytes,
     };
@@ -390,8 +359,7 @@ export class Replica {
         this.#submit(event.id, event.request, nowMs);
         break;
       case 'fetch':
-        this.#fetches.set(event.id, { keys: event.keys, cells: new Map() });
-        this.#answerFetch(event.id);
+        this.#fetches.ask(event.id, event.keys);
         break;
       case 'loaded':
         this.#loaded(event.load, event.rows);
@@ -410,51 +378,14 @@ export class Replica {
         this.#pipeline.durable(event.commit);
         break;
       case 'records':
-        if (this.#fence === undefined)
-          this.#arrive(
-            event.records.map((record) => ({ kind: 'record', record })),
-            nowMs,
-          );
-        break;
-      case 'release':
-        if (this.#fence === undefined)
-          this.#arrive(
-            [
-              ...event.records.map((record) => ({ kind: 'release', record, isForced: event.isForced }) as const),
-              { kind: 'released', id: event.id },
-            ],
-            nowMs,
-          );
-        else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
-        break;
-      case 'offer':
-        if (this.#fence === undefined) {
-          const { id, records, counted, purgedMs } = event;
-          const before = totalsBefore([...counted, ...records]);
-          const offering: Offering = { purgedMs, before, removed: removedLater(records), failure: undefined };
-          if (this.#offersSource === undefined) this.#offersSource = this.#drawSource(nowMs, rng);
-          this.#arrive(
-            [
-              ...records.map((record) => ({ kind: 'offer', record, offering }) as const),
-              { kind: 'offering-end', id, offering },
-            ],
-            nowMs,
-          );
-        } else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
-        break;
       case 'states':
       case 'advance':
       case 'hold':
+      case 'release':
       case 'reject':
-        if (this.#fence === undefined) this.#arrive([{ kind: event.type, ...event } as Arrival], nowMs);
-        else this.#effects.push({ type: 'reply', id: event.id, outcome: { ok: false, failure: this.#fence } });
-        break;
+      case 'offer':
       case 'purge':
-        if (this.#fence === undefined)
-          this.#arrive(
-            event.keys.map((key) => ({ kind: 'purge', key })),
-            nowMs,
-          );
+        this.#take(event, nowMs);
         break;
       case 'trim':
         if (this.#fence === undefined) this.#pipeline.trim(event.commit, event.bytes, event.rows);
@@ -462,8 +393,7 @@ export class Replica {
       case 'reopen':
         this.#fence = undefined;
         this.#pipeline.adopt(event.recovered);
-        this.#past.add(this.#source);
-        this.#source = this.#drawSource(nowMs, rng);
+        this.#own.renew(nowMs, rng);
         break;
       case 'tick':
         this.#tick(nowMs);
@@ -478,42 +408,14 @@ export class Replica {
     return effects;
   }
 
-  /**
-   * The source of this start. Where a vector has it folded, its records would count as known to all: an emptied store
-   * does not know what was written before, and its clock may have been ahead then. So it goes on under a later one.
-   */
-  #sourceFor({ admitted }: Namespace): Source {
-    if (!admitted.has(this.#source) && headOf(admitted, this.#source) > 0) {
-      this.#past.add(this.#source);
-      this.#source = this.#drawSource(this.#nowMs, this.#rng);
-    }
-    return this.#source;
-  }
-
-  /**
-   * A source under which nothing was ever written, later than every one of this instance that is known here.
-   * Random bits tell two starts apart that know nothing of each other: of a copied or rolled-back store.
-   */
-  #drawSource(nowMs: number, rng: Rng): Source {
-    let epoch = epochAt(nowMs, this.#options.epochTimes) + Math.floor(rng() * 2 ** 24);
-    const known = [
-      this.#source,
-      this.#offersSource,
-      ...[...this.#namespaces].flatMap(({ heads }) => [...heads.keys()]),
-    ];
-    const last = Math.max(-1, ...known.map((source) => (source?.origin === this.origin ? source.epoch : -1)));
-    if (last >= epoch) epoch = last + 1 + Math.floor(rng() * 2 ** 20);
-    return this.sources.of(this.origin, epoch);
-  }
-
   /** Whether a source is one of this instance's earlier ones: nothing more is written under it. */
   isPast(source: Source): boolean {
-    return this.#past.has(source);
+    return this.#own.isPast(source);
   }
 
   /** Whether a source is an earlier one of this instance, and nothing can turn up any more that was written under it. */
   isClosed(source: Source, nowMs: number): boolean {
-    return this.isPast(source) && isOld(this.#source, nowMs, this.#options.epochTimes);
+    return this.#own.isClosed(source, nowMs);
   }
 
   /** What this instance's closed epochs fold to in a namespace, if nobody else holds it; undefined for nothing. */
@@ -528,27 +430,37 @@ export class Replica {
 
   #submit(id: number, request: WriteRequest, nowMs: number): void {
     const failure = this.#fence ?? this.#overflow(request);
-    if (failure !== undefined) {
-      this.#effects.push({ type: 'reply', id, outcome: { ok: false, failure } });
-      return;
-    }
-    this.#queueBytes += request.sizeBytes;
-    this.#arrive([{ kind: 'submit', id, request }], nowMs);
+    if (failure === undefined) this.#arrive([{ kind: 'submit', id, request }], nowMs);
+    else this.#refuse(id, failure);
   }
 
   #overflow(request: WriteRequest): Failure | undefined {
-    if (this.#queueBytes === 0 || this.#queueBytes + request.sizeBytes <= this.#options.queueBytesMax) return undefined;
+    const { bytes } = this.#arrivals;
+    if (bytes === 0 || bytes + request.sizeBytes <= this.#options.queueBytesMax) return undefined;
     return {
       reason: 'unavailable',
       message: 'more writes wait for the store than may wait; try again shortly',
-      details: { queued_bytes: this.#queueBytes },
+      details: { queued_bytes: bytes },
     };
   }
 
+  /** What comes from elsewhere, or from housekeeping. Without an id nobody waits for an answer: it comes again. */
+  #take(event: Takeable, nowMs: number): void {
+    if (this.#fence === undefined) {
+      // Drawn as offers come, not as they are admitted: equal events give equal sources.
+      if (event.type === 'offer') this.#own.offers(nowMs, this.#rng);
+      this.#arrive(arrivalsOf(event), nowMs);
+    } else if ('id' in event) this.#refuse(event.id, this.#fence);
+  }
+
+  #refuse(id: number, failure: Failure): void {
+    this.#effects.push({ type: 'reply', id, outcome: { ok: false, failure } });
+  }
+
   #arrive(arrivals: readonly Arrival[], nowMs: number): void {
-    const isIdle = this.#queue.length === 0;
+    const isIdle = this.#arrivals.count === 0;
     for (const arrival of arrivals) {
-      this.#queue.push(arrival);
+      this.#arrivals.push(arrival);
       // Behind one that waits only the look-ahead is done: its cold rows join the next load.
       if (!isIdle) this.#isReady(arrival);
     }
@@ -557,14 +469,11 @@ export class Replica {
 
   /** Admits arrivals in order, up to the first that needs a cold row; those behind it have theirs asked for too. */
   #drain(nowMs: number): void {
-    while (this.#queueHead < this.#queue.length) {
-      const arrival = this.#queue[this.#queueHead]!;
-      if (!this.#isReady(arrival)) break;
-      this.#queueHead++;
-      if (arrival.kind === 'submit') {
-        this.#queueBytes -= arrival.request.sizeBytes;
-        this.#desk.local.request(arrival.id, arrival.request, nowMs);
-      } else if (arrival.kind === 'record') this.#desk.foreign.record(arrival.record, nowMs);
+    for (let arrival = this.#arrivals.next; arrival !== undefined; arrival = this.#arrivals.next) {
+      if (!this.#isReady(arrival)) return;
+      this.#arrivals.shift();
+      if (arrival.kind === 'submit') this.#desk.local.request(arrival.id, arrival.request, nowMs);
+      else if (arrival.kind === 'record') this.#desk.foreign.record(arrival.record, nowMs);
       else if (arrival.kind === 'states') this.#desk.foreign.states(arrival, nowMs);
       else if (arrival.kind === 'advance') this.#desk.foreign.advance(arrival);
       else if (arrival.kind === 'hold') this.#desk.held.holdAll(arrival.id, arrival.namespace, arrival.records, nowMs);
@@ -581,9 +490,6 @@ export class Replica {
       } else if (arrival.kind === 'reject') this.#desk.held.reject(arrival.id, arrival.record, nowMs);
       else this.#desk.purge(arrival.key, nowMs);
     }
-    if (this.#queueHead < this.#queue.length) return;
-    this.#queue.length = 0;
-    this.#queueHead = 0;
     this.#states.release();
   }
 
@@ -598,7 +504,7 @@ export class Replica {
 
   #loaded(load: number, rows: readonly LoadedRow[]): void {
     const keys = this.#states.loads.finish(load);
-    const isQueueWaiting = this.#queue.length > 0;
+    const isQueueWaiting = this.#arrivals.count > 0;
     const fresh = new Map<string, Cell>();
     for (const [i, key] of keys.entries()) {
       if (key === undefined) continue;
@@ -611,13 +517,13 @@ export class Replica {
       try {
         const cell = row === undefined ? absentCell(strategy) : decodeCell(row, this.sources, strategy);
         this.#states.install(key, cell, isQueueWaiting);
-        if (this.#fetches.size > 0) fresh.set(key, cell);
+        if (!this.#fetches.isEmpty) fresh.set(key, cell);
       } catch (error) {
         const message = `the stored row of \`${key}\` does not decode: ${error instanceof Error ? error.message : String(error)}`;
         this.#damaged(key, { reason: 'corrupt', message, details: { key } });
       }
     }
-    for (const id of [...this.#fetches.keys()]) this.#answerFetch(id, fresh);
+    this.#fetches.loaded(fresh);
   }
 
   #damaged(key: string, failure: Failure): void {
@@ -628,32 +534,8 @@ export class Replica {
   /** The store could not be read: whoever waits for it is told; later arrivals try again. */
   #loadFailed(load: number, failure: Failure): void {
     if (this.#states.loads.finish(load).length === 0) return;
-    for (const id of this.#fetches.keys()) this.#effects.push({ type: 'fetched', id, cells: new Map(), failure });
-    this.#fetches.clear();
+    this.#fetches.fail(failure);
     this.#rejectQueue(failure);
-  }
-
-  #answerFetch(id: number, fresh?: ReadonlyMap<string, Cell>): void {
-    const { keys, cells } = this.#fetches.get(id)!;
-    let isWhole = true;
-    for (const key of keys) {
-      if (cells.has(key)) continue;
-      const failure = this.#states.refusalOf(key);
-      if (failure !== undefined) {
-        this.#fetches.delete(id);
-        this.#effects.push({ type: 'fetched', id, cells, failure });
-        return;
-      }
-      const cell = this.#states.peek(key) ?? fresh?.get(key);
-      if (cell !== undefined) cells.set(key, cell);
-      else {
-        isWhole = false;
-        this.#states.loads.want(key);
-      }
-    }
-    if (!isWhole) return;
-    this.#fetches.delete(id);
-    this.#effects.push({ type: 'fetched', id, cells });
   }
 
   #failAll(failure: Failure): void {
@@ -663,15 +545,8 @@ export class Replica {
   }
 
   #rejectQueue(failure: Failure): void {
-    for (const arrival of this.#queue.slice(this.#queueHead))
-      if ('id' in arrival)
-        this.#effects.push({
-          type: 'reply',
-          id: arrival.id,
-          outcome: { ok: false, failure: { ...failure, state: 'unchanged' } },
-        });
-    this.#queue.length = 0;
-    this.#queueHead = this.#queueBytes = 0;
+    for (const arrival of this.#arrivals.clear())
+      if ('id' in arrival) this.#refuse(arrival.id, { ...failure, state: 'unchanged' });
     this.#states.release();
   }
 
@@ -683,25 +558,5 @@ export class Replica {
     gathering.forgottenAnswers.push(...this.#answers.expire(nowMs, answersForgottenPerTick));
     // Expiry that was seen must stay seen after a restart, even if the wall clock steps back meanwhile.
     if (this.readMs(nowMs) >= this.#storedReadFloorMs + readFloorSlackMs) gathering.mustCommit = true;
-  }
-}
-
-/** What names the keys that an arrival is judged by. */
-function targetsOf(arrival: Exclude<Arrival, { readonly kind: 'purge' }>): readonly { readonly key: string }[] {
-  switch (arrival.kind) {
-    case 'submit':
-      return arrival.request.writes;
-    case 'states':
-      return arrival.entries;
-    case 'record':
-    case 'release':
-    case 'reject':
-      return arrival.record.operations;
-    case 'offer': {
-      const { record } = arrival;
-      return record.operations.flatMap(({ key }, idx) => [{ key }, { key: parkedKey(parkedId(record, idx)) }]);
-    }
-    default:
-      return [];
   }
 }

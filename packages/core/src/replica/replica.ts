@@ -6,13 +6,13 @@ import { Desk } from './desk/index.ts';
 import type { Dot, Source, Sources } from './dot.ts';
 import type { LoadedRow, ReplicaEffect, ReplicaEvent, Rng } from './events.ts';
 import { covers } from './exchange/vectors.ts';
-import { Fetches } from './fetches.ts';
 import { type EpochTimes, foldable, headOf } from './fold.ts';
 import { HybridClock } from './hlc.ts';
 import { namespaceOf } from './key.ts';
 import { type Namespace, type NamespaceStats, Namespaces } from './namespaces.ts';
 import { OfferProgress, type OffersMade } from './offer.ts';
 import { OwnSources } from './own-sources.ts';
+import { PendingReads } from './pending-reads.ts';
 import { Pipeline, type PipelineOptions } from './pipeline.ts';
 import { type HeldRun, Quarantine } from './quarantine.ts';
 import type { LogRecord } from './record.ts';
@@ -86,7 +86,7 @@ export class Replica {
   readonly #pipeline: Pipeline;
   readonly #desk: Desk;
   readonly #arrivals = new Arrivals();
-  readonly #fetches: Fetches;
+  readonly #reads: PendingReads;
   readonly #own: OwnSources;
   /** What the step under way was given. */
   #nowMs: number;
@@ -116,7 +116,7 @@ export class Replica {
     this.#own = new OwnSources(own, options.startedMs, rng);
     this.#logId = recovered.logId ?? this.#own.current.epoch;
     const emit = (effect: ReplicaEffect) => void this.#effects.push(effect);
-    this.#fetches = new Fetches(this.#states, emit);
+    this.#reads = new PendingReads(this.#states, emit);
     const parts = {
       origin: options.origin,
       states: this.#states,
@@ -359,7 +359,7 @@ export class Replica {
         this.#submit(event.id, event.request, nowMs);
         break;
       case 'fetch':
-        this.#fetches.ask(event.id, event.keys);
+        this.#reads.ask(event.id, event.keys);
         break;
       case 'loaded':
         this.#loaded(event.load, event.rows);
@@ -517,13 +517,13 @@ export class Replica {
       try {
         const cell = row === undefined ? absentCell(strategy) : decodeCell(row, this.sources, strategy);
         this.#states.install(key, cell, isQueueWaiting);
-        if (!this.#fetches.isEmpty) fresh.set(key, cell);
+        if (!this.#reads.isEmpty) fresh.set(key, cell);
       } catch (error) {
         const message = `the stored row of \`${key}\` does not decode: ${error instanceof Error ? error.message : String(error)}`;
         this.#damaged(key, { reason: 'corrupt', message, details: { key } });
       }
     }
-    this.#fetches.loaded(fresh);
+    this.#reads.loaded(fresh);
   }
 
   #damaged(key: string, failure: Failure): void {
@@ -534,7 +534,7 @@ export class Replica {
   /** The store could not be read: whoever waits for it is told; later arrivals try again. */
   #loadFailed(load: number, failure: Failure): void {
     if (this.#states.loads.finish(load).length === 0) return;
-    this.#fetches.fail(failure);
+    this.#reads.fail(failure);
     this.#rejectQueue(failure);
   }
 

@@ -3,7 +3,7 @@ import type { ReplicaEffect } from './events.ts';
 import type { States } from './states.ts';
 import type { Failure } from './write.ts';
 
-interface Fetch {
+interface PendingRead {
   readonly keys: readonly string[];
   readonly cells: Map<string, Cell>;
 }
@@ -11,10 +11,10 @@ interface Fetch {
 const noCells: ReadonlyMap<string, Cell> = new Map();
 
 /** Readers that wait for rows which are not in memory. Each is answered once, with all its keys or a failure. */
-export class Fetches {
+export class PendingReads {
   readonly #states: States;
   readonly #emit: (effect: ReplicaEffect) => void;
-  readonly #waiting = new Map<number, Fetch>();
+  readonly #waiting = new Map<number, PendingRead>();
 
   constructor(states: States, emit: (effect: ReplicaEffect) => void) {
     this.#states = states;

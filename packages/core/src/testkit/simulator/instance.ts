@@ -5,11 +5,6 @@ import {
   decodeRecord,
   type EpochTimes,
   Exchange,
-  type ExchangeEffect,
-  type ExchangeEvent,
-  encodeReport,
-  type FetchEffect,
-  type FetchEvent,
   Fetches,
   type Head,
   type HeldRun,
@@ -17,11 +12,7 @@ import {
   type Interest,
   Leases,
   type LogRecord,
-  type LogSlice,
   liveKey,
-  type MemberState,
-  type PublishLine,
-  PublishLines,
   Reception,
   Replica,
   type ReplicaEvent,
@@ -31,6 +22,7 @@ import {
   type WriteOutcome,
   type WriteRequest,
 } from '../../replica/index.ts';
+import { AntiEntropy } from './anti-entropy.ts';
 import { Disk } from './disk.ts';
 import { Feeds } from './feeds.ts';
 import { housekeep } from './housekeeping.ts';
@@ -40,33 +32,14 @@ import type { Mutation } from './mutation.ts';
 import type { Endpoint, Network } from './network.ts';
 import { strategies } from './plan.ts';
 import { type Batch, noPlane, type Plane, type Receiver } from './plane.ts';
+import { Publisher } from './publisher.ts';
+import { Questions } from './questions.ts';
 import type { Random } from './random.ts';
 import { originPlace, Reports } from './reports.ts';
 import type { Scheduler } from './scheduler.ts';
-import { type LogQuestion, type RepairQuestion, StateRepair } from './state-repair.ts';
+import { StateRepair } from './state-repair.ts';
 import { type Applied, StoreDriver } from './store-driver.ts';
-import { heldRows, type SentPage, Transfer } from './transfer.ts';
-
-/** What peers ask each other: the report's text, a slice of the log, a page of states, and what repairs need. */
-type Question =
-  | { readonly type: 'report'; readonly report: string }
-  | LogQuestion
-  | { readonly type: 'snapshot'; readonly namespace: string; readonly after: string | undefined }
-  | RepairQuestion;
-
-/** What one that is no member any more is answered: how it stands. */
-interface Standing {
-  readonly standing: MemberState | undefined;
-}
-
-/** Goes with every question. */
-interface Since {
-  /**
-   * The asker's own record as it knew it. Links end with the process: what a member had sent before it was evicted does not
-   * arrive once it is back, however late it is.
-   */
-  readonly since: number;
-}
+import { heldRows, Transfer } from './transfer.ts';
 
 export interface InstanceOptions {
   readonly origin: string;
@@ -135,8 +108,9 @@ export class Instance implements Receiver {
   /** Which start this is: calls of an earlier one do nothing. */
   #life = 0;
   #fetches!: Fetches;
-  #lines!: PublishLines;
-  #publishing = new Set<PublishLine>();
+  #antiEntropy!: AntiEntropy;
+  #questions!: Questions;
+  #publisher!: Publisher;
   #reception!: Reception<Batch>;
   #store!: StoreDriver;
   #transfer!: Transfer;
@@ -167,9 +141,10 @@ export class Instance implements Receiver {
 
   start(): void {
     const { random, interest, origin, epochTimes, mutation, plane, network } = this.#options;
-    this.#life++;
+    const life = ++this.#life;
+    const isAlive = () => life === this.#life;
+    const later = (delayMs: number, run: () => void) => this.later(delayMs, run);
     this.isUp = true;
-    this.#publishing = new Set();
     this.#partial = new Map([...this.disk.notes.ahead].map((namespace) => [namespace, this.wallMs]));
     const sources = new Sources();
     this.#reports = new Reports(sources);
@@ -218,7 +193,6 @@ export class Instance implements Receiver {
       isWhole: (namespace) => this.holdings.isWhole(namespace),
       stepTimeoutMs: 2 * askTimeoutMs,
     });
-    this.#lines = new PublishLines(500);
     this.#reception = new Reception({
       origin,
       isOfInterest: (namespace) => this.holdings.isOfInterest(namespace),
@@ -233,7 +207,7 @@ export class Instance implements Receiver {
       isEager: mutation.isEager,
       wallMs: () => this.wallMs,
       nowMs: () => this.#options.scheduler.nowMs,
-      later: (delayMs, run) => this.later(delayMs, run),
+      later,
       onApplied: (applied) => this.#applied(applied),
       onDamaged: (key) => this.repair.met(key),
       onDurable: (commit) => this.#durable(commit),
@@ -241,11 +215,11 @@ export class Instance implements Receiver {
       onOffered: (record) => this.#options.onOffered(record),
       onGap: (gap) => {
         if (mutation.passesGap(this, gap)) return;
-        this.#exchange({ type: 'left-out', namespace: gap.namespace, origin: gap.source.origin });
-        this.#exchange({ type: 'hurry' });
+        this.#antiEntropy.exchange({ type: 'left-out', namespace: gap.namespace, origin: gap.source.origin });
+        this.#antiEntropy.exchange({ type: 'hurry' });
       },
       onRefused: (record, failure) => {
-        this.#fetch({ type: 'refused', namespace: record.namespace, source: record.source });
+        this.#antiEntropy.fetch({ type: 'refused', namespace: record.namespace, source: record.source });
         if (failure.reason !== 'corrupt') this.#options.onProblem(`a record was refused: ${failure.message}`);
       },
     });
@@ -257,6 +231,43 @@ export class Instance implements Receiver {
       relayed: (row) => mutation.relayed(this, row),
       onDamaged: (name) => this.repair.recordMet(name),
     });
+    const { membership, originOf, leaseMs, scrubMs } = this.#options;
+    const peers = { self: this, origin, network, random, membership, originOf, timeoutMs: askTimeoutMs };
+    this.#questions = new Questions({ ...peers, isAlive, later });
+    this.#antiEntropy = new AntiEntropy({
+      exchange: this.exchange,
+      fetches: this.#fetches,
+      holdings: this.holdings,
+      reports: this.#reports,
+      store: this.#store,
+      transfer: this.#transfer,
+      hasLeases: leaseMs !== undefined,
+      wallMs: () => this.wallMs,
+      ask: (peer, question, done) => this.#questions.ask(peer, question, done),
+      take: (from, records) => this.step({ type: 'records', from, records: mutation.received(this, records) }),
+      onJoining: (namespace) => {
+        this.#ranAhead(namespace);
+        mutation.joining(this, namespace);
+      },
+      onFolding: (namespace, head) => {
+        if (head.source.origin === origin) this.#options.onFolding(this, namespace, head);
+      },
+      onWentBack: () => this.#remember(),
+      onProblem: this.#options.onProblem,
+      onUnreadable: (why) => {
+        // A row that rotted may be sent before anybody has looked at it.
+        if (scrubMs === 0) this.#options.onProblem(`what a peer sent could not be read: ${why}`);
+      },
+      isDeaf: mutation.isDeaf,
+    });
+    this.#publisher = new Publisher({
+      from: this,
+      plane,
+      slice: (question) => this.#transfer.slice(question),
+      stableHeadOf: (namespace, source) => this.exchange.known.stableHeads(namespace).get(source) ?? 0,
+      isAlive,
+      later,
+    });
     this.repair = new StateRepair({
       disk: this.disk,
       replica: this.replica,
@@ -264,8 +275,8 @@ export class Instance implements Receiver {
       graceMs: tombstoneGraceMs,
       wallMs: () => this.wallMs,
       store: (event, reply) => this.#store.ask(event, reply),
-      ask: (peer, question, done) => this.#ask(peer, question, done),
-      later: (delayMs, run) => this.later(delayMs, run),
+      ask: (peer, question, done) => this.#questions.ask(peer, question, done),
+      later,
       isGullible: mutation.isGullible,
       onRepaired: (keys) => this.#options.onRepaired(this, keys),
     });
@@ -274,18 +285,18 @@ export class Instance implements Receiver {
       replica: this.replica,
       random: this.#options.feedRandom,
       wallMs: () => this.wallMs,
-      later: (delayMs, run) => this.later(delayMs, run),
+      later,
       read: (key) => this.cell(key),
       onDamaged: (key) => this.repair.met(key),
       onRecordDamaged: (name) => this.repair.recordMet(name),
       resumed: mutation.resumed,
     });
     this.#startMembers();
-    this.#exchange({ type: 'plane', isDelivering: plane !== noPlane });
-    for (const namespace of this.holdings.names()) this.#moved(namespace);
+    this.#antiEntropy.exchange({ type: 'plane', isDelivering: plane !== noPlane });
+    for (const namespace of this.holdings.names()) this.#antiEntropy.moved(namespace);
     this.#repeat(200, () => {
-      this.#exchange({ type: 'tick' });
-      this.#fetch({ type: 'tick' });
+      this.#antiEntropy.exchange({ type: 'tick' });
+      this.#antiEntropy.fetch({ type: 'tick' });
     });
     this.#repeat(1_000, () => this.#tick());
     this.#repeat(housekeepingMs, () => {
@@ -346,7 +357,7 @@ export class Instance implements Receiver {
 
   #membersChanged(): void {
     const { membership, network } = this.#options;
-    this.#exchange({ type: 'members', origins: membership.others(), cuts: membership.cuts() });
+    this.#antiEntropy.exchange({ type: 'members', origins: membership.others(), cuts: membership.cuts() });
     for (const peer of network.others(this)) if (peer.isUp && network.isOpen(this, peer)) this.linked(peer, true);
     for (const batch of this.#reception.unpark()) this.deliver(batch, 0);
   }
@@ -358,7 +369,7 @@ export class Instance implements Receiver {
     // A clone of the member may still be there.
     if (!isUp && network.others(this).some((other) => other.member === peer.member && other !== peer && other.isUp))
       return;
-    this.#exchange({ type: isUp ? 'linked' : 'unlinked', peer: originOf(peer.member) });
+    this.#antiEntropy.exchange({ type: isUp ? 'linked' : 'unlinked', peer: originOf(peer.member) });
     this.repair.linked(originOf(peer.member), isUp);
   }
 
@@ -432,28 +443,24 @@ export class Instance implements Receiver {
   }
 
   answer(from: Endpoint, asked: unknown): unknown {
-    const question = asked as Question & Since;
-    const { membership, originOf } = this.#options;
-    const asking = originOf(from.member);
-    if (!membership.isActive(asking)) return { standing: membership.of(asking) } satisfies Standing;
-    if (question.since < sequenceOf(membership, asking)) return undefined;
-    switch (question.type) {
-      case 'report':
-        this.#reported(question.report, false);
-        return this.#reportTo(question.report.slice(...originPlace), true);
-      case 'log':
-        return this.#transfer.slice(question);
-      case 'snapshot':
-        return this.#transfer.page(question.namespace, question.after);
-      default:
-        return this.repair.answer(question);
-    }
+    return this.#questions.answer(from, asked, (question) => {
+      switch (question.type) {
+        case 'report':
+          this.#antiEntropy.reported(question.report, false);
+          return this.#antiEntropy.reportTo(question.report.slice(...originPlace), true);
+        case 'log':
+          return this.#transfer.slice(question);
+        case 'snapshot':
+          return this.#transfer.page(question.namespace, question.after);
+        default:
+          return this.repair.answer(question);
+      }
+    });
   }
 
   /** The vector moved otherwise than by commits; for mutations too. */
   advanced(namespace: string, heads: Parameters<Holdings['advanced']>[1]): void {
-    this.holdings.advanced(namespace, heads);
-    this.#moved(namespace);
+    this.#antiEntropy.advanced(namespace, heads);
   }
 
   #tick(): void {
@@ -464,13 +471,13 @@ export class Instance implements Receiver {
     for (const namespace of holdings.goneBack()) {
       if (!exchange.isRemnant(namespace)) continue;
       holdings.becameWhole(namespace);
-      this.#moved(namespace);
+      this.#antiEntropy.moved(namespace);
     }
     if (!holdings.isSettled && exchange.known.hasHeardAll((name) => holdings.isWhole(name))) {
       holdings.settle();
       // Where it holds nothing, no vector moves with it.
       this.#reports.moved();
-      for (const name of holdings.names()) this.#moved(name);
+      for (const name of holdings.names()) this.#antiEntropy.moved(name);
     }
     this.#remember();
     for (const [namespace, joinedMs] of this.#partial) {
@@ -510,208 +517,8 @@ export class Instance implements Receiver {
     const own = done.filter(({ record }) => record.source.origin === this.origin);
     this.disk.notes.mark = commit;
     this.#options.onDurable(this, done);
-    if (own.length > 0) for (const line of this.#lines.add(own.map(({ record }) => record))) this.#publish(line);
-    for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#moved(namespace);
-  }
-
-  #publish(line: PublishLine): void {
-    if (!line.isDue || this.#publishing.has(line)) return;
-    const { plane } = this.#options;
-    const { namespace, source } = line;
-    const next = line.next(2_000);
-    const slice = 'records' in next ? next : this.#transfer.slice({ ...next, source: source.id });
-    if (slice === undefined) {
-      this.later(200, () => this.#publish(line));
-      return;
-    }
-    const { records, upTo } = slice;
-    if (records.length === 0) {
-      line.trimmed();
-      return;
-    }
-    this.#publishing.add(line);
-    const life = this.#life;
-    plane.publish(
-      this,
-      { namespace, origin: source.origin, id: `${source.id}/${namespace}/${upTo}`, records },
-      (isTaken) => {
-        if (life !== this.#life) return;
-        if (isTaken) line.passed(upTo);
-        else line.passed(this.exchange.known.stableHeads(namespace).get(source) ?? 0);
-        this.later(isTaken ? 0 : 200, () => {
-          this.#publishing.delete(line);
-          this.#publish(line);
-        });
-      },
-    );
-  }
-
-  #moved(namespace: string): void {
-    this.#reports.moved();
-    this.#exchange({ type: 'heads', namespace, vector: this.holdings.vectorOf(namespace) });
-    this.#fetch({ type: 'moved', namespace });
-  }
-
-  #reportTo(origin: string, isAnswer: boolean): string {
-    const { exchange, holdings } = this;
-    const { leaseMs } = this.#options;
-    const promised = isAnswer ? exchange.promisedBy(origin) : undefined;
-    const started = exchange.startedFor(origin);
-    if (leaseMs === undefined && !promised?.size && started.size === 0)
-      return this.#reports.own(() => encodeReport(holdings.report()));
-    return encodeReport({
-      ...holdings.report(),
-      ...(leaseMs !== undefined && { heardMs: exchange.leases.ages(this.wallMs), evicted: exchange.known.evicted }),
-      ...(promised?.size && { promised }),
-      ...(started.size > 0 && { started }),
-    });
-  }
-
-  #reported(text: string, isAnswer: boolean): void {
-    const report = this.#reports.read(text);
-    for (const found of this.holdings.newIn(report)) this.#exchange({ type: 'heads', ...found });
-    this.#exchange({ type: 'reported', report, isAnswer });
-  }
-
-  #exchange(event: ExchangeEvent): void {
-    if (this.#options.mutation.isDeaf && event.type !== 'members') return;
-    for (const effect of this.exchange.step(event, this.wallMs)) this.#exchanged(effect);
-  }
-
-  #exchanged(effect: ExchangeEffect): void {
-    switch (effect.type) {
-      case 'ask':
-        this.#ask(effect.peer, { type: 'report', report: this.#reportTo(effect.peer, false) }, (answer) => {
-          if (answer === undefined) this.#exchange({ type: 'ask-failed', peer: effect.peer });
-          else this.#reported(answer as string, true);
-        });
-        return;
-      case 'pull':
-      case 'bootstrap':
-        this.#fetch(effect);
-        return;
-      case 'whole':
-        this.holdings.becameWhole(effect.namespace);
-        this.#moved(effect.namespace);
-        return;
-      case 'gone-back':
-        if (!this.holdings.isWhole(effect.namespace)) return;
-        this.holdings.wentBack(effect.namespace);
-        this.#remember();
-        this.#moved(effect.namespace);
-        return;
-      case 'mismatch':
-        this.#options.onProblem(`two instances settle \`${effect.namespace}\` differently`);
-        return;
-      case 'fold':
-        this.#fold(effect.namespace, effect.head);
-    }
-  }
-
-  #fold(namespace: string, head: Head): void {
-    if (head.source.origin === this.origin) this.#options.onFolding(this, namespace, head);
-    const event = (id: number): ReplicaEvent => ({ type: 'advance', id, namespace, heads: [head], floor: 0 });
-    this.#store.ask(event, ({ ok }) => {
-      if (ok) this.advanced(namespace, [head]);
-    });
-  }
-
-  #fetch(event: FetchEvent): void {
-    for (const effect of this.#fetches.step(event, this.wallMs)) this.#fetching(effect);
-  }
-
-  #fetching(effect: FetchEffect): void {
-    const { mutation } = this.#options;
-    switch (effect.type) {
-      case 'ask-log': {
-        const { pull, peer, namespace, source, after, upTo } = effect;
-        this.#ask(peer, { type: 'log', namespace, source: source.id, after, upTo }, (answer) => {
-          this.#fetch(
-            answer === undefined ? { type: 'failed', pull } : { type: 'slice', pull, slice: answer as LogSlice },
-          );
-        });
-        return;
-      }
-      case 'ask-snapshot': {
-        const { pull, peer, namespace, after } = effect;
-        this.#ask(peer, { type: 'snapshot', namespace, after }, (answer) => {
-          if (answer === undefined) this.#fetch({ type: 'failed', pull });
-          else this.#fetch({ type: 'page', pull, page: this.#transfer.received(answer as SentPage) });
-        });
-        return;
-      }
-      case 'take':
-        this.step({ type: 'records', from: effect.peer, records: mutation.received(this, effect.records) });
-        return;
-      case 'join': {
-        this.#join(effect);
-        return;
-      }
-      case 'advance': {
-        const { pull, namespace, heads, floor, ahead } = effect;
-        this.#stored(
-          pull,
-          (id) => ({ type: 'advance', id, namespace, heads, floor, ahead }),
-          () => this.advanced(namespace, heads),
-        );
-        return;
-      }
-      case 'pulled':
-        // A row that rotted may be sent before anybody has looked at it.
-        if (effect.error !== undefined && this.#options.scrubMs === 0)
-          this.#options.onProblem(`what a peer sent could not be read: ${effect.error}`);
-        this.#exchange({ type: 'pulled', pull: effect.pull, outcome: effect.outcome });
-    }
-  }
-
-  #join({ pull, namespace, entries, held, stretch }: Extract<FetchEffect, { readonly type: 'join' }>): void {
-    this.#ranAhead(namespace);
-    this.#options.mutation.joining(this, namespace);
-    // Keys are looked for on the disk once what came in before is there.
-    const event = (id: number): ReplicaEvent => ({ type: 'hold', id, namespace, records: held });
-    this.#store.ask(event, ({ ok }) => {
-      if (!ok) {
-        this.#fetch({ type: 'failed', pull });
-        return;
-      }
-      const absent = stretch === undefined ? [] : this.#transfer.absentIn(namespace, stretch, entries);
-      const covered = stretch?.heads;
-      this.#stored(
-        pull,
-        (id) => ({ type: 'states', id, namespace, entries: [...entries, ...absent], covered, isPage: true }),
-        () => this.#moved(namespace),
-      );
-    });
-  }
-
-  #stored(pull: number, event: (id: number) => ReplicaEvent, then: () => void = () => {}): void {
-    this.#store.ask(event, ({ ok }) => {
-      if (ok) then();
-      this.#fetch({ type: ok ? 'stored' : 'failed', pull });
-    });
-  }
-
-  #ask(peer: string, question: Question, done: (answer: unknown) => void): void {
-    const { network, random, originOf, membership } = this.#options;
-    const found = network.others(this).filter((other) => other.isUp && originOf(other.member) === peer);
-    const life = this.#life;
-    const since = sequenceOf(membership, this.origin);
-    const theirs = sequenceOf(membership, peer);
-    const end = (answer: unknown) => {
-      if (life === this.#life && this.isUp) done(answer);
-    };
-    if (found.length === 0) this.later(0, () => done(undefined));
-    else
-      network.ask(this, random.pick(found), { ...question, since }, askTimeoutMs, (answer) => {
-        const isStanding = typeof answer === 'object' && answer !== null && 'standing' in answer;
-        // Of one that is no member any more nothing is taken.
-        if (!isStanding) end(membership.isActive(peer) && sequenceOf(membership, peer) === theirs ? answer : undefined);
-        else {
-          const { standing } = answer as Standing;
-          end(undefined);
-          if (life === this.#life && standing !== undefined) membership.put(standing);
-        }
-      });
+    if (own.length > 0) this.#publisher.add(own.map(({ record }) => record));
+    for (const namespace of new Set(done.map(({ record }) => record.namespace))) this.#antiEntropy.moved(namespace);
   }
 
   /** A call in this life: a crash takes it along. */
@@ -729,5 +536,3 @@ export class Instance implements Receiver {
     });
   }
 }
-
-const sequenceOf = (membership: Membership, origin: string) => membership.of(origin)?.sequence ?? 0;

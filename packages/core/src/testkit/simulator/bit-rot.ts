@@ -76,7 +76,7 @@ export class BitRot {
    * found begins from nothing. @param expected what it holds where nothing is lost
    */
   isLostAt(key: string, at: number, expected: () => KeyState | undefined): boolean {
-    if (this.#lost.get(key)?.has(at) !== true) return false;
+    if (!this.wasLostAt(key, at)) return false;
     const instance = this.#instances[at]!;
     const row = instance.disk.get('live', liveKey(key));
     if (row === undefined) return true;
@@ -88,6 +88,11 @@ export class BitRot {
   /** Whether a fact was ever lost without a trace. */
   wasLost(key: string): boolean {
     return this.#lost.has(key);
+  }
+
+  /** Whether a disk ever lost a fact without a trace: its log goes on telling what was written to nothing then. */
+  wasLostAt(key: string, at: number): boolean {
+    return this.#lost.get(key)?.has(at) === true;
   }
 
   /** From here on everything must be found again. */

@@ -64,6 +64,8 @@ export interface FollowersOptions {
   readonly isLost: (key: string) => boolean;
   /** Whether it vanished from the disk of this instance, and is not there again. */
   readonly isLostAt: (key: string, at: number) => boolean;
+  /** Whether an instance's disk ever did. */
+  readonly wasLostAt: (key: string, at: number) => boolean;
   readonly problem: (problem: string) => void;
 }
 
@@ -215,8 +217,8 @@ class Copy implements Follower {
       return;
     }
     const before = this.#cells.get(key);
-    // Of a fact that its disk lost, what comes late may be all there is until it is found again.
-    const isLost = this.#options.isLost(key) || this.#options.isLostAt(key, this.at);
+    // Of a fact that its disk lost, what comes late may be all there is until it is found again, and the log tells so later.
+    const isLost = this.#options.isLost(key) || this.#options.wasLostAt(key, this.at);
     // An older deletion that is offered again once what it was told has expired and is forgotten takes nothing back.
     const nowMs = replica.readMs(wallMs);
     const isOver = before?.seenAt(nowMs) === undefined && cell.seenAt(nowMs) === undefined;

@@ -148,9 +148,13 @@ export class ReturnChecks {
     );
   }
 
-  /** Whether a change of a set's member is known, or undone by what its writer itself did after its return. */
-  #isMemberKnown(key: string, { member, present }: MemberChange, dot: Dot): boolean {
+  /**
+   * Whether a change of a set's member is known, or undone by what its writer itself did after its return. A removal needs
+   * nothing where nobody shows what it had seen: states may have shown it as well, and it is forgotten since.
+   */
+  #isMemberKnown(key: string, { member, present, context }: MemberChange, dot: Dot): boolean {
     const { origin, epoch } = dot.source;
+    if (!present && !this.#instances.some((instance) => showsAny(instance, key, member, context))) return true;
     const isUndone = (mark: Members['members'][number]['live'][number]) =>
       !mark.present && mark.source.origin === origin && mark.source.epoch > epoch;
     return this.#oracle.sharesOf(key, this.#reach).some((share) => {
@@ -160,6 +164,15 @@ export class ReturnChecks {
       );
     });
   }
+}
+
+/** Whether a set shows a member for an addition that a context covers. */
+function showsAny(instance: Instance, key: string, member: string, context: Context): boolean {
+  const cell = instance.cell(key);
+  if (cell === 'damaged' || cell.state?.kind !== 'members') return false;
+  return cell.state.members.some(
+    (each) => each.member === member && each.live.some((mark) => mark.present && isCovered(context, mark)),
+  );
 }
 
 /** Whether a record is what an operation was offered as: under a later source of its writer, with its old time. */

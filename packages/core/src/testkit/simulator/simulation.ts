@@ -127,6 +127,7 @@ class Simulation {
       keysOf: (namespace) => this.#oracle.keysOf(namespace),
       expected: (key, reach) => this.#oracle.expected(key, reach),
       isLost: (key) => this.#rot.isLost(key),
+      wasLostAt: (key, at) => this.#rot.wasLostAt(key, at),
       isLostAt: (key, at) =>
         this.#rot.isLostAt(key, at, () => this.#oracle.expected(key, reachOf(this.#instances[at]!))),
       problem: (problem) => this.#problems.add(problem),

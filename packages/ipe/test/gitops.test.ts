@@ -100,11 +100,12 @@ webhook_secret_path = "webhook-secret"
 
     await node.stop();
     node = await startProcess(directory, { args: ['--config', config] });
-    const third = repository.commit({ 'policies/prod/freeze.policy.yaml': null });
     expect(await ipe('sync', '--rollback', repository.head.slice(0, 10))).toMatchObject({
       code: 0,
       out: expect.stringContaining('removed team.prod.freeze'),
     });
+    // Not before: the sync of the start would take it, and leave the rollback nothing to remove.
+    const third = repository.commit({ 'policies/prod/freeze.policy.yaml': null });
     expect(await webhook(directory, push, secret)).toMatchObject({ status: 202 });
     const held = await mirrorThat(node, ({ seen_commit }) => seen_commit === third);
     expect(held).toMatchObject({ status: 'pinned', commit: repository.head, behind: true });

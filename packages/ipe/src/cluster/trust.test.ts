@@ -1,4 +1,4 @@
-import { EventEmitter, once } from 'node:events';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -144,11 +144,15 @@ test('a peer that took the connection is waited for while it is too busy to answ
   door.on('connection', (socket) => taken.push(socket));
 
   const running = new Map<NodeJS.Timeout, { callback: () => void; delayMs: number }>();
-  const timers = Object.assign(new EventEmitter(), {
+  let onHandshake = () => {};
+  const waitsForHandshake = new Promise<void>((resolve) => {
+    onHandshake = resolve;
+  });
+  const timers: PeerTimers = {
     setTimeout: (callback: () => void, delayMs: number) => {
       const timer = setTimeout(callback, delayMs).unref();
       running.set(timer, { callback, delayMs });
-      timers.emit('set', delayMs);
+      if (delayMs > 5_000) onHandshake();
       return timer;
     },
     clearTimeout: (timer: unknown) => {
@@ -156,10 +160,7 @@ test('a peer that took the connection is waited for while it is too busy to answ
       running.delete(timer as NodeJS.Timeout);
     },
     random: () => 0,
-  });
-  const waitsForHandshake = new Promise<void>((resolve) => {
-    timers.on('set', (delayMs) => delayMs > 5_000 && resolve());
-  });
+  };
   const { peers } = await member(1, undefined, [address], undefined, timers);
   await waitsForHandshake;
   for (const { callback, delayMs } of [...running.values()]) if (delayMs <= 5_000) callback();
